@@ -1,0 +1,59 @@
+/**
+ * pgxa as a contender: the `pgxa up` command on a configuration of its own, as a user would start it.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { type Belongings, hasEnded } from "./belongings.ts";
+import { POOL_SIZE } from "./cases.ts";
+import { complaint } from "./complaint.ts";
+import { accepts, type Endpoint, freePort } from "./endpoint.ts";
+import type { RunningProxy } from "./pgbouncer.ts";
+
+const START_TIMEOUT_MS = 20_000;
+const COMMAND = join(import.meta.dirname, "../src/cli/main.ts");
+
+export interface ShardEndpoint extends Endpoint {
+  readonly id: string;
+}
+
+/** The tables of the transfer cases; with one shard none need be named. */
+const BANK_TABLES = [
+  { name: "accounts", key: "id", key_type: "int8" },
+  { name: "transfers", key: "account_id", key_type: "int8" },
+];
+
+/** `nodeArguments` go to node, for example a profiler's. Throws if it does not come up. */
+export async function startPgxa(
+  shards: readonly ShardEndpoint[],
+  belongings: Belongings,
+  directory: string,
+  nodeArguments: readonly string[] = [],
+): Promise<RunningProxy & { readonly stop: () => Promise<void> }> {
+  const port = await freePort();
+  const home = join(directory, `pgxa-${port}`);
+  await mkdir(home);
+  const file = join(home, "pgxa.yaml");
+  await writeFile(file, stringify(configuration(shards, port, home)));
+  const child = belongings.spawn(process.execPath, [...nodeArguments, COMMAND, "up", "--config", file]);
+  if (!(await accepts(port, START_TIMEOUT_MS, () => hasEnded(child.process)))) {
+    throw new Error(`pgxa did not start: ${complaint("it", child.words())}`);
+  }
+  const { user } = shards[0]!;
+  return { endpoint: { host: "127.0.0.1", port, database: "bench", user }, pid: child.pid, stop: child.stop };
+}
+
+function configuration(shards: readonly ShardEndpoint[], port: number, home: string): object {
+  return {
+    listen: { host: "127.0.0.1", port },
+    database: "bench",
+    fleet: "bench",
+    coordinator: "bench",
+    shards: shards.map(({ id, host, port, database, user }) => ({ name: id, host, port, database, user })),
+    ...(shards.length > 1 ? { tables: BANK_TABLES } : {}),
+    auth: { method: "trust" },
+    pool: { max: POOL_SIZE },
+    transaction: { log_directory: join(home, "decisions") },
+    log: { level: "error" },
+  };
+}

@@ -1,0 +1,84 @@
+/**
+ * Where pgxa's processor time goes: `node bench/profile.ts [CASE] [--seconds S] [--clients N]`.
+ *
+ * Runs one case against pgxa alone, under V8's sampling profiler, and prints the functions that used most time
+ * themselves. The profile includes the start of the process; rounds of some seconds make that small.
+ */
+import { copyFile, mkdir, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { Belongings } from "./belongings.ts";
+import type { Case } from "./cases.ts";
+import type { Contender } from "./contender.ts";
+import { takeTurns } from "./contender.ts";
+import { type CpuProfile, profileTable, selfTimes } from "./cpuProfile.ts";
+import { type Options, parseOptions } from "./options.ts";
+import { startPgxa } from "./pgxa.ts";
+import { Progress } from "./progress.ts";
+import { Stage } from "./stage.ts";
+import { rowsOf } from "./stats.ts";
+import { transferContender } from "./transferCase.ts";
+
+const SAMPLE_US = 250;
+const FUNCTIONS = 40;
+const ROOT = `${pathToFileURL(join(import.meta.dirname, "..")).href}/`;
+
+async function main(argv: readonly string[]): Promise<void> {
+  const options = parseOptions(argv); // without a case: the first of all of them
+  if (options === "help")
+    throw new Error("node bench/profile.ts [CASE] [--seconds S] [--clients N] [--output DIR]");
+  const belongings = new Belongings();
+  belongings.stopOnSignals();
+  try {
+    await profile(options, options.cases[0]!, belongings);
+  } finally {
+    await belongings.stopAll();
+  }
+}
+
+async function profile(options: Options, one: Case, belongings: Belongings): Promise<void> {
+  const progress = new Progress();
+  const stage = await Stage.set([one], { belongings, progress, ...options });
+  const flags = ["--cpu-prof", `--cpu-prof-dir=${stage.directory}`, `--cpu-prof-interval=${SAMPLE_US}`];
+  const proxy = await startPgxa(stage.shards, belongings, stage.directory, flags);
+  const contender = await contenderOf(one, stage, proxy);
+  const done = await takeTurns(one.name, [contender], { rounds: 1, seconds: options.seconds }, progress);
+  progress.end();
+  if (done.leftOut.length > 0) throw new Error(done.leftOut[0]);
+  await proxy.stop(); // the profile is written when the process ends
+  const [row] = rowsOf(one.name, one.clients, done.rounds);
+  process.stdout.write(
+    `${one.name}, ${one.clients} clients: ${row!.tps.median} tps, ${row!.cpuUsPerTransaction} µs/txn\n\n`,
+  );
+  await printProfiles(stage.directory, options.output);
+}
+
+async function contenderOf(
+  one: Case,
+  stage: Stage,
+  proxy: Awaited<ReturnType<typeof startPgxa>>,
+): Promise<Contender> {
+  if (one.kind !== "pgbench") return transferContender("pgxa", one.clients, await stage.bank(), proxy, stage);
+  const pgbench = await stage.pgbench();
+  return { name: "pgxa", proxyPid: proxy.pid, run: (seconds) => pgbench.run(one, proxy.endpoint, seconds) };
+}
+
+/** One table for each process or worker; with `output` the files are kept for a viewer. */
+async function printProfiles(directory: string, output: string | undefined): Promise<void> {
+  const files = (await readdir(directory)).filter((name) => name.endsWith(".cpuprofile"));
+  if (files.length === 0) throw new Error("pgxa ended without writing a profile");
+  for (const file of files) {
+    const text = await readFile(join(directory, file), "utf8");
+    process.stdout.write(`${profileTable(selfTimes(JSON.parse(text) as CpuProfile, ROOT), FUNCTIONS)}\n\n`);
+    if (output === undefined) continue;
+    await mkdir(output, { recursive: true });
+    await copyFile(join(directory, file), join(output, file));
+  }
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,112 @@
+// Pure.
+/**
+ * The result of a run as a Markdown document: one table, medians with their spread, ratios, and what the run
+ * was made on. The same text is printed and kept as `latest.md`.
+ */
+import type { ConservationFigures } from "./conservation.ts";
+import type { Machine } from "./machine.ts";
+import type { Row } from "./stats.ts";
+
+export interface Results {
+  readonly machine: Machine;
+  readonly rounds: number;
+  readonly secondsPerRound: number;
+  readonly rows: readonly Row[];
+  /** Null if the case was not run. */
+  readonly conservation: ConservationFigures | null;
+  /** Contenders that were left out, and why. */
+  readonly leftOut: readonly string[];
+}
+
+const HEAD = [
+  "case",
+  "clients",
+  "contender",
+  "tps (median)",
+  "tps (min – max)",
+  "p50 ms",
+  "p95 ms",
+  "p99 ms",
+  "proxy µs/txn",
+  "load µs/txn",
+  "ratio to",
+];
+
+/** The whole document; ends with a newline. */
+export function markdown(results: Results): string {
+  const parts = [
+    "# Benchmark results",
+    machineLines(results),
+    results.rows.length === 0 ? "" : table([HEAD, ...results.rows.map(cells)]),
+    results.conservation === null ? "" : conservationLines(results.conservation),
+    results.leftOut.map((line) => `- Left out: ${line}`).join("\n"),
+  ];
+  return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
+}
+
+function machineLines({ machine, rounds, secondsPerRound }: Results): string {
+  const facts = [
+    `${machine.cores} × ${machine.cpu}`,
+    `Node ${machine.node}`,
+    `Postgres ${machine.postgres}`,
+    machine.pgbench === null ? "" : `pgbench ${machine.pgbench}`,
+    machine.pgbouncer === null ? "" : `PgBouncer ${machine.pgbouncer}`,
+  ];
+  const turns = `${rounds} round${rounds === 1 ? "" : "s"} of ${secondsPerRound} s for each contender, in turn`;
+  return `${facts.filter((fact) => fact !== "").join(", ")}. Medians of ${turns}. ${machine.date}`;
+}
+
+function cells(row: Row): string[] {
+  return [
+    row.case,
+    String(row.clients),
+    row.contender,
+    thousands(row.tps.median),
+    `${thousands(row.tps.min)} – ${thousands(row.tps.max)}`,
+    row.p50Ms.toFixed(2),
+    row.p95Ms.toFixed(2),
+    row.p99Ms.toFixed(2),
+    row.cpuUsPerTransaction?.toFixed(1) ?? "",
+    row.loadCpuUsPerTransaction?.toFixed(1) ?? "",
+    Object.entries(row.ratioTo)
+      .map(([other, ratio]) => `${other} ${ratio.toFixed(2)}`)
+      .join(", "),
+  ];
+}
+
+function conservationLines(figures: ConservationFigures): string {
+  const rows: [string, number][] = [
+    ["transfers started", figures.started],
+    ["at once", figures.clients],
+    ["acknowledged", figures.acknowledged],
+    ["refused or failed", figures.failed],
+    ["of unknown outcome", figures.unknown],
+    ["acknowledged but lost", figures.lost],
+    ["reported failed but applied", figures.resurrected],
+    ["applied on one shard only", figures.half],
+    ["total before", figures.totalBefore],
+    ["total after", figures.totalAfter],
+    ["left prepared", figures.leftPrepared],
+    ["totals read meanwhile", figures.totalsRead],
+    ["of them between two COMMIT PREPARED", figures.totalsTorn],
+  ];
+  const body = rows.map(([what, value]) => [what, thousands(value)]);
+  return `## Conservation of money\n\n${table([["figure", "value"], ...body])}`;
+}
+
+/** Rows of cells as an aligned Markdown table; the first row is the head. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(3, ...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]) =>
+    `| ${row.map((cell, column) => (isNumeric(cell) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join(" | ")} |`;
+  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`;
+  return [line(rows[0]!), rule, ...rows.slice(1).map(line)].join("\n");
+}
+
+function isNumeric(cell: string): boolean {
+  return /^[\d.,]+( – [\d.,]+)?$/.test(cell);
+}
+
+function thousands(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}

@@ -1,0 +1,114 @@
+/**
+ * `npm run bench`: Postgres directly, PgBouncer and pgxa side by side, in one run and in turn.
+ *
+ * Prints one table and keeps it in bench/results. The exit code is 1 if money was not conserved or if nothing
+ * could be measured; a contender that is missing is left out with a line that says why.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Belongings } from "./belongings.ts";
+import { type Case, CONTENDERS } from "./cases.ts";
+import { type ConservationFigures, isConserved } from "./conservation.ts";
+import { runConserveCase } from "./conserveCase.ts";
+import { secondsOfTurns, type Turns } from "./contender.ts";
+import { machineFacts } from "./machine.ts";
+import { type Options, parseOptions, USAGE, UsageError } from "./options.ts";
+import { type CaseDone, runPgbenchCase } from "./pgbenchCase.ts";
+import { Progress } from "./progress.ts";
+import { markdown, type Results } from "./report.ts";
+import { Stage } from "./stage.ts";
+import { runTransferCase } from "./transferCase.ts";
+
+/** What the conservation case takes. */
+const CONSERVE_SECONDS = 10;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const options = parseOptions(argv);
+  if (options === "help") {
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  }
+  const belongings = new Belongings();
+  belongings.stopOnSignals();
+  try {
+    const results = await measure(options, belongings);
+    await keep(results, options.output ?? join(import.meta.dirname, "results"));
+    process.stdout.write(markdown(results));
+    return isFine(results) ? 0 : 1;
+  } finally {
+    await belongings.stopAll();
+  }
+}
+
+async function measure(options: Options, belongings: Belongings): Promise<Results> {
+  const progress = new Progress();
+  const stage = await Stage.set(options.cases, { belongings, progress, ...options });
+  const done: CaseOutcome[] = [];
+  for (const [index, one] of options.cases.entries()) {
+    progress.expect(estimateSeconds(options.cases.slice(index), options));
+    done.push(await runCase(one, stage, options));
+  }
+  progress.end();
+  return {
+    machine: machineFacts(await stage.versions()),
+    rounds: options.rounds,
+    secondsPerRound: options.seconds,
+    rows: done.flatMap(({ rows }) => rows),
+    conservation: done.find(({ conservation }) => conservation !== null)?.conservation ?? null,
+    leftOut: done.flatMap(({ leftOut }) => leftOut),
+  };
+}
+
+interface CaseOutcome extends CaseDone {
+  readonly conservation: ConservationFigures | null;
+}
+
+/** A case that can't be run at all is left out as a whole. */
+async function runCase(one: Case, stage: Stage, options: Options): Promise<CaseOutcome> {
+  try {
+    return await runKind(one, stage, options);
+  } catch (error) {
+    const line = `${one.name}: ${(error as Error).message}`;
+    stage.progress.say(`left out: ${line}`);
+    return { rows: [], leftOut: [line], conservation: null };
+  }
+}
+
+async function runKind(one: Case, stage: Stage, options: Options): Promise<CaseOutcome> {
+  switch (one.kind) {
+    case "pgbench":
+      return { ...(await runPgbenchCase(one, stage, options)), conservation: null };
+    case "transfer":
+      return { ...(await runTransferCase(one, stage, options)), conservation: null };
+    case "conserve":
+      return { rows: [], leftOut: [], conservation: await runConserveCase(one, stage, options.rounds) };
+  }
+}
+
+/** What `cases` will take if nothing is left out. */
+function estimateSeconds(cases: readonly Case[], turns: Turns): number {
+  const each = cases.map((one) =>
+    one.kind === "conserve" ? CONSERVE_SECONDS : secondsOfTurns(CONTENDERS, turns),
+  );
+  return each.reduce((total, seconds) => total + seconds, 0);
+}
+
+async function keep(results: Results, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, "latest.md"), markdown(results));
+  await writeFile(join(directory, "latest.json"), `${JSON.stringify(results, null, 2)}\n`);
+}
+
+function isFine({ rows, conservation }: Results): boolean {
+  if (conservation !== null && !isConserved(conservation)) return false;
+  return rows.length > 0 || conservation !== null;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(
+    `${error instanceof UsageError ? `${error.message}\n\n${USAGE}` : (error as Error).stack}\n`,
+  );
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}

@@ -1,0 +1,72 @@
+/** The transfer case: a hand-written two-phase commit, two plain COMMITs, and pgxa. */
+import { cpus } from "node:os";
+import { join } from "node:path";
+import type { TransferCase } from "./cases.ts";
+import { type Contender, type Turns, takeTurns } from "./contender.ts";
+import { LoadProcess } from "./loadProcess.ts";
+import type { CaseDone } from "./pgbenchCase.ts";
+import type { RunningProxy } from "./pgbouncer.ts";
+import type { Bank, Stage } from "./stage.ts";
+import { type Measurement, rowsOf } from "./stats.ts";
+import type { Way } from "./transferLoad.ts";
+
+export async function runTransferCase(one: TransferCase, stage: Stage, turns: Turns): Promise<CaseDone> {
+  const bank = await stage.bank();
+  const proxy = await stage.pgxa(2).catch((error: Error) => error);
+  const absent = proxy instanceof Error ? [`${one.name}: ${proxy.message}`] : [];
+  for (const line of absent) stage.progress.say(`left out: ${line}`);
+  const contenders = [
+    await transferContender("handwritten", one.clients, bank, null, stage),
+    await transferContender("plain", one.clients, bank, null, stage),
+    ...(proxy instanceof Error ? [] : [await transferContender("pgxa", one.clients, bank, proxy, stage)]),
+  ];
+  const done = await takeTurns(one.name, contenders, turns, stage.progress);
+  return { rows: rowsOf(one.name, one.clients, done.rounds), leftOut: [...absent, ...done.leftOut] };
+}
+
+/** Starts the load processes and logs their clients in. */
+export async function transferContender(
+  way: Way,
+  clients: number,
+  bank: Bank,
+  proxy: RunningProxy | null,
+  stage: Stage,
+): Promise<Contender> {
+  const shares = sharesOf(clients);
+  const loads = await Promise.all(
+    shares.map(async (share, index) => {
+      const load = new LoadProcess(stage.belongings);
+      await load.open({
+        way,
+        shards: bank.shards,
+        proxy: proxy?.endpoint ?? null,
+        accounts: bank.accounts,
+        clients: share,
+        name: `${way}:${index}`,
+        decisionPath: join(stage.directory, `decisions-${index}`),
+      });
+      return load;
+    }),
+  );
+  return {
+    name: way,
+    proxyPid: proxy?.pid ?? null,
+    run: async (seconds) => together(await Promise.all(loads.map((load) => load.run(seconds)))),
+  };
+}
+
+/** How many clients each load process has: half the cores make load, and leave the rest to those who bear it. */
+function sharesOf(clients: number): number[] {
+  const processes = Math.min(clients, Math.max(1, Math.floor(cpus().length / 2)));
+  return Array.from({ length: processes }, (_, index) => Math.floor((clients + index) / processes));
+}
+
+function together(parts: readonly Measurement[]): Measurement {
+  const sum = (of: (part: Measurement) => number) => parts.reduce((total, part) => total + of(part), 0);
+  return {
+    transactions: sum((part) => part.transactions),
+    elapsedSeconds: Math.max(...parts.map((part) => part.elapsedSeconds)),
+    latenciesMs: parts.flatMap((part) => part.latenciesMs),
+    loadCpuUs: sum((part) => part.loadCpuUs ?? 0),
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * The configuration as the program sees it: validated, complete, every quantity with its unit in its name.
+ *
+ * `options.ts` is the one table from which this value, its validator and the reference page come; `load.ts`
+ * turns YAML and environment into it. Everything here is read-only data.
+ */
+import type { ShardId } from "../base/brands.ts";
+import type { LogLevel } from "../observe/log.ts";
+
+export interface ShardConfig {
+  readonly id: ShardId;
+  readonly host: string;
+  readonly port: number;
+  /** The database's name on this shard. */
+  readonly database: string;
+  /** The role pgxa logs in as. */
+  readonly user: string;
+  readonly password: string | undefined;
+}
+
+/** The types a shard key may have. `varchar` hashes like `text`. */
+export type KeyType =
+  | "int2" | "int4" | "int8" | "text" | "varchar" | "uuid" | "numeric" | "date" | "timestamptz";
+
+export interface ShardedTableConfig {
+  readonly kind: "sharded";
+  readonly schema: string;
+  readonly name: string;
+  readonly key: string;
+  readonly keyType: KeyType;
+}
+
+export interface ReferenceTableConfig {
+  readonly kind: "reference";
+  readonly schema: string;
+  readonly name: string;
+}
+
+export interface SingleTableConfig {
+  readonly kind: "single";
+  readonly schema: string;
+  readonly name: string;
+  readonly shard: ShardId;
+}
+
+export type TableConfig = ShardedTableConfig | ReferenceTableConfig | SingleTableConfig;
+
+export interface UserConfig {
+  readonly name: string;
+  /** Clear text, or a `SCRAM-SHA-256$…` secret as pg_authid has it. */
+  readonly password: string | undefined;
+}
+
+export interface PoolConfig {
+  readonly min: number;
+  readonly max: number;
+  readonly checkoutTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly lifetimeMs: number;
+  readonly connectTimeoutMs: number;
+  /** How many clients may be queued for one pool. */
+  readonly queueMax: number;
+}
+
+export interface TransactionConfig {
+  /** Where the `file` decision log lives; one process owns it. */
+  readonly logDirectory: string;
+  readonly prepareTimeoutMs: number;
+  readonly commitTimeoutMs: number;
+  readonly commitAck: "applied" | "decided";
+  readonly resolveIntervalMs: number;
+}
+
+export interface LimitsConfig {
+  readonly clientsMax: number;
+  readonly startupTimeoutMs: number;
+  readonly startupBytesMax: number;
+  /** The longest message a client may send, in bytes. */
+  readonly messageBytesMax: number;
+  /** How many prepared statements a client may keep. */
+  readonly statementsMax: number;
+}
+
+export interface Config {
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The database clients name. */
+  readonly database: string;
+  /** The part of every gid that says whose it is: letters, digits, `_` and `-`, at most 32. */
+  readonly fleet: string;
+  /** This process's name within the fleet. */
+  readonly coordinator: string;
+  readonly shards: readonly ShardConfig[];
+  readonly tables: readonly TableConfig[];
+  readonly users: readonly UserConfig[];
+  readonly auth: {
+    readonly method: "scram-sha-256" | "trust";
+    /** Whether clients on a loopback address need no password. */
+    readonly trustLoopback: boolean;
+  };
+  readonly pool: PoolConfig;
+  readonly transaction: TransactionConfig;
+  readonly limits: LimitsConfig;
+  readonly log: { readonly level: LogLevel };
+}

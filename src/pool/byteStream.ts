@@ -1,0 +1,167 @@
+/**
+ * One TCP stream that reads into one buffer, again and again.
+ *
+ * Node usually allocates for every read; here the kernel copies into a buffer that the stream owns (`onread`),
+ * and the owner is shown `chunk[0, end)` and must be done with it when `onChunk` returns, with one exception: it
+ * may call `pause()` and go on with the chunk later, because nothing is read while the stream is paused.
+ *
+ * Invariant: bytes of a chunk that were handed to another stream's `write()` stay untouched until that stream has
+ * flushed them. `write()` returns false when it has not; the reader of the chunk must then be paused until
+ * `onDrain`. This is the back-pressure rule and the buffer-reuse rule in one.
+ */
+import { connect, Socket } from "node:net";
+
+export interface StreamOwner {
+  /** New bytes in `chunk[0, end)`; the memory is used again after the return, unless the stream was paused. */
+  onChunk(chunk: Buffer, end: number): void;
+  /** Everything written has left; called once after a `write()` that returned false. */
+  onDrain(): void;
+  /** The stream is gone, whoever ended it; called once. */
+  onClosed(reason: string): void;
+}
+
+const EMPTY = Buffer.alloc(0);
+/** A stream whose reads fill its buffer moves to one of this size, in bytes. */
+const BUFFER_BYTES_LARGE = 64 * 1024;
+
+interface OnRead {
+  readonly buffer: () => Buffer;
+  readonly callback: (bytesRead: number, buffer: Buffer) => boolean;
+}
+
+export class ByteStream {
+  readonly #socket: Socket;
+  #owner: StreamOwner;
+  #buffer: Buffer;
+  #isWatchingFlush = false;
+  #isClosed = false;
+  #paused = false;
+  #lastError = "connection closed";
+  bytesRead = 0;
+
+  private constructor(owner: StreamOwner, bufferBytes: number, open: (onread: OnRead) => Socket) {
+    this.#owner = owner;
+    this.#buffer = Buffer.allocUnsafeSlow(bufferBytes);
+    this.#socket = open({
+      buffer: () => this.#buffer,
+      callback: (bytesRead, buffer) => {
+        this.#onRead(buffer, bytesRead);
+        return true;
+      },
+    });
+    this.#socket.setNoDelay(true);
+    this.#socket.on("error", (error) => {
+      this.#lastError = error.message;
+    });
+    this.#socket.on("end", () => this.#socket.destroy());
+    this.#socket.on("close", () => this.#onClose());
+  }
+
+  /**
+   * Takes over a socket that `net.Server` accepted with `pauseOnConnect`. The server gives no way to ask for a
+   * reused buffer, so the handle moves to a new Socket that does.
+   */
+  static accept(accepted: Socket, owner: StreamOwner, bufferBytes: number): ByteStream {
+    return new ByteStream(owner, bufferBytes, (onread) => {
+      const holder = accepted as unknown as { _handle: unknown };
+      const handle = holder._handle;
+      holder._handle = null;
+      return new Socket({ handle, onread, allowHalfOpen: false } as unknown as ConstructorParameters<typeof Socket>[0]);
+    });
+  }
+
+  /** Opens a connection; `onConnected` is called once when it stands, `owner.onClosed` when it does not. */
+  static connect(host: string, port: number, owner: StreamOwner, bufferBytes: number, onConnected: () => void): ByteStream {
+    return new ByteStream(owner, bufferBytes, (onread) => {
+      const socket = connect({
+        host,
+        port,
+        onread: onread as unknown as { buffer: () => Uint8Array; callback: (n: number, b: Uint8Array) => boolean },
+        keepAlive: true,
+        keepAliveInitialDelay: 60_000,
+      });
+      socket.once("connect", onConnected);
+      return socket;
+    });
+  }
+
+  /** Who is told from now on. */
+  setOwner(owner: StreamOwner): void {
+    this.#owner = owner;
+  }
+
+  get remoteAddress(): string {
+    return this.#socket.remoteAddress ?? "";
+  }
+
+  get remotePort(): number {
+    return this.#socket.remotePort ?? 0;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  get isFlushed(): boolean {
+    return this.#socket.writableLength === 0;
+  }
+
+  /** Writes; false: not all has left yet, `onDrain` will follow. */
+  write(bytes: Uint8Array): boolean {
+    if (this.#isClosed || this.#socket.destroyed) return true;
+    this.#socket.write(bytes);
+    if (this.#socket.writableLength === 0) return true;
+    this.#watchFlush();
+    return false;
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  /** Sends what is written, then closes; at the latest after `graceMs`, however slow the reader is. */
+  end(graceMs = 1_000): void {
+    if (this.#isClosed) return;
+    this.#socket.end();
+    const timer = setTimeout(() => this.#socket.destroy(), graceMs);
+    timer.unref();
+    this.#socket.once("finish", () => this.#socket.destroySoon());
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #onRead(buffer: Buffer, bytesRead: number): void {
+    this.bytesRead += bytesRead;
+    if (bytesRead === buffer.length && buffer.length < BUFFER_BYTES_LARGE) {
+      this.#buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES_LARGE);
+    }
+    this.#owner.onChunk(buffer, bytesRead);
+  }
+
+  /** An empty write queues behind what is pending; its callback says that all of that has left. */
+  #watchFlush(): void {
+    if (this.#isWatchingFlush) return;
+    this.#isWatchingFlush = true;
+    this.#socket.write(EMPTY, () => {
+      this.#isWatchingFlush = false;
+      if (this.#isClosed) return;
+      if (this.#socket.writableLength > 0) this.#watchFlush();
+      else this.#owner.onDrain();
+    });
+  }
+
+  #onClose(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#owner.onClosed(this.#lastError);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The login of pgxa at a shard, from the startup message to the first ReadyForQuery: trust, password, md5 and
+ * SCRAM-SHA-256, whatever the shard asks for.
+ *
+ * A clear-text password is given only to who asks for it on the configured address; TLS comes with its own option.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
+ */
+import type { Randomness } from "../base/environment.ts";
+import { Fault } from "../base/fault.ts";
+import type { ShardConfig } from "../config/config.ts";
+import { readAuthentication, readErrorFields, readParameterStatus } from "../wire/backendReaders.ts";
+import { FrameScanner } from "../wire/frameScanner.ts";
+import * as send from "../wire/frontendWriters.ts";
+import { MessageCollector } from "../wire/messageCollector.ts";
+import { SERVER_MESSAGE } from "../wire/messageTypes.ts";
+import { md5Password } from "../wire/md5Password.ts";
+import { ScramClient } from "../wire/scramClient.ts";
+
+/** What a shard may send before login is done, in bytes. */
+const LOGIN_MESSAGE_BYTES_MAX = 65_536;
+const NOTHING = Buffer.alloc(0);
+
+export interface LoginHandler {
+  write(bytes: Buffer): void;
+  onParameter(name: string, value: string): void;
+  onKey(buffer: Buffer, start: number, end: number): void;
+  onRefused(fault: Fault): void;
+  onReady(): void;
+}
+
+export class LoginExchange {
+  readonly #shard: ShardConfig;
+  readonly #random: Randomness;
+  readonly #handler: LoginHandler;
+  readonly #scanner = new FrameScanner("server", LOGIN_MESSAGE_BYTES_MAX);
+  readonly #collector = new MessageCollector();
+  #scram: ScramClient | null = null;
+  #carry = NOTHING;
+  #isOver = false;
+
+  constructor(shard: ShardConfig, random: Randomness, handler: LoginHandler) {
+    this.#shard = shard;
+    this.#random = random;
+    this.#handler = handler;
+  }
+
+  start(): void {
+    const parameters = new Map([
+      ["user", this.#shard.user],
+      ["database", this.#shard.database],
+      ["application_name", "pgxa"],
+    ]);
+    this.#handler.write(send.startup(parameters, 0));
+  }
+
+  read(chunk: Buffer, end: number): void {
+    const bytes = Buffer.concat([this.#carry, chunk.subarray(0, end)]);
+    this.#carry = NOTHING;
+    this.#scanner.begin(bytes, 0, bytes.length);
+    while (!this.#isOver && this.#scanner.next()) {
+      if (this.#collector.take(bytes, this.#scanner)) this.#takeSafely(this.#scanner.type);
+    }
+    if (this.#isOver) return;
+    if (this.#scanner.violation !== null) this.#refuse("it does not speak the Postgres protocol");
+    else if (this.#scanner.tail > 0) this.#carry = Buffer.from(bytes.subarray(this.#scanner.end));
+  }
+
+  #takeSafely(type: number): void {
+    try {
+      this.#take(type);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.#refuse(error.message, error);
+    }
+  }
+
+  #take(type: number): void {
+    const { buffer, start, end } = this.#collector;
+    if (type === SERVER_MESSAGE.authentication) this.#authenticate(buffer, start, end);
+    else if (type === SERVER_MESSAGE.backendKeyData) this.#handler.onKey(buffer, start, end);
+    else if (type === SERVER_MESSAGE.parameterStatus) {
+      const { name, value } = readParameterStatus(buffer, start, end);
+      this.#handler.onParameter(name, value);
+    } else if (type === SERVER_MESSAGE.readyForQuery) {
+      this.#isOver = true;
+      this.#handler.onReady();
+    } else if (type === SERVER_MESSAGE.errorResponse) {
+      const { message, sqlstate } = readErrorFields(buffer, start, end);
+      this.#refuse(`${message} (${sqlstate})`);
+    }
+  }
+
+  #authenticate(buffer: Buffer, start: number, end: number): void {
+    const request = readAuthentication(buffer, start, end);
+    const { user } = this.#shard;
+    switch (request.kind) {
+      case "ok":
+        return;
+      case "cleartext":
+        return this.#handler.write(send.password(this.#password()));
+      case "md5":
+        return this.#handler.write(send.password(md5Password(user, this.#password(), request.salt)));
+      case "sasl": {
+        if (!request.mechanisms.includes("SCRAM-SHA-256")) return this.#refuse("it offers no SCRAM-SHA-256");
+        this.#scram = new ScramClient(this.#password(), this.#random);
+        return this.#handler.write(send.saslInitialResponse("SCRAM-SHA-256", this.#scram.first()));
+      }
+      case "saslContinue":
+        return this.#handler.write(send.saslResponse(this.#scramStep().respond(request.data)));
+      case "saslFinal":
+        return this.#scramStep().verify(request.data);
+      default:
+        return this.#refuse("it asks for an authentication method that pgxa does not have");
+    }
+  }
+
+  #scramStep(): ScramClient {
+    if (this.#scram === null) throw new Fault("protocol.server_violation");
+    return this.#scram;
+  }
+
+  #password(): string {
+    if (this.#shard.password === undefined) {
+      throw new Fault("pool.login_failed", { message: "it asks for a password and none is configured" });
+    }
+    return this.#shard.password;
+  }
+
+  #refuse(reason: string, cause?: unknown): void {
+    this.#isOver = true;
+    const { id, host, port, user, database } = this.#shard;
+    this.#handler.onRefused(
+      new Fault("pool.login_failed", {
+        message: `could not log in to shard "${id}"`,
+        detail: `${host}:${port}, user "${user}", database "${database}": ${reason}.`,
+        ...(cause === undefined ? {} : { cause }),
+      }),
+    );
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What is about to be written to one stream: collected while a chunk is read, sent as one write.
+ *
+ * The common case is a single run of the incoming chunk, passed on where it lies. Only when something of pgxa's own
+ * comes in between are the pieces copied together, into a scratch buffer that is used again unless the kernel has
+ * not taken it yet.
+ */
+
+export interface Writer {
+  write(bytes: Uint8Array): boolean;
+}
+
+const SCRATCH_BYTES = 16 * 1024;
+
+export class Outbox {
+  readonly #writer: Writer;
+  #chunk: Buffer | null = null;
+  #start = 0;
+  #end = 0;
+  #scratch: Buffer | null = null;
+  #used = 0;
+  #isFlushed = true;
+
+  constructor(writer: Writer) {
+    this.#writer = writer;
+  }
+
+  /** Adds `chunk[start, end)`; it must stay untouched until `flush()`, and after a false from it until drained. */
+  pass(chunk: Buffer, start: number, end: number): void {
+    if (this.#chunk === chunk && this.#end === start) {
+      this.#end = end;
+      return;
+    }
+    this.#settle();
+    this.#chunk = chunk;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  /** Adds bytes of pgxa's own. */
+  put(bytes: Buffer): void {
+    this.#settle();
+    this.#copy(bytes, 0, bytes.length);
+  }
+
+  /** Writes all; false: the stream has not sent it all yet. */
+  flush(): boolean {
+    if (this.#used > 0 && this.#chunk !== null) this.#settle();
+    if (this.#used > 0) this.#writeScratch();
+    else if (this.#chunk !== null) {
+      const chunk = this.#chunk;
+      this.#chunk = null;
+      if (!this.#writer.write(chunk.subarray(this.#start, this.#end))) this.#isFlushed = false;
+    }
+    const flushed = this.#isFlushed;
+    this.#isFlushed = true;
+    return flushed;
+  }
+
+  /** Moves the open run behind what is in the scratch buffer. */
+  #settle(): void {
+    const chunk = this.#chunk;
+    if (chunk === null) return;
+    this.#chunk = null;
+    this.#copy(chunk, this.#start, this.#end);
+  }
+
+  #copy(bytes: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (length > SCRATCH_BYTES - this.#used) this.#writeScratch();
+    if (length > SCRATCH_BYTES) {
+      if (!this.#writer.write(bytes.subarray(start, end))) this.#isFlushed = false;
+      return;
+    }
+    this.#scratch ??= Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+    bytes.copy(this.#scratch, this.#used, start, end);
+    this.#used += length;
+  }
+
+  #writeScratch(): void {
+    if (this.#used === 0) return;
+    const scratch = this.#scratch!;
+    const isTaken = this.#writer.write(scratch.subarray(0, this.#used));
+    this.#used = 0;
+    if (isTaken) return;
+    this.#scratch = null; // still being sent: the next run gets another
+    this.#isFlushed = false;
+  }
+}

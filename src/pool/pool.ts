@@ -1,0 +1,251 @@
+/**
+ * The server connections to one shard.
+ *
+ * `generic-pool` keeps the size between min and max, queues clients, evicts what is idle. In front of it stands a
+ * short cut: a connection that comes back while nobody is queued is *parked*, still on loan from generic-pool's
+ * point of view, and the next checkout takes it at once, without a promise. A sweep gives parked connections that
+ * nobody took back to generic-pool, which then sees them as idle.
+ *
+ * generic-pool answers a failed connect by trying again until the checkout times out. A client of a shard that is
+ * down is better served by the reason, at once; so the factory never fails but makes a `FailedConnect`, which the
+ * checkout that gets it turns into that client's error.
+ *
+ * Invariant: what `checkout` returns is logged in, idle, within its lifetime, and nobody else's.
+ */
+import genericPool, { type Pool as GenericPool } from "generic-pool";
+import type { Environment, Timer } from "../base/environment.ts";
+import { detach } from "../base/detach.ts";
+import { Fault } from "../base/fault.ts";
+import type { PoolConfig, ShardConfig } from "../config/config.ts";
+import type { Log } from "../observe/log.ts";
+import { type LeaseHolder, ServerConnection } from "./serverConnection.ts";
+
+interface FailedConnect {
+  readonly fault: Fault;
+  readonly atMs: number;
+}
+type Resource = ServerConnection | FailedConnect;
+
+const isFailed = (resource: Resource): resource is FailedConnect => "fault" in resource;
+
+const SWEEP_INTERVAL_MS = 1_000;
+
+export interface PoolOptions {
+  readonly shard: ShardConfig;
+  readonly pool: PoolConfig;
+  readonly environment: Environment;
+  readonly log: Log;
+  readonly identify: boolean;
+}
+
+export class Pool {
+  readonly shard: ShardConfig;
+  readonly #options: PoolOptions;
+  readonly #lender: GenericPool<Resource>;
+  /** Connections nobody holds, taken from the end: the warmest first. */
+  readonly #parked: ServerConnection[] = [];
+  readonly #members = new Set<ServerConnection>();
+  #sweepTimer: Timer;
+  #isClosing = false;
+  /** What a shard reports to everybody at login; learnt from the first connection. */
+  greeting: ReadonlyMap<string, string> | null = null;
+  checkouts = 0;
+  connects = 0;
+  connectFailures = 0;
+
+  constructor(options: PoolOptions) {
+    this.shard = options.shard;
+    this.#options = options;
+    const { min, max, checkoutTimeoutMs, idleTimeoutMs, queueMax } = options.pool;
+    this.#lender = genericPool.createPool<Resource>(
+      { create: () => this.#connect(), destroy: (resource) => this.#disconnect(resource) },
+      {
+        min,
+        max,
+        acquireTimeoutMillis: checkoutTimeoutMs,
+        maxWaitingClients: queueMax,
+        softIdleTimeoutMillis: idleTimeoutMs,
+        evictionRunIntervalMillis: Math.min(idleTimeoutMs, 10_000),
+        numTestsPerEvictionRun: max,
+        // The soft limit spares `min`; the hard one must never strike before it.
+        idleTimeoutMillis: Number.MAX_SAFE_INTEGER,
+        fifo: false,
+        autostart: min > 0,
+      },
+    );
+    this.#sweepTimer = this.#scheduleSweep();
+  }
+
+  /** How many clients are queued. */
+  get queued(): number {
+    return this.#lender.pending;
+  }
+
+  /** How many connections exist. */
+  get size(): number {
+    return this.#members.size;
+  }
+
+  /** How many of them are lent to clients. */
+  get leased(): number {
+    let leased = 0;
+    for (const connection of this.#members) if (connection.state === "leased") leased += 1;
+    return leased;
+  }
+
+  /** A parked connection, at once, or null: then `checkout` must be awaited. */
+  tryCheckout(holder: LeaseHolder): ServerConnection | null {
+    for (;;) {
+      const connection = this.#parked.pop();
+      if (connection === undefined) return null;
+      if (this.#isFit(connection)) return this.#lend(connection, holder);
+      this.#discard(connection);
+    }
+  }
+
+  /** A connection, after waiting if need be; rejects with a Fault (`pool.*`). */
+  async checkout(holder: LeaseHolder): Promise<ServerConnection> {
+    const askedAtMs = this.#options.environment.clock.monotonicMs();
+    for (;;) {
+      const resource = await this.#acquire();
+      if (!isFailed(resource)) {
+        if (this.#isFit(resource)) return this.#lend(resource, holder);
+        this.#discard(resource);
+        continue;
+      }
+      this.#discard(resource);
+      // A failure from before this client asked says nothing about now.
+      if (resource.atMs >= askedAtMs) throw resource.fault;
+    }
+  }
+
+  /** Takes a lease back. What is not clean is closed, not kept. */
+  checkIn(connection: ServerConnection): void {
+    if (!connection.isClean || this.#isClosing) return this.discard(connection);
+    if (connection.isCancelInFlight) return connection.afterCancels(() => this.checkIn(connection));
+    connection.checkIn();
+    if (!this.#isFit(connection)) return this.#discard(connection);
+    if (this.#lender.pending > 0) this.#giveBack(connection);
+    else this.#parked.push(connection);
+  }
+
+  /** Ends a lease and the connection with it. */
+  discard(connection: ServerConnection): void {
+    this.#discard(connection);
+  }
+
+  /** Closes all connections; leases are closed too. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#sweepTimer.cancel();
+    this.#parked.length = 0;
+    for (const connection of [...this.#members]) this.#discard(connection);
+    this.#lender.clear();
+    await Promise.race([this.#lender.drain().then(() => this.#lender.clear()), Promise.resolve()]);
+  }
+
+  #lend(connection: ServerConnection, holder: LeaseHolder): ServerConnection {
+    this.checkouts += 1;
+    connection.checkOut(holder);
+    return connection;
+  }
+
+  #isFit(connection: ServerConnection): boolean {
+    if (!connection.isUsable) return false;
+    const age = this.#options.environment.clock.monotonicMs() - connection.createdAtMs;
+    return age < this.#options.pool.lifetimeMs;
+  }
+
+  async #acquire(): Promise<Resource> {
+    try {
+      return await this.#lender.acquire();
+    } catch (error) {
+      throw this.#acquireFault(error);
+    }
+  }
+
+  #acquireFault(error: unknown): Fault {
+    const { queueMax, checkoutTimeoutMs, max } = this.#options.pool;
+    const about = `Shard "${this.shard.id}", ${max} server connections`;
+    if (error instanceof Error && error.message.includes("max waitingClients")) {
+      return new Fault("pool.queue_full", { detail: `${about}, ${queueMax} clients are queued already.` });
+    }
+    if (error instanceof Error && error.name === "TimeoutError") {
+      return new Fault("pool.checkout_timeout", { detail: `${about}, waited ${checkoutTimeoutMs} ms.` });
+    }
+    return new Fault("login.shutting_down", { cause: error });
+  }
+
+  async #connect(): Promise<Resource> {
+    const { shard, environment, pool, identify, log } = this.#options;
+    try {
+      const connection = await ServerConnection.open({
+        shard,
+        environment,
+        connectTimeoutMs: pool.connectTimeoutMs,
+        identify,
+        onClosed: (closed, reason) => this.#onClosed(closed, reason),
+      });
+      this.connects += 1;
+      this.#members.add(connection);
+      connection.idleSinceMs = environment.clock.monotonicMs();
+      this.greeting ??= new Map(connection.parameters);
+      log.debug("server.connected", { shard: shard.id, pid: connection.pid });
+      return connection;
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.connectFailures += 1;
+      log.warn("server.lost", { shard: shard.id, reason: error.detail ?? error.message });
+      return { fault: error, atMs: environment.clock.monotonicMs() };
+    }
+  }
+
+  async #disconnect(resource: Resource): Promise<void> {
+    if (isFailed(resource)) return;
+    this.#members.delete(resource);
+    resource.close();
+  }
+
+  #onClosed(connection: ServerConnection, reason: string): void {
+    if (!this.#members.delete(connection)) return;
+    this.#options.log.info("server.closed", { shard: this.shard.id, pid: connection.pid, reason });
+    const parkedAt = this.#parked.indexOf(connection);
+    if (parkedAt >= 0) this.#parked.splice(parkedAt, 1);
+    this.#forget(connection);
+  }
+
+  #discard(resource: Resource): void {
+    if (!isFailed(resource) && resource.state !== "closed") {
+      this.#members.delete(resource);
+      resource.close();
+    }
+    this.#forget(resource);
+  }
+
+  /** Gives generic-pool its slot back, if this resource still has one. */
+  #forget(resource: Resource): void {
+    if (!this.#lender.isBorrowedResource(resource)) return;
+    detach(this.#lender.destroy(resource), "generic-pool only drops its entry");
+  }
+
+  #giveBack(connection: ServerConnection): void {
+    detach(this.#lender.release(connection), "the next queued client is served from within");
+  }
+
+  #scheduleSweep(): Timer {
+    return this.#options.environment.clock.after(SWEEP_INTERVAL_MS, () => {
+      this.#sweep();
+      this.#sweepTimer = this.#scheduleSweep();
+    });
+  }
+
+  /** Hands connections that nobody wanted for a while to generic-pool, oldest first, where idle limits apply. */
+  #sweep(): void {
+    const before = this.#options.environment.clock.monotonicMs() - SWEEP_INTERVAL_MS;
+    while (this.#parked.length > 0 && this.#parked[0]!.idleSinceMs < before) {
+      const connection = this.#parked.shift()!;
+      if (this.#isFit(connection)) this.#giveBack(connection);
+      else this.#discard(connection);
+    }
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Reads what a shard sends, chunk by chunk, and sorts it: the client's bytes are passed on where they lie, pgxa's
+ * own answers are taken out.
+ *
+ * The reply queue says whose answer the current messages belong to. In the client's own groups only a handful of
+ * message types are looked at (`NOTABLE`); runs of all others are never touched, and leave in one piece. Two kinds
+ * of message inside the client's groups may be pgxa's: the ParseComplete and CloseComplete of statements it made
+ * ready behind the client's back; `marks` says which.
+ *
+ * Invariant: every byte is either passed on once, in order, or belongs to a message that is dropped whole.
+ */
+import { readErrorFields, readParameterStatus } from "../wire/backendReaders.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
+import { FrameScanner } from "../wire/frameScanner.ts";
+import { MessageCollector } from "../wire/messageCollector.ts";
+import { MESSAGE_BYTES_MAX, SERVER_MESSAGE } from "../wire/messageTypes.ts";
+import { type ControlReply, ControlReplyBuilder } from "./controlReply.ts";
+import { CONTROL, RELAY, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue, SWALLOW } from "./replyQueue.ts";
+
+export type ReadyStatus = "I" | "T" | "E";
+
+export interface ReplyHandler {
+  /** Bytes for the client. */
+  relay(chunk: Buffer, start: number, end: number): void;
+  /** A group of the client's ended with ReadyForQuery; `isLast`: nothing more is owed. */
+  onClientGroup(status: ReadyStatus, hadError: boolean, isLast: boolean): void;
+  onControlReply(reply: ControlReply): void;
+  onParameter(name: string, value: string): void;
+  /** A statement that was sent with `expectParse` now stands, or never will. */
+  onStatement(key: string, stands: boolean): void;
+  /** An error that answers pgxa itself, or that ends the connection. */
+  onSwallowedError(error: ErrorFields): void;
+  onViolation(what: string): void;
+}
+
+interface Mark {
+  readonly type: number;
+  readonly isRelayed: boolean;
+  /** The statement's key, or null for the unnamed one. */
+  readonly key: string | null;
+  /** Which group it belongs to, counted from the connection's first. */
+  readonly group: number;
+}
+
+/** The types that are looked at within the client's own groups. */
+const NOTABLE = new Uint8Array(256);
+for (const type of [
+  SERVER_MESSAGE.readyForQuery,
+  SERVER_MESSAGE.errorResponse,
+  SERVER_MESSAGE.parameterStatus,
+  SERVER_MESSAGE.parseComplete,
+  SERVER_MESSAGE.closeComplete,
+]) {
+  NOTABLE[type] = 1;
+}
+
+const NOTHING = Buffer.alloc(0);
+const STATUS_BYTES: Readonly<Record<number, ReadyStatus>> = { 0x49: "I", 0x54: "T", 0x45: "E" };
+
+export class ReplyReader {
+  readonly groups = new ReplyQueue();
+  /** The transaction status of the last ReadyForQuery. */
+  status: ReadyStatus = "I";
+
+  readonly #handler: ReplyHandler;
+  readonly #scanner = new FrameScanner("server", MESSAGE_BYTES_MAX);
+  readonly #collector = new MessageCollector();
+  readonly #control = new ControlReplyBuilder();
+  #marks: Mark[] = [];
+  #groupsPushed = 0;
+  #groupsEnded = 0;
+  #hadError = false;
+  #carry = NOTHING;
+  #runStart = 0;
+
+  constructor(handler: ReplyHandler) {
+    this.#handler = handler;
+  }
+
+  /** Announces that something was sent that ends with a ReadyForQuery. */
+  expectGroup(kind: ReplyKind): void {
+    this.#groupsPushed += 1;
+    this.groups.push(kind);
+  }
+
+  /** Announces a Parse within the batch being sent; `key` names the statement if it stays. */
+  expectParse(isRelayed: boolean, key: string | null): void {
+    this.#mark(SERVER_MESSAGE.parseComplete, isRelayed, key);
+  }
+
+  expectClose(isRelayed: boolean): void {
+    this.#mark(SERVER_MESSAGE.closeComplete, isRelayed, null);
+  }
+
+  /** Takes `chunk[0, end)`. */
+  read(chunk: Buffer, end: number): void {
+    if (this.#carry.length > 0) {
+      chunk = Buffer.concat([this.#carry, chunk.subarray(0, end)]);
+      end = chunk.length;
+      this.#carry = NOTHING;
+    }
+    const scanner = this.#scanner;
+    scanner.begin(chunk, 0, end);
+    this.#runStart = 0;
+    while (scanner.next()) {
+      if (NOTABLE[scanner.type] === 1 || this.groups.current >= SWALLOW) this.#take(chunk);
+    }
+    this.#passRun(chunk, scanner.end);
+    if (scanner.tail > 0) this.#carry = Buffer.from(chunk.subarray(scanner.end, end));
+    if (scanner.violation !== null) {
+      this.#handler.onViolation(`invalid message ${scanner.violation} from the shard`);
+    }
+  }
+
+  #mark(type: number, isRelayed: boolean, key: string | null): void {
+    this.#marks.push({ type, isRelayed, key, group: this.#groupsPushed });
+  }
+
+  #passRun(chunk: Buffer, upTo: number): void {
+    if (upTo > this.#runStart) this.#handler.relay(chunk, this.#runStart, upTo);
+    this.#runStart = upTo;
+  }
+
+  /** Leaves the current piece out of what is passed on. */
+  #drop(chunk: Buffer): void {
+    this.#passRun(chunk, this.#scanner.start);
+    this.#runStart = this.#scanner.end;
+  }
+
+  #take(chunk: Buffer): void {
+    const kind = this.groups.current;
+    if (kind === CONTROL) this.#takeControl(chunk);
+    else if (kind === SWALLOW) this.#takeSwallowed(chunk);
+    else this.#takeRelayed(chunk, kind);
+  }
+
+  #takeControl(chunk: Buffer): void {
+    this.#drop(chunk);
+    const { type } = this.#scanner;
+    if (!this.#collector.take(chunk, this.#scanner)) return;
+    const { buffer, start, end } = this.#collector;
+    if (type === SERVER_MESSAGE.readyForQuery) {
+      this.#endGroup(buffer[end - 1]!);
+      this.#handler.onControlReply(this.#control.finish(this.status));
+    } else if (type === SERVER_MESSAGE.parameterStatus) this.#noteParameter();
+    else this.#control.add(type, buffer, start, end);
+  }
+
+  #takeSwallowed(chunk: Buffer): void {
+    this.#drop(chunk);
+    const { type } = this.#scanner;
+    if (NOTABLE[type] !== 1 || !this.#collector.take(chunk, this.#scanner)) return;
+    const { buffer, start, end } = this.#collector;
+    if (type === SERVER_MESSAGE.readyForQuery) this.#endGroup(buffer[end - 1]!);
+    else if (type === SERVER_MESSAGE.parameterStatus) this.#noteParameter();
+    else if (type === SERVER_MESSAGE.errorResponse) {
+      this.#handler.onSwallowedError(readErrorFields(buffer, start, end));
+    }
+  }
+
+  #takeRelayed(chunk: Buffer, kind: ReplyKind): void {
+    const scanner = this.#scanner;
+    if (scanner.type === SERVER_MESSAGE.readyForQuery) {
+      if (kind === RELAY_WITHOUT_READY) this.#drop(chunk);
+      if (scanner.isLast) this.#endClientGroup(chunk);
+    } else if (scanner.type === SERVER_MESSAGE.errorResponse) {
+      this.#hadError = true;
+    } else if (scanner.type === SERVER_MESSAGE.parameterStatus) {
+      if (this.#collector.take(chunk, scanner)) this.#noteParameter();
+    } else this.#takeMarked(chunk);
+  }
+
+  /** ParseComplete or CloseComplete: five bytes, so never cut. */
+  #takeMarked(chunk: Buffer): void {
+    const mark = this.#marks[0];
+    if (mark === undefined || mark.type !== this.#scanner.type) return;
+    this.#marks.shift();
+    if (!mark.isRelayed) this.#drop(chunk);
+    if (mark.key !== null) this.#handler.onStatement(mark.key, true);
+  }
+
+  #endClientGroup(chunk: Buffer): void {
+    const hadError = this.#hadError;
+    this.#endGroup(chunk[this.#scanner.end - 1]!);
+    const isLast = this.groups.length === 0;
+    if (isLast || hadError) this.#passRun(chunk, this.#scanner.end);
+    this.#handler.onClientGroup(this.status, hadError, isLast);
+  }
+
+  #endGroup(statusByte: number): void {
+    this.groups.shift();
+    this.#hadError = false;
+    this.status = STATUS_BYTES[statusByte] ?? "E";
+    while (this.#marks.length > 0 && this.#marks[0]!.group <= this.#groupsEnded) {
+      const mark = this.#marks.shift()!;
+      if (mark.key !== null) this.#handler.onStatement(mark.key, false);
+    }
+    this.#groupsEnded += 1;
+  }
+
+  #noteParameter(): void {
+    const { buffer, start, end } = this.#collector;
+    const { name, value } = readParameterStatus(buffer, start, end);
+    this.#handler.onParameter(name, value);
+  }
+}

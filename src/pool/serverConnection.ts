@@ -1,0 +1,355 @@
+/**
+ * One connection to a shard: its stream, its state, what it owes, and what it carries from use to use.
+ *
+ * To the client session that holds the lease it is a place to put messages (`outbox`) and a source of replies
+ * (`holder`). To pgxa it also answers questions of its own (`run`). What a connection remembers between leases is
+ * which prepared statements and which settings it carries, so that the next holder knows what is missing.
+ *
+ * Invariant: a lease ends in `idle` only when the shard said ReadyForQuery with status I and nothing is owed. In
+ * every other case the connection is closed; nobody is ever handed the rest of somebody else's conversation.
+ */
+import { type BackendPid, backendPid, type ShardId } from "../base/brands.ts";
+import type { Environment } from "../base/environment.ts";
+import { Fault } from "../base/fault.ts";
+import { invariant } from "../base/invariant.ts";
+import type { ShardConfig } from "../config/config.ts";
+import { readBackendKeyData } from "../wire/backendReaders.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
+import * as send from "../wire/frontendWriters.ts";
+import { ByteStream, type StreamOwner } from "./byteStream.ts";
+import type { ControlReply } from "./controlReply.ts";
+import { LoginExchange } from "./loginExchange.ts";
+import { Outbox } from "./outbox.ts";
+import { CONTROL } from "./replyQueue.ts";
+import { ReplyReader, type ReadyStatus, type ReplyHandler } from "./replyReader.ts";
+import { type ServerEvent, type ServerState, serverStep } from "./serverState.ts";
+import { sendCancelRequest } from "./cancelRequest.ts";
+
+/** Who holds the lease. */
+export interface LeaseHolder {
+  /** Bytes for the client; false: it has not taken them all, and the connection must stop reading. */
+  relay(connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean;
+  /** One group of replies ended; `isLast`: the shard owes nothing more. */
+  onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void;
+  /** A ParameterStatus came, in whatever group. */
+  onParameter(connection: ServerConnection, name: string, value: string): void;
+  /** A named statement that was sent with the key now stands, or never will. */
+  onStatement(connection: ServerConnection, key: string, stands: boolean): void;
+  /** What was written has left after `flush()` returned false. */
+  onServerDrain(connection: ServerConnection): void;
+  onLost(connection: ServerConnection, reason: string): void;
+}
+
+/** Reads of 64 KiB: results are large, and server connections few. */
+const READ_BUFFER_BYTES = 64 * 1024;
+/** How many statements one server connection keeps prepared; the oldest goes first. */
+export const STATEMENTS_MAX = 500;
+
+export interface ConnectionOptions {
+  readonly shard: ShardConfig;
+  readonly environment: Environment;
+  readonly connectTimeoutMs: number;
+  /** Whether the backend's start time is asked for: the commit protocol fences by it. */
+  readonly identify: boolean;
+  onClosed(connection: ServerConnection, reason: string): void;
+}
+
+interface PendingControl {
+  resolve(reply: ControlReply): void;
+}
+
+export class ServerConnection implements StreamOwner, ReplyHandler {
+  readonly shard: ShardId;
+  readonly outbox: Outbox;
+  readonly replies: ReplyReader;
+  /** What the shard reported by ParameterStatus. */
+  readonly parameters = new Map<string, string>();
+  /** One text for all of `parameters`, made when asked for; equal text means equal parameters. */
+  parametersVersion: string | null = null;
+  /** The keys of the statements that stand on this connection, oldest first. */
+  readonly statements = new Set<string>();
+  /** Whose unnamed statement stands here; null when unknown. */
+  unnamedStatement: object | null = null;
+  /** The settings in force beyond the login's, in canonical form; null when unknown. */
+  settings: string | null = "";
+  pid: BackendPid = backendPid(0);
+  backendStart = "";
+  holder: LeaseHolder | null = null;
+  createdAtMs = 0;
+  idleSinceMs = 0;
+
+  readonly #options: ConnectionOptions;
+  readonly #controls: PendingControl[] = [];
+  #stream: ByteStream;
+  #state: ServerState = "connecting";
+  #login: LoginExchange | null = null;
+  #secret: Buffer = Buffer.alloc(0);
+  #cancelsInFlight = 0;
+  #afterCancels: (() => void)[] = [];
+  #lastError: ErrorFields | null = null;
+
+  private constructor(options: ConnectionOptions, onConnected: () => void) {
+    this.#options = options;
+    this.shard = options.shard.id;
+    this.replies = new ReplyReader(this);
+    const { host, port } = options.shard;
+    this.#stream = ByteStream.connect(host, port, this, READ_BUFFER_BYTES, onConnected);
+    this.outbox = new Outbox(this.#stream);
+    this.createdAtMs = options.environment.clock.monotonicMs();
+  }
+
+  /** Connects and logs in; rejects with a Fault (`pool.connect_failed`, `pool.login_failed`). */
+  static open(options: ConnectionOptions): Promise<ServerConnection> {
+    return new Promise((resolve, reject) => {
+      const connection = new ServerConnection(options, () => connection.#startLogin(resolve, fail));
+      const timer = options.environment.clock.after(options.connectTimeoutMs, () => {
+        fail(connectFailed(options.shard, `no answer within ${options.connectTimeoutMs} ms`));
+      });
+      function fail(fault: Fault): void {
+        timer.cancel();
+        connection.#login = null;
+        connection.close();
+        reject(fault);
+      }
+      connection.#onOpenFailed = (reason) => fail(connectFailed(options.shard, reason));
+      connection.#onOpened = () => timer.cancel();
+    });
+  }
+
+  #onOpenFailed: ((reason: string) => void) | null = null;
+  #onOpened: (() => void) | null = null;
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  get isUsable(): boolean {
+    return this.#state === "idle";
+  }
+
+  /** All reported parameters as one text, for a cheap comparison. */
+  get parametersKey(): string {
+    this.parametersVersion ??= [...this.parameters].sort().join("\n");
+    return this.parametersVersion;
+  }
+
+  /** Whether it could be returned to the pool as it is. */
+  get isClean(): boolean {
+    return this.#state === "leased" && this.replies.status === "I" && this.replies.groups.length === 0;
+  }
+
+  get isCancelInFlight(): boolean {
+    return this.#cancelsInFlight > 0;
+  }
+
+  checkOut(holder: LeaseHolder): void {
+    this.#step("checkedOut");
+    this.holder = holder;
+  }
+
+  checkIn(): void {
+    invariant(this.isClean, "a lease is returned clean or not at all");
+    this.#step("checkedIn");
+    this.holder = null;
+    this.#lastError = null;
+    this.idleSinceMs = this.#options.environment.clock.monotonicMs();
+  }
+
+  /** Hands the lease from one holder to another without a return in between. */
+  passTo(holder: LeaseHolder): void {
+    invariant(this.#state === "leased", "only a leased connection is passed on");
+    this.holder = holder;
+  }
+
+  /** Writes what the outbox holds; false: stop feeding until `onServerDrain`. */
+  flush(): boolean {
+    return this.outbox.flush();
+  }
+
+  pauseReading(): void {
+    this.#stream.pause();
+  }
+
+  resumeReading(): void {
+    this.#stream.resume();
+  }
+
+  /**
+   * Runs `sql` as one simple query and resolves with the answer; never rejects. When `timeoutMs` is up the answer
+   * counts as lost and the connection is closed: whoever waited no longer knows what the shard did.
+   */
+  run(sql: string, timeoutMs: number): Promise<ControlReply> {
+    return this.runBytes(send.query(sql), timeoutMs);
+  }
+
+  /** The same for messages that end with exactly one Query or Sync. */
+  runBytes(bytes: Buffer, timeoutMs: number): Promise<ControlReply> {
+    if (this.#state === "closed") return Promise.resolve({ kind: "lost", reason: "connection closed" });
+    return new Promise((resolve) => {
+      const timer = this.#options.environment.clock.after(timeoutMs, () => {
+        this.#lose(`no answer within ${timeoutMs} ms`);
+      });
+      this.#controls.push({
+        resolve(reply) {
+          timer.cancel();
+          resolve(reply);
+        },
+      });
+      this.replies.expectGroup(CONTROL);
+      this.outbox.put(bytes);
+      this.outbox.flush();
+    });
+  }
+
+  /** Asks the shard to cancel what runs here. Resolves when the request has been taken. */
+  async cancel(): Promise<void> {
+    if (this.#state !== "leased") return;
+    this.#cancelsInFlight += 1;
+    const { host, port } = this.#options.shard;
+    await sendCancelRequest(host, port, this.pid, this.#secret, this.#options.connectTimeoutMs);
+    this.#cancelsInFlight -= 1;
+    if (this.#cancelsInFlight > 0) return;
+    const waiting = this.#afterCancels;
+    this.#afterCancels = [];
+    for (const callback of waiting) callback();
+  }
+
+  /** Calls back once no cancel request is on its way, so that none can hit the next holder. */
+  afterCancels(callback: () => void): void {
+    if (this.#cancelsInFlight === 0) callback();
+    else this.#afterCancels.push(callback);
+  }
+
+  /** Ends the connection in an orderly way where there is still a conversation to end. */
+  close(): void {
+    if (this.#state === "closed") return;
+    if (this.#state === "idle") {
+      this.#stream.write(send.terminate());
+      this.#stream.end();
+    } else this.#stream.destroy();
+    this.#lose("closed by pgxa");
+  }
+
+  // --- StreamOwner ---
+
+  onChunk(chunk: Buffer, end: number): void {
+    if (this.#login === null) this.replies.read(chunk, end);
+    else this.#login.read(chunk, end);
+  }
+
+  onDrain(): void {
+    this.holder?.onServerDrain(this);
+  }
+
+  onClosed(reason: string): void {
+    const error = this.#lastError;
+    this.#lose(error === null ? reason : `${error.message} (${error.sqlstate})`);
+  }
+
+  // --- ReplyHandler ---
+
+  relay(chunk: Buffer, start: number, end: number): void {
+    if (this.holder !== null && !this.holder.relay(this, chunk, start, end)) this.#stream.pause();
+  }
+
+  onClientGroup(status: ReadyStatus, hadError: boolean, isLast: boolean): void {
+    if (hadError) this.unnamedStatement = null;
+    this.holder?.onClientGroup(this, status, hadError, isLast);
+  }
+
+  onControlReply(reply: ControlReply): void {
+    this.#controls.shift()?.resolve(reply);
+  }
+
+  onParameter(name: string, value: string): void {
+    this.parameters.set(name, value);
+    this.parametersVersion = null;
+    this.holder?.onParameter(this, name, value);
+  }
+
+  onStatement(key: string, stands: boolean): void {
+    if (!stands) this.statements.delete(key);
+    this.holder?.onStatement(this, key, stands);
+  }
+
+  onSwallowedError(error: ErrorFields): void {
+    // Something pgxa put in front of a client's statement was refused. The statement behind it must not be
+    // taken for having run in the transaction it belongs to.
+    this.#lastError = error;
+    this.#stream.destroy();
+    this.#lose(`${error.message} (${error.sqlstate})`);
+  }
+
+  onViolation(what: string): void {
+    this.#stream.destroy();
+    this.#lose(what);
+  }
+
+  // --- inside ---
+
+  #startLogin(resolve: (connection: ServerConnection) => void, fail: (fault: Fault) => void): void {
+    this.#step("connected");
+    this.#login = new LoginExchange(this.#options.shard, this.#options.environment.random, {
+      write: (bytes) => void this.#stream.write(bytes),
+      onParameter: (name, value) => void this.parameters.set(name, value),
+      onKey: (buffer, start, end) => {
+        const key = readBackendKeyData(buffer, start, end);
+        this.pid = backendPid(key.pid);
+        this.#secret = Buffer.from(key.secret);
+      },
+      onRefused: fail,
+      onReady: () => this.#finishLogin(resolve, fail),
+    });
+    this.#login.start();
+  }
+
+  #finishLogin(resolve: (connection: ServerConnection) => void, fail: (fault: Fault) => void): void {
+    this.#login = null;
+    const opened = () => {
+      this.#onOpened?.();
+      this.#onOpenFailed = null;
+      this.#onOpened = null;
+      this.#step("loggedIn");
+      resolve(this);
+    };
+    if (!this.#options.identify) return opened();
+    const sql = "SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()";
+    this.run(sql, this.#options.connectTimeoutMs).then((reply) => {
+      const start = reply.kind === "complete" ? reply.rows[0]?.[0] : undefined;
+      if (start === undefined || start === null) {
+        return fail(connectFailed(this.#options.shard, "the backend's start time could not be read"));
+      }
+      this.backendStart = start;
+      opened();
+    }, fail);
+  }
+
+  #step(event: ServerEvent): void {
+    this.#state = serverStep(this.#state, event);
+  }
+
+  #lose(reason: string): void {
+    if (this.#state === "closed") return;
+    const wasOpening = this.#onOpenFailed;
+    this.#step("lost");
+    this.#stream.destroy();
+    for (const control of this.#controls.splice(0)) control.resolve({ kind: "lost", reason });
+    const holder = this.holder;
+    this.holder = null;
+    if (wasOpening !== null) {
+      this.#onOpenFailed = null;
+      wasOpening(reason);
+      return;
+    }
+    holder?.onLost(this, reason);
+    this.#options.onClosed(this, reason);
+  }
+}
+
+function connectFailed(shard: ShardConfig, reason: string): Fault {
+  return new Fault("pool.connect_failed", {
+    message: `could not connect to shard "${shard.id}"`,
+    detail: `${shard.host}:${shard.port}: ${reason}.`,
+    hint: "Check that the shard is running and accepts connections; pgxa check --config FILE tells more.",
+  });
+}

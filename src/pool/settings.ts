@@ -1,0 +1,55 @@
+/**
+ * Settings that travel with a client from server connection to server connection.
+ *
+ * What a client has set is asked of the shard itself (`pg_settings`, source `session`) after a statement that may
+ * have changed it; so a rollback, a savepoint or a function that calls set_config() need no second bookkeeping
+ * here. Another connection is brought to the same state by RESET ALL and one set_config() for each.
+ *
+ * The canonical form is the SQL that brings a fresh connection there; equal text means equal settings.
+ */
+import type { ServerConnection } from "./serverConnection.ts";
+
+/** A client that has set nothing. */
+export const NO_SETTINGS = "";
+
+const CAPTURE =
+  "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' " +
+  "AND name !~ '^transaction_' AND name <> 'is_superuser' ORDER BY name";
+
+const literal = (text: string): string =>
+  text.includes("\\") ? ` E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'` : `'${text.replaceAll("'", "''")}'`;
+
+/** The canonical form of settings by name. */
+export function settingsOf(entries: Iterable<readonly [name: string, value: string]>): string {
+  const calls = [...entries]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, value]) => `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`);
+  return calls.length === 0 ? NO_SETTINGS : `SELECT ${calls.join(", ")}`;
+}
+
+/** What is set on `connection` now; null when the shard did not say. */
+export async function captureSettings(connection: ServerConnection, timeoutMs: number): Promise<string | null> {
+  const reply = await connection.run(CAPTURE, timeoutMs);
+  if (reply.kind !== "complete") return null;
+  return settingsOf(reply.rows.map(([name, value]) => [name ?? "", value ?? ""] as const));
+}
+
+export type ApplyOutcome = { readonly ok: true } | { readonly ok: false; readonly message: string; readonly sqlstate: string };
+
+/** Brings `connection` to `settings`; outside a transaction only. */
+export async function applySettings(
+  connection: ServerConnection,
+  settings: string,
+  timeoutMs: number,
+): Promise<ApplyOutcome> {
+  const sql = settings === NO_SETTINGS ? "RESET ALL" : `RESET ALL; ${settings}`;
+  connection.settings = null;
+  const reply = await connection.run(sql, timeoutMs);
+  if (reply.kind === "complete") {
+    connection.settings = settings;
+    return { ok: true };
+  }
+  return reply.kind === "lost"
+    ? { ok: false, message: reply.reason, sqlstate: "08006" }
+    : { ok: false, message: reply.error.message, sqlstate: reply.error.sqlstate };
+}

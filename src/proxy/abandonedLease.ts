@@ -1,0 +1,44 @@
+/**
+ * What becomes of a lease whose client is gone.
+ *
+ * Outside a transaction with nothing owed it goes back. In an open transaction with nothing running it is rolled
+ * back and goes back. Whatever else is cancelled and closed: nobody waits for a statement whose answer nobody wants.
+ */
+import { detach } from "../base/detach.ts";
+import type { Pool } from "../pool/pool.ts";
+import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+
+const ROLLBACK_TIMEOUT_MS = 5_000;
+
+/** Holds a lease on nobody's behalf; replies that still come are dropped. */
+export const NOBODY: LeaseHolder = {
+  relay: () => true,
+  onClientGroup() {},
+  onParameter() {},
+  onStatement() {},
+  onServerDrain() {},
+  onLost() {},
+};
+
+/** Returns or closes `lease`; `isTangled`: it carries state or half a batch that cannot be undone by ROLLBACK. */
+export function returnAbandoned(pool: Pool, lease: ServerConnection, isTangled: boolean): void {
+  if (lease.state !== "leased") return;
+  lease.passTo(NOBODY);
+  if (isTangled || lease.replies.groups.length > 0) {
+    detach(
+      lease.cancel().then(() => pool.discard(lease)),
+      "the connection is closed whether the cancel arrives or not",
+    );
+    return;
+  }
+  if (lease.replies.status === "I") return pool.checkIn(lease);
+  detach(
+    lease.run("ROLLBACK", ROLLBACK_TIMEOUT_MS).then((reply) => {
+      if (reply.kind === "complete" && lease.isClean) {
+        lease.settings = null; // what was set inside is undone, and only the shard knows what is left
+        pool.checkIn(lease);
+      } else pool.discard(lease);
+    }),
+    "the client is gone",
+  );
+}

@@ -1,0 +1,179 @@
+/**
+ * The client's side of a session: its stream, its messages, and the art of stopping in the middle.
+ *
+ * Messages are handed over one by one. Those that decide something are collected and whole; CopyData goes by in
+ * pieces. When the session cannot go on (no lease yet, a full socket, a reply to wait for) it says `false` and
+ * names what it waits for; the message stays where it lies, the stream stops reading, and once nothing is waited
+ * for any more the same message is presented again. So nothing is queued, and a client that sends ahead is held
+ * back by TCP itself.
+ */
+import { Fault } from "../base/fault.ts";
+import type { ByteStream } from "../pool/byteStream.ts";
+import { Outbox } from "../pool/outbox.ts";
+import { faultResponse } from "../wire/backendWriters.ts";
+import { FrameScanner } from "../wire/frameScanner.ts";
+import { MessageCollector } from "../wire/messageCollector.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+
+export interface ClientMessages {
+  /** A whole message at `buffer[start, end)`; false: not now, present it again. */
+  onMessage(type: number, buffer: Buffer, start: number, end: number): boolean;
+  /** A piece of CopyData; false: not now. */
+  onCopyPiece(chunk: Buffer, start: number, end: number): boolean;
+  /** All of a chunk has been presented, or the session stopped: what is ready should be written. */
+  onPause(): void;
+  onClientDrain(): void;
+  onClientClosed(reason: string): void;
+}
+
+/** What a session can wait for; a bit each. */
+export const WAIT_LEASE = 1;
+export const WAIT_REPLY = 2;
+export const WAIT_SERVER_DRAIN = 4;
+export const WAIT_WORK = 8;
+
+const NOTHING = Buffer.alloc(0);
+
+export class ClientSide {
+  readonly stream: ByteStream;
+  /** What pgxa itself says to the client. */
+  readonly outbox: Outbox;
+  readonly #messages: ClientMessages;
+  readonly #scanner: FrameScanner;
+  readonly #collector = new MessageCollector();
+  #chunk = NOTHING;
+  #chunkEnd = 0;
+  #carry = NOTHING;
+  #waiting = 0;
+  #isPumping = false;
+  #isPending = false;
+  #isOver = false;
+
+  constructor(stream: ByteStream, messageBytesMax: number, messages: ClientMessages) {
+    this.stream = stream;
+    this.outbox = new Outbox(stream);
+    this.#messages = messages;
+    this.#scanner = new FrameScanner("client", messageBytesMax);
+    stream.setOwner(this);
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Stops presenting messages until `go` is called for the same reason. */
+  wait(reason: number): void {
+    this.#waiting |= reason;
+  }
+
+  go(reason: number): void {
+    if ((this.#waiting & reason) === 0) return;
+    this.#waiting &= ~reason;
+    if (this.#waiting === 0 && !this.#isPumping) this.#pump();
+  }
+
+  /** Writes pgxa's own messages. */
+  say(...messages: readonly Buffer[]): void {
+    for (const message of messages) this.outbox.put(message);
+    this.outbox.flush();
+  }
+
+  /** Ends the session with a last error; nothing of the client is read any more. */
+  refuse(fault: Fault): void {
+    if (this.#isOver) return;
+    this.say(faultResponse(fault));
+    this.end();
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.stream.end();
+  }
+
+  // --- StreamOwner ---
+
+  onChunk(chunk: Buffer, end: number): void {
+    if (this.#isOver) return;
+    if (this.#carry.length > 0) {
+      chunk = Buffer.concat([this.#carry, chunk.subarray(0, end)]);
+      end = chunk.length;
+      this.#carry = NOTHING;
+    }
+    this.#chunk = chunk;
+    this.#chunkEnd = end;
+    this.#scanner.begin(chunk, 0, end);
+    this.#pump();
+  }
+
+  onDrain(): void {
+    this.#messages.onClientDrain();
+  }
+
+  onClosed(reason: string): void {
+    this.#isOver = true;
+    this.#messages.onClientClosed(reason);
+  }
+
+  // --- inside ---
+
+  #pump(): void {
+    this.#isPumping = true;
+    const isDone = this.#presentAll();
+    this.#isPumping = false;
+    if (this.#isOver) return;
+    this.#messages.onPause();
+    if (this.#isOver) return;
+    if (this.#waiting !== 0) this.stream.pause();
+    else if (isDone) this.stream.resume();
+    else this.#pump();
+  }
+
+  /** Presents messages until the chunk is done (true) or the session has to wait (false). */
+  #presentAll(): boolean {
+    while (!this.#isOver) {
+      if (this.#waiting !== 0) return false;
+      if (!this.#isPending && !this.#scanner.next()) {
+        this.#endChunk();
+        return true;
+      }
+      this.#isPending = !this.#present();
+    }
+    return true;
+  }
+
+  #present(): boolean {
+    const scanner = this.#scanner;
+    if (scanner.type === CLIENT_MESSAGE.copyData) {
+      return this.#messages.onCopyPiece(this.#chunk, scanner.start, scanner.end);
+    }
+    const collector = this.#collector;
+    if (!this.#isPending && !collector.take(this.#chunk, scanner)) return true;
+    try {
+      return this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.spec.scope !== "session") throw error;
+      this.refuse(error);
+      return true;
+    }
+  }
+
+  #endChunk(): void {
+    const scanner = this.#scanner;
+    if (scanner.violation !== null) {
+      this.refuse(violationFault(scanner));
+      return;
+    }
+    if (scanner.tail > 0) this.#carry = Buffer.from(this.#chunk.subarray(scanner.end, this.#chunkEnd));
+  }
+}
+
+function violationFault(scanner: FrameScanner): Fault {
+  if (scanner.violation === "type") {
+    return new Fault("protocol.violation", { message: `invalid frontend message type ${scanner.type}` });
+  }
+  return new Fault("protocol.message_too_long", {
+    message: "invalid message length",
+    detail: `A message of type "${String.fromCharCode(scanner.type)}" announced ${scanner.length - 1} bytes.`,
+    hint: "Raise limits.message_bytes_max if messages of this size are meant to pass.",
+  });
+}

@@ -1,0 +1,338 @@
+/**
+ * A session in front of one shard: a pooler's session, at a pooler's speed.
+ *
+ * No statement is parsed. Messages are passed on where they lie; the shard's own ReadyForQuery says when the
+ * transaction is over and the lease can go back. A client may send ahead as far as it likes: answers come from one
+ * connection, in order.
+ *
+ * What a pooler must know of a statement is told by a cheap look at its text (routing/sessionLook.ts): whether it
+ * may change settings, which are then asked of the shard before the lease goes back, or makes state that cannot be
+ * carried, which pins the connection to the client.
+ */
+import { detach } from "../base/detach.ts";
+import { Fault } from "../base/fault.ts";
+import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import { RELAY } from "../pool/replyQueue.ts";
+import type { ReadyStatus } from "../pool/replyReader.ts";
+import { sessionEffects, sessionEffectsMayApply } from "../routing/sessionLook.ts";
+import { errorResponse, faultFields, faultResponse, readyForQuery } from "../wire/backendWriters.ts";
+import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
+import * as send from "../wire/frontendWriters.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import type { ByteStream } from "../pool/byteStream.ts";
+import { ClientParameters } from "./clientParameters.ts";
+import {
+  ClientSide,
+  type ClientMessages,
+  WAIT_LEASE,
+  WAIT_REPLY,
+  WAIT_SERVER_DRAIN,
+  WAIT_WORK,
+} from "./clientSide.ts";
+import { returnAbandoned } from "./abandonedLease.ts";
+import type { Session, SessionParts } from "./session.ts";
+import { ensureStatement, sendParse, StatementStore } from "./statementStore.ts";
+
+export class PlainSession implements Session, ClientMessages, LeaseHolder {
+  readonly #parts: SessionParts;
+  readonly #client: ClientSide;
+  readonly #statements: StatementStore;
+  readonly #parameters: ClientParameters;
+  #lease: ServerConnection | null = null;
+  /** Why the statement that asked for a lease cannot have one. */
+  #refusal: Fault | null = null;
+  /** Extended-protocol messages were sent and their Sync was not. */
+  #isBatchOpen = false;
+  /** Messages are passed over until Sync, as after an error. */
+  #isSkipping = false;
+  #mayHaveSet = false;
+  #isPinned = false;
+  #hasErrorBeenSent = false;
+
+  constructor(stream: ByteStream, startup: ReadonlyMap<string, string>, parts: SessionParts) {
+    this.#parts = parts;
+    this.#parameters = new ClientParameters(startup, parts.greeting);
+    this.#statements = new StatementStore(parts.statementNames);
+    this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
+  }
+
+  get client(): ClientSide {
+    return this.#client;
+  }
+
+  cancel(): void {
+    const lease = this.#lease;
+    if (lease !== null && lease.replies.groups.length > 0) detach(lease.cancel(), "a cancel is a wish");
+    else if (lease !== null && this.#isBatchOpen) detach(lease.cancel(), "a cancel is a wish");
+  }
+
+  terminate(fault: Fault): void {
+    this.#client.refuse(fault);
+  }
+
+  get isIdle(): boolean {
+    return this.#lease === null;
+  }
+
+  // --- ClientMessages ---
+
+  onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
+    if (type === CLIENT_MESSAGE.terminate) return this.#terminate();
+    if (this.#isSkipping && type !== CLIENT_MESSAGE.sync) return true;
+    if (!this.#hasLease()) return this.#takeRefusal(type);
+    const lease = this.#lease!;
+    if (lease.replies.groups.isFull) return this.#hold(WAIT_REPLY);
+    switch (type) {
+      case CLIENT_MESSAGE.query:
+        this.#look(readQuery(buffer, start, end));
+        this.#statements.unnamed = null;
+        lease.unnamedStatement = null;
+        lease.replies.expectGroup(RELAY);
+        break;
+      case CLIENT_MESSAGE.sync:
+        this.#isBatchOpen = false;
+        this.#isSkipping = false;
+        lease.replies.expectGroup(RELAY);
+        break;
+      case CLIENT_MESSAGE.functionCall:
+        lease.replies.expectGroup(RELAY);
+        break;
+      case CLIENT_MESSAGE.parse:
+        this.#parse(lease, buffer, start, end);
+        return true;
+      case CLIENT_MESSAGE.bind:
+      case CLIENT_MESSAGE.describe:
+      case CLIENT_MESSAGE.close:
+        this.#isBatchOpen = true;
+        if (this.#renamed(lease, type, buffer, start, end)) return true;
+        break;
+      case CLIENT_MESSAGE.execute:
+      case CLIENT_MESSAGE.flush:
+        this.#isBatchOpen = true;
+        break;
+      case CLIENT_MESSAGE.password:
+        throw new Fault("protocol.violation", { message: "unexpected password message" });
+    }
+    lease.outbox.pass(buffer, start, end);
+    return true;
+  }
+
+  onCopyPiece(chunk: Buffer, start: number, end: number): boolean {
+    this.#lease?.outbox.pass(chunk, start, end);
+    return true;
+  }
+
+  onPause(): void {
+    if (this.#lease !== null && !this.#lease.flush()) this.#client.wait(WAIT_SERVER_DRAIN);
+  }
+
+  onClientDrain(): void {
+    this.#lease?.resumeReading();
+  }
+
+  onClientClosed(): void {
+    const lease = this.#lease;
+    this.#lease = null;
+    this.#parts.onEnd(this);
+    if (lease === null) return;
+    lease.resumeReading();
+    returnAbandoned(this.#parts.pools[0]!, lease, this.#isBatchOpen || this.#isPinned);
+  }
+
+  // --- LeaseHolder ---
+
+  relay(_connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean {
+    return this.#client.stream.write(chunk.subarray(start, end));
+  }
+
+  onClientGroup(connection: ServerConnection, status: ReadyStatus, _hadError: boolean, isLast: boolean): void {
+    this.#client.go(WAIT_REPLY);
+    if (!isLast || connection !== this.#lease) return;
+    if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
+    if (this.#mayHaveSet) this.#captureThenReturn(connection);
+    else if (!this.#isPinned) this.#return(connection);
+  }
+
+  onParameter(connection: ServerConnection, name: string, value: string): void {
+    if (connection === this.#lease && connection.replies.groups.current <= RELAY) this.#parameters.noteTold(name, value);
+  }
+
+  onStatement(_connection: ServerConnection, key: string, stands: boolean): void {
+    this.#statements.settle(key, stands);
+  }
+
+  onServerDrain(): void {
+    this.#client.go(WAIT_SERVER_DRAIN);
+  }
+
+  onLost(connection: ServerConnection, reason: string): void {
+    if (connection !== this.#lease) return;
+    this.#lease = null;
+    const shard = connection.shard;
+    this.#parts.log.warn("server.lost", { shard, pid: connection.pid, reason });
+    this.#client.refuse(
+      new Fault("pool.connection_lost", {
+        message: `the connection to shard "${shard}" was lost`,
+        detail: `${reason}. A statement that was running may or may not have been applied.`,
+        hint: "Connect again and repeat what was not committed.",
+      }),
+    );
+  }
+
+  // --- leases ---
+
+  /** Whether there is a lease with this client's settings; if not, it is on the way or `#refusal` says why not. */
+  #hasLease(): boolean {
+    if (this.#lease !== null) return true;
+    if (this.#refusal !== null) return false;
+    const pool = this.#parts.pools[0]!;
+    const lease = pool.tryCheckout(this);
+    if (lease !== null && this.#parameters.isInForceOn(lease)) {
+      this.#take(lease);
+      return true;
+    }
+    this.#client.wait(WAIT_LEASE);
+    detach(this.#checkout(lease), "it ends in a lease or a refusal");
+    return false;
+  }
+
+  async #checkout(parked: ServerConnection | null): Promise<void> {
+    const pool = this.#parts.pools[0]!;
+    try {
+      const lease = parked ?? (await pool.checkout(this));
+      if (!this.#parameters.isInForceOn(lease)) {
+        await this.#parameters.apply(lease).catch((error: unknown) => {
+          pool.checkIn(lease);
+          throw error;
+        });
+      }
+      if (this.#client.isOver) return pool.checkIn(lease);
+      this.#take(lease);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.#refusal = error;
+    }
+    this.#client.go(WAIT_LEASE);
+  }
+
+  #take(lease: ServerConnection): void {
+    this.#lease = lease;
+    const told = this.#parameters.differences(lease);
+    if (told.length > 0) this.#client.say(...told);
+  }
+
+  #return(lease: ServerConnection): void {
+    this.#lease = null;
+    this.#parts.pools[0]!.checkIn(lease);
+  }
+
+  #captureThenReturn(lease: ServerConnection): void {
+    this.#mayHaveSet = false;
+    this.#client.wait(WAIT_WORK);
+    const work = this.#parameters.capture(lease).then((isKnown) => {
+      if (lease === this.#lease) {
+        if (!isKnown) this.#lose(lease);
+        else if (!this.#isPinned) this.#return(lease);
+      }
+      this.#client.go(WAIT_WORK);
+    });
+    detach(work, "the client waits for it");
+  }
+
+  #lose(lease: ServerConnection): void {
+    this.#lease = null;
+    this.#parts.pools[0]!.discard(lease);
+    this.#client.refuse(new Fault("pool.connection_lost"));
+  }
+
+  // --- messages ---
+
+  #hold(reason: number): false {
+    this.#client.wait(reason);
+    return false;
+  }
+
+  #terminate(): boolean {
+    const lease = this.#lease;
+    if (lease !== null && lease.replies.groups.length > 0) return this.#hold(WAIT_REPLY);
+    this.#client.end();
+    return true;
+  }
+
+  /** Answers a message for which there is no lease. */
+  #takeRefusal(type: number): boolean {
+    const refusal = this.#refusal;
+    if (refusal === null) return false;
+    this.#refusal = null;
+    if (type === CLIENT_MESSAGE.sync) {
+      this.#isSkipping = false;
+      this.#client.say(readyForQuery("I"));
+    } else if (type === CLIENT_MESSAGE.query || type === CLIENT_MESSAGE.functionCall) {
+      this.#client.say(errorResponse(faultFields(refusal)), readyForQuery("I"));
+    } else {
+      this.#isSkipping = true;
+      this.#client.say(faultResponse(refusal));
+    }
+    return true;
+  }
+
+  #parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
+    this.#isBatchOpen = true;
+    const { name, statement } = this.#statements.read(buffer, start, end);
+    this.#look(statement.text);
+    if (name === "") {
+      this.#statements.keep(name, statement);
+      return sendParse(lease, statement);
+    }
+    const known = this.#statements.find(name);
+    if (known === null) {
+      this.#statements.keep(name, statement);
+      return sendParse(lease, statement);
+    }
+    // The name is taken: the shard says so itself, in its place among the answers.
+    ensureStatement(lease, known);
+    lease.replies.expectParse(true, null);
+    lease.outbox.put(known.parse);
+  }
+
+  /** Sends Bind, Describe or Close of a named statement under its name there; false: it goes as it is. */
+  #renamed(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): boolean {
+    const name = readStatementName(buffer, start, end);
+    if (name === null) {
+      if (type === CLIENT_MESSAGE.close) lease.replies.expectClose(true);
+      return false;
+    }
+    if (type === CLIENT_MESSAGE.close) {
+      this.#statements.close(name);
+      lease.replies.expectClose(true);
+      if (name === "") lease.unnamedStatement = null;
+      // A statement stays on the connection for others; closing one that does not exist is answered alike.
+      lease.outbox.put(name === "" ? send.closeStatement("") : send.closeStatement("pgxa_closed"));
+      return true;
+    }
+    const statement = this.#statements.find(name);
+    if (statement === null) return false;
+    ensureStatement(lease, statement);
+    if (name === "") return false;
+    const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
+    lease.outbox.put(rename(buffer, start, end, statement.key));
+    return true;
+  }
+
+  /** Looks at a statement's text for what a pooler must know. */
+  #look(text: string): void {
+    if (!sessionEffectsMayApply(text)) return;
+    for (const effect of sessionEffects(text)) {
+      if (effect.kind === "pin") this.#isPinned = true;
+      else this.#mayHaveSet = true;
+      if (effect.kind === "resetAll") this.#forgetStatements();
+    }
+  }
+
+  /** DISCARD ALL and DEALLOCATE ALL take the statements with them. */
+  #forgetStatements(): void {
+    this.#statements.clear();
+    this.#lease?.statements.clear();
+  }
+}
+

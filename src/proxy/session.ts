@@ -1,0 +1,37 @@
+/** What every kind of client session is made of, and what the listener asks of it. */
+import type { Environment } from "../base/environment.ts";
+import type { Fault } from "../base/fault.ts";
+import type { FaultPointListener } from "../base/faultPoint.ts";
+import type { Config } from "../config/config.ts";
+import type { Log } from "../observe/log.ts";
+import type { Pool } from "../pool/pool.ts";
+import type { Router } from "../routing/router.ts";
+import type { CommitProtocol } from "../txn/commitProtocol.ts";
+import type { ClientSide } from "./clientSide.ts";
+import type { StatementNames } from "./statementStore.ts";
+
+/** The long-lived parts that sessions share. */
+export interface SessionParts {
+  readonly config: Config;
+  readonly environment: Environment;
+  readonly log: Log;
+  /** In the order of `config.shards`. */
+  readonly pools: readonly Pool[];
+  readonly statementNames: StatementNames;
+  /** What a client is told at login. */
+  readonly greeting: ReadonlyMap<string, string>;
+  /** Null with one shard. */
+  readonly sharding: { readonly router: Router; readonly commits: CommitProtocol } | null;
+  readonly faultPoint: FaultPointListener;
+  onEnd(session: Session): void;
+}
+
+export interface Session {
+  readonly client: ClientSide;
+  /** Whether no statement and no transaction is open. */
+  readonly isIdle: boolean;
+  /** Cancels what runs for the client, on every shard it runs on. */
+  cancel(): void;
+  /** Ends the session with a FATAL error. */
+  terminate(fault: Fault): void;
+}

@@ -1,0 +1,70 @@
+// Pure.
+/**
+ * What the router knows about one statement text. A plan is made once for each text and kept in the plan cache;
+ * it says where the statement goes as far as the text alone can say, and where its key comes from otherwise.
+ */
+import type { Fault } from "../base/fault.ts";
+import type { KeyType } from "../config/config.ts";
+
+/** An index into `config.shards`. */
+export type ShardIndex = number;
+
+/** One source of the shard key: known from the text, or a parameter of Bind (0-based). */
+export type KeySource =
+  | { readonly kind: "literal"; readonly shard: ShardIndex }
+  | { readonly kind: "parameter"; readonly index: number; readonly keyType: KeyType; readonly column: string };
+
+export type Target =
+  /** The shard is known: by hint, by a single-shard table. */
+  | { readonly kind: "shard"; readonly shard: ShardIndex }
+  /** Every source must name the same shard; the session asks `resolveKeys()` once parameters are known. */
+  | { readonly kind: "keys"; readonly keys: readonly KeySource[] }
+  /** Any shard gives the same answer (a read of reference tables, an expression): an open branch is preferred. */
+  | { readonly kind: "any" }
+  /** The first shard, always the same: sequences, advisory locks, the catalog. */
+  | { readonly kind: "default" }
+  /** Every shard (a write to a reference table): one answer is passed on, all must agree. */
+  | { readonly kind: "all" };
+
+/** What a statement changes in the session that a pooler has to know of. */
+export type SessionEffect =
+  /** `SET name = …` for the session; `sql` is the statement to say again elsewhere. `null` forgets it (RESET). */
+  | { readonly kind: "set"; readonly name: string; readonly sql: string | null }
+  /** `SET LOCAL`, `SET CONSTRAINTS`: until the transaction ends; said again on a branch that joins later. */
+  | { readonly kind: "setLocal"; readonly sql: string }
+  /** RESET ALL, DISCARD ALL: every tracked setting is forgotten. */
+  | { readonly kind: "resetAll" }
+  /** State that cannot be carried: the client keeps its server connection. */
+  | { readonly kind: "pin"; readonly reason: PinReason };
+
+export type PinReason = "temporary table" | "listen" | "hold cursor" | "advisory lock" | "prepare" | "role" | "load";
+
+export type Plan =
+  | {
+      readonly kind: "statement";
+      readonly target: Target;
+      /** `write` unless the text proves that nothing is written or locked. */
+      readonly access: "read" | "write";
+      readonly effects: readonly SessionEffect[];
+      /** Whether the statement must not run in a transaction block (VACUUM, CREATE DATABASE, …). */
+      readonly outsideBlock: boolean;
+    }
+  | { readonly kind: "empty" }
+  /** BEGIN / START TRANSACTION; `characteristics` is empty or for example ` ISOLATION LEVEL SERIALIZABLE READ ONLY`. */
+  | { readonly kind: "begin"; readonly characteristics: string; readonly tag: "BEGIN" | "START TRANSACTION" }
+  | { readonly kind: "commit"; readonly chain: boolean }
+  | { readonly kind: "rollback"; readonly chain: boolean }
+  | { readonly kind: "savepoint"; readonly name: string }
+  | { readonly kind: "release"; readonly name: string }
+  | { readonly kind: "rollbackTo"; readonly name: string }
+  /** SET TRANSACTION …: belongs to the transaction's characteristics while no branch is open. */
+  | { readonly kind: "setTransaction"; readonly characteristics: string; readonly sql: string }
+  /** SET / RESET / SHOW of a session setting: `show` needs any shard; `set` is tracked and applied lazily. */
+  | { readonly kind: "set"; readonly effect: SessionEffect; readonly tag: "SET" | "RESET" | "DISCARD ALL"; readonly sql: string }
+  /** `SET pgxa.shard`, `SET pgxa.key`: answered by pgxa; `value` null is RESET or an empty string. */
+  | { readonly kind: "hintSetting"; readonly name: "pgxa.shard" | "pgxa.key"; readonly value: string | null; readonly local: boolean }
+  | { readonly kind: "showHintSetting"; readonly name: "pgxa.shard" | "pgxa.key" }
+  /** Not routable; `hinted` is what it becomes once the user says where to, null where even that is not right. */
+  | { readonly kind: "refused"; readonly fault: Fault; readonly hinted: StatementPlan | null };
+
+export type StatementPlan = Extract<Plan, { kind: "statement" }>;

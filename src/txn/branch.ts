@@ -1,0 +1,10 @@
+// Pure.
+/** The part of a transaction that runs on one shard. It holds one lease for as long as the transaction lasts. */
+import type { BranchConnection } from "./participant.ts";
+
+export interface Branch<Connection extends BranchConnection = BranchConnection> {
+  readonly shard: number;
+  readonly connection: Connection;
+  /** Whether anything but proven reads was sent to it. */
+  sawWrites: boolean;
+}

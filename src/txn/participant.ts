@@ -1,0 +1,20 @@
+// Pure.
+/**
+ * What the commit protocol needs of a branch's server connection: to say one thing and hear the answer.
+ *
+ * The answer is one of three, and the third is why this type exists: *lost* means the shard may or may not have
+ * done what it was told. Nobody may treat it as a refusal.
+ */
+import type { BackendPid, ShardId } from "../base/brands.ts";
+import type { ControlReply } from "../pool/controlReply.ts";
+
+export type { ControlReply };
+
+export interface BranchConnection {
+  readonly shard: ShardId;
+  readonly pid: BackendPid;
+  /** `pg_stat_activity.backend_start` of this backend, as text: with the pid, the backend's identity. */
+  readonly backendStart: string;
+  /** Runs `sql` as one simple query; resolves with the answer, never rejects. At `timeoutMs` the answer is lost. */
+  run(sql: string, timeoutMs: number): Promise<ControlReply>;
+}

@@ -1,0 +1,92 @@
+// Pure.
+/**
+ * Reads what pgxa must know of a client's messages, in place: the message lies, header included, in
+ * `buffer[start, end)`, as a `MessageCollector` shows it.
+ *
+ * All throw a `Fault`: `protocol.violation` for a body that is not what its type promises, and
+ * `session.invalid_encoding` for text that is not UTF-8. Bind has a reader of its own, `bindReader.ts`.
+ *
+ * https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
+import { FieldReader } from "./fieldReader.ts";
+import { CLIENT_MESSAGE } from "./messageTypes.ts";
+
+export interface ParseMessage {
+  /** Empty for the unnamed statement. */
+  readonly name: string;
+  readonly text: string;
+  /** The OIDs the client gave; 0, and every one beyond the list, leaves the type to the server. */
+  readonly parameterTypes: readonly number[];
+}
+
+export interface SaslInitialResponse {
+  readonly mechanism: string;
+  /** Null if the client sent none: it then waits for an empty challenge. */
+  readonly data: Buffer | null;
+}
+
+const STATEMENT = 0x53;
+const PORTAL = 0x50;
+
+const fieldsOf = (buffer: Buffer, start: number, end: number): FieldReader =>
+  new FieldReader("client").reset(buffer, start, end);
+
+/** The text of a Query. */
+export function readQuery(buffer: Buffer, start: number, end: number): string {
+  const fields = fieldsOf(buffer, start, end);
+  const text = fields.cstring();
+  fields.finish();
+  return text;
+}
+
+export function readParse(buffer: Buffer, start: number, end: number): ParseMessage {
+  const fields = fieldsOf(buffer, start, end);
+  const name = fields.cstring();
+  const text = fields.cstring();
+  const parameterTypes: number[] = [];
+  for (let count = fields.uint16(); count > 0; count -= 1) parameterTypes.push(fields.uint32());
+  fields.finish();
+  return { name, text, parameterTypes };
+}
+
+/** The statement that a Parse, Bind, Describe or Close names; null if a Describe or Close names a portal. */
+export function readStatementName(buffer: Buffer, start: number, end: number): string | null {
+  const fields = fieldsOf(buffer, start, end);
+  const type = buffer[start];
+  if (type === CLIENT_MESSAGE.bind) fields.skipCString();
+  else if (type !== CLIENT_MESSAGE.parse && readSubject(fields) !== STATEMENT) return null;
+  return fields.cstring();
+}
+
+/** The portal that a Bind, Execute, Describe or Close names; null if a Describe or Close names a statement. */
+export function readPortalName(buffer: Buffer, start: number, end: number): string | null {
+  const fields = fieldsOf(buffer, start, end);
+  const type = buffer[start];
+  const isNamedFirst = type === CLIENT_MESSAGE.bind || type === CLIENT_MESSAGE.execute;
+  if (!isNamedFirst && readSubject(fields) !== PORTAL) return null;
+  return fields.cstring();
+}
+
+/** What a Describe or Close is about. */
+function readSubject(fields: FieldReader): number {
+  const subject = fields.uint8();
+  if (subject !== STATEMENT && subject !== PORTAL) throw fields.fault(`invalid message subtype ${subject}`);
+  return subject;
+}
+
+/** The password of a PasswordMessage: clear text or the md5 answer. */
+export const readPassword = readQuery;
+
+export function readSaslInitialResponse(buffer: Buffer, start: number, end: number): SaslInitialResponse {
+  const fields = fieldsOf(buffer, start, end);
+  const mechanism = fields.cstring();
+  const byteCount = fields.int32();
+  if (byteCount < -1) throw fields.fault("invalid message format");
+  const data = byteCount === -1 ? null : fields.bytes(byteCount);
+  fields.finish();
+  return { mechanism, data };
+}
+
+/** The data of a SASLResponse, where it lies. */
+export const readSaslResponse = (buffer: Buffer, start: number, end: number): Buffer =>
+  fieldsOf(buffer, start, end).rest();

@@ -1,0 +1,21 @@
+// Pure.
+/**
+ * What a scanner's refusal means: a protocol violation of the side that sent the bytes, in Postgres's words.
+ */
+import { Fault } from "../base/fault.ts";
+import type { FrameScanner, Violation } from "./frameScanner.ts";
+import type { Side } from "./messageTypes.ts";
+
+/** The fault for `violation` of `scanner`, which reads what `sender` sends. */
+export function violationFault(sender: Side, scanner: FrameScanner, violation: Violation): Fault {
+  const type = scanner.type;
+  if (sender === "server") {
+    return new Fault("protocol.server_violation", {
+      detail: `The ${violation} of a message was not valid: type ${type}, length ${scanner.length}.`,
+    });
+  }
+  if (violation === "type") {
+    return new Fault("protocol.violation", { message: `invalid frontend message type ${type}` });
+  }
+  return new Fault("protocol.violation", { message: "invalid message length" });
+}

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CASES } from "../../bench/cases.ts";
+import { parseOptions, UsageError } from "../../bench/options.ts";
+import { remaining } from "../../bench/progress.ts";
+
+test("without arguments every case runs", () => {
+  const options = parseOptions([]);
+  assert.ok(options !== "help");
+  assert.deepEqual([options.cases, options.rounds, options.seconds, options.scale], [CASES, 5, 3, 10]);
+});
+
+test("named cases run in the order given, with the number of clients given", () => {
+  const options = parseOptions(["transfer", "select", "--clients", "3", "--seconds", "0.5", "--rounds", "1"]);
+  assert.ok(options !== "help");
+  assert.deepEqual(
+    options.cases.map(({ name, clients }) => [name, clients]),
+    [
+      ["transfer", 3],
+      ["select", 3],
+    ],
+  );
+  assert.deepEqual([options.rounds, options.seconds], [1, 0.5]);
+});
+
+test("help is help", () => {
+  assert.equal(parseOptions(["--help"]), "help");
+});
+
+for (const argv of [
+  ["nonsense"],
+  ["--rounds", "0"],
+  ["--rounds", "1.5"],
+  ["--seconds", "-1"],
+  ["--clients", "many"],
+  ["--unheard-of"],
+]) {
+  test(`${argv.join(" ")} is refused`, () => {
+    assert.throws(() => parseOptions(argv), UsageError);
+  });
+}
+
+test("the remaining time is told in steps of five seconds", () => {
+  assert.equal(remaining(3), "about 5 s");
+  assert.equal(remaining(248), "about 4 min 10 s");
+});

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type CpuProfile, profileTable, selfTimes } from "../../bench/cpuProfile.ts";
+import { markdown, table } from "../../bench/report.ts";
+import { rowsOf } from "../../bench/stats.ts";
+
+const machine = {
+  date: "2026-01-02",
+  cores: 2,
+  cpu: "Example CPU",
+  memoryGib: 8,
+  node: "26.0.0",
+  postgres: "18.4",
+  pgbench: "15.1",
+  pgbouncer: null,
+};
+
+test("a table's columns are aligned, numbers to the right", () => {
+  const text = table([
+    ["case", "tps"],
+    ["select", "12,345"],
+    ["tpcb", "9"],
+  ]);
+  assert.equal(
+    text,
+    ["| case   | tps    |", "| ------ | ------ |", "| select | 12,345 |", "| tpcb   |      9 |"].join("\n"),
+  );
+});
+
+test("a report has medians, spread, ratios, the machine, and what was left out", () => {
+  const round = {
+    tps: 1234.5,
+    p50Ms: 0.5,
+    p95Ms: 1,
+    p99Ms: 2,
+    cpuUsPerTransaction: 20.44,
+    loadCpuUsPerTransaction: null,
+  };
+  const rows = rowsOf(
+    "select",
+    16,
+    new Map([
+      ["direct", [{ ...round, tps: 2469 }]],
+      ["pgxa", [round]],
+    ]),
+  );
+  const text = markdown({
+    machine,
+    rounds: 1,
+    secondsPerRound: 3,
+    rows,
+    conservation: null,
+    leftOut: ["pgbouncer is missing"],
+  });
+  assert.match(text, /2 × Example CPU, Node 26\.0\.0, Postgres 18\.4, pgbench 15\.1\. /);
+  assert.match(text, /\| pgxa +\| +1,235 \| +1,235 – 1,235 \| +0\.50 \| +1\.00 \| +2\.00 \| +20\.4 \|/);
+  assert.match(text, /direct 0\.50 +\|\n/);
+  assert.match(text, /- Left out: pgbouncer is missing\n$/);
+});
+
+test("self time is summed by function, without idle time", () => {
+  const frame = (functionName: string, url = "", lineNumber = -1) => ({ functionName, url, lineNumber });
+  const profile: CpuProfile = {
+    nodes: [
+      { id: 1, callFrame: frame("(idle)") },
+      { id: 2, callFrame: frame("scan", "file:///p/src/wire/scan.ts", 9) },
+      { id: 3, callFrame: frame("scan", "file:///p/src/wire/scan.ts", 9) },
+      { id: 4, callFrame: frame("(garbage collector)") },
+    ],
+    samples: [1, 2, 3, 4, 2],
+    timeDeltas: [9000, 1000, 1000, 1000, 1000],
+  };
+  const times = selfTimes(profile, "file:///p/");
+  assert.deepEqual(times, [
+    { name: "scan", place: "src/wire/scan.ts:10", selfMs: 3, share: 0.75 },
+    { name: "(garbage collector)", place: "", selfMs: 1, share: 0.25 },
+  ]);
+  assert.equal(profileTable(times, 1), " 75.0 %       3 ms  scan  src/wire/scan.ts:10");
+});

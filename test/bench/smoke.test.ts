@@ -1,0 +1,105 @@
+/**
+ * The benchmark itself, as short as it can be run: it must not rot between the days on which somebody measures.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Results } from "../../bench/report.ts";
+import { findTool } from "../../bench/tools.ts";
+
+const RUN = join(import.meta.dirname, "../../bench/run.ts");
+const SHORT = ["--rounds", "1", "--seconds", "0.5", "--scale", "1", "--clients", "4", "--no-install"];
+
+interface Bench {
+  readonly child: ChildProcess;
+  readonly ended: Promise<unknown[]>;
+  said(): string;
+}
+
+function startBench(args: readonly string[]): Bench {
+  const child = spawn(process.execPath, [RUN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  child.stdout.on("data", (chunk) => (said += chunk));
+  child.stderr.on("data", (chunk) => (said += chunk));
+  return { child, ended: once(child, "close"), said: () => said };
+}
+
+async function resultsOf(cases: readonly string[]): Promise<Results> {
+  const output = await mkdtemp(join(tmpdir(), "pgxa-bench-smoke-"));
+  try {
+    const bench = startBench([...cases, ...SHORT, "--output", output]);
+    const [code] = await bench.ended;
+    assert.equal(code, 0, bench.said());
+    assert.match(await readFile(join(output, "latest.md"), "utf8"), /^# Benchmark results\n/);
+    return JSON.parse(await readFile(join(output, "latest.json"), "utf8")) as Results;
+  } finally {
+    await rm(output, { recursive: true });
+  }
+}
+
+test("a short run of select measures Postgres and pgxa side by side", async (t) => {
+  const pgbench = await findTool("pgbench", false, () => {});
+  if (typeof pgbench === "string") return t.skip(pgbench);
+  const { rows, leftOut } = await resultsOf(["select"]);
+  const contenders = rows.map((row) => row.contender);
+  assert.ok(contenders.includes("direct") && contenders.includes("pgxa"), leftOut.join("\n"));
+  const pgxa = rows.find((row) => row.contender === "pgxa")!;
+  assert.ok(pgxa.tps.median > 0 && pgxa.p50Ms > 0 && pgxa.p99Ms >= pgxa.p50Ms);
+  assert.ok(pgxa.ratioTo.direct! > 0);
+  if (process.platform === "linux") assert.ok(pgxa.cpuUsPerTransaction! > 0);
+});
+
+test("a short run of transfers measures three ways and conserves money", async () => {
+  const { rows, conservation, leftOut } = await resultsOf(["transfer", "conserve"]);
+  assert.deepEqual(
+    rows.map((row) => row.contender),
+    ["handwritten", "plain", "pgxa"],
+    leftOut.join("\n"),
+  );
+  assert.equal(conservation?.started, 4);
+  assert.equal(conservation.acknowledged, 4);
+  assert.ok(conservation.totalsRead > 0);
+});
+
+test("Ctrl-C in the middle stops everything that was started", {
+  skip: process.platform !== "linux",
+}, async () => {
+  const bench = startBench(["transfer", ...SHORT]);
+  while (!bench.said().includes("warm-up")) await once(bench.child.stderr!, "data");
+  const started = descendants(bench.child.pid!);
+  assert.ok(started.length > 2, `${started.length} processes`);
+  bench.child.kill("SIGINT");
+  const [code] = await bench.ended;
+  assert.equal(code, 130);
+  assert.deepEqual(started.filter(isAlive), []);
+});
+
+/** A process with the time of its start, since pids are reused. */
+interface Started {
+  readonly pid: number;
+  readonly startedAt: string;
+}
+
+function descendants(pid: number): Started[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .filter(Boolean);
+  return children
+    .map(Number)
+    .flatMap((child) => [{ pid: child, startedAt: startOf(child) }, ...descendants(child)]);
+}
+
+function isAlive({ pid, startedAt }: Started): boolean {
+  return existsSync(`/proc/${pid}/stat`) && startOf(pid) === startedAt;
+}
+
+function startOf(pid: number): string {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]!;
+}
