@@ -62,6 +62,10 @@ export const CATALOGUE = {
   ),
   "session.no_statement": spec("26000", "ERROR", "statement", "client", "prepared statement does not exist"),
   "session.duplicate_statement": spec("42P05", "ERROR", "statement", "client", "prepared statement already exists"),
+  "session.too_many_statements": spec(
+    "53400", "ERROR", "statement", "operator", "too many prepared statements",
+    "Close those not needed any more, or raise limits.statements_max in the configuration of pgxa.",
+  ),
   "session.no_portal": spec("34000", "ERROR", "statement", "client", "portal does not exist"),
   "session.unsupported": spec("0A000", "ERROR", "statement", "client", "not supported by pgxa"),
   "session.invalid_encoding": spec(

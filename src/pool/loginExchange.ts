@@ -9,16 +9,14 @@ import type { Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { ShardConfig } from "../config/config.ts";
 import { readAuthentication, readErrorFields, readParameterStatus } from "../wire/backendReaders.ts";
-import { FrameScanner } from "../wire/frameScanner.ts";
 import * as send from "../wire/frontendWriters.ts";
-import { MessageCollector } from "../wire/messageCollector.ts";
+import { MessageFeed } from "../wire/messageFeed.ts";
 import { SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { md5Password } from "../wire/md5Password.ts";
 import { ScramClient } from "../wire/scramClient.ts";
 
 /** What a shard may send before login is done, in bytes. */
 const LOGIN_MESSAGE_BYTES_MAX = 65_536;
-const NOTHING = Buffer.alloc(0);
 
 export interface LoginHandler {
   write(bytes: Buffer): void;
@@ -32,10 +30,8 @@ export class LoginExchange {
   readonly #shard: ShardConfig;
   readonly #random: Randomness;
   readonly #handler: LoginHandler;
-  readonly #scanner = new FrameScanner("server", LOGIN_MESSAGE_BYTES_MAX);
-  readonly #collector = new MessageCollector();
+  readonly #messages = new MessageFeed("server", LOGIN_MESSAGE_BYTES_MAX);
   #scram: ScramClient | null = null;
-  #carry = NOTHING;
   #isOver = false;
 
   constructor(shard: ShardConfig, random: Randomness, handler: LoginHandler) {
@@ -54,15 +50,10 @@ export class LoginExchange {
   }
 
   read(chunk: Buffer, end: number): void {
-    const bytes = Buffer.concat([this.#carry, chunk.subarray(0, end)]);
-    this.#carry = NOTHING;
-    this.#scanner.begin(bytes, 0, bytes.length);
-    while (!this.#isOver && this.#scanner.next()) {
-      if (this.#collector.take(bytes, this.#scanner)) this.#takeSafely(this.#scanner.type);
-    }
-    if (this.#isOver) return;
-    if (this.#scanner.violation !== null) this.#refuse("it does not speak the Postgres protocol");
-    else if (this.#scanner.tail > 0) this.#carry = Buffer.from(bytes.subarray(this.#scanner.end));
+    const messages = this.#messages;
+    messages.push(chunk.subarray(0, end));
+    while (!this.#isOver && messages.next()) this.#takeSafely(messages.type);
+    if (!this.#isOver && messages.violation !== null) this.#refuse("it does not speak the Postgres protocol");
   }
 
   #takeSafely(type: number): void {
@@ -75,7 +66,7 @@ export class LoginExchange {
   }
 
   #take(type: number): void {
-    const { buffer, start, end } = this.#collector;
+    const { buffer, start, end } = this.#messages;
     if (type === SERVER_MESSAGE.authentication) this.#authenticate(buffer, start, end);
     else if (type === SERVER_MESSAGE.backendKeyData) this.#handler.onKey(buffer, start, end);
     else if (type === SERVER_MESSAGE.parameterStatus) {

@@ -77,6 +77,11 @@ export class ReplyReader {
     this.#handler = handler;
   }
 
+  /** Whether nothing of a message was passed on of which the rest is still to come. */
+  get isBetweenMessages(): boolean {
+    return this.#scanner.isBetweenMessages;
+  }
+
   /** Announces that something was sent that ends with a ReadyForQuery. */
   expectGroup(kind: ReplyKind): void {
     this.#groupsPushed += 1;

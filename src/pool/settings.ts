@@ -7,7 +7,9 @@
  *
  * The canonical form is the SQL that brings a fresh connection there; equal text means equal settings.
  */
+import { Fault } from "../base/fault.ts";
 import type { ServerConnection } from "./serverConnection.ts";
+import { ShardError } from "./shardError.ts";
 
 /** A client that has set nothing. */
 export const NO_SETTINGS = "";
@@ -34,22 +36,15 @@ export async function captureSettings(connection: ServerConnection, timeoutMs: n
   return settingsOf(reply.rows.map(([name, value]) => [name ?? "", value ?? ""] as const));
 }
 
-export type ApplyOutcome = { readonly ok: true } | { readonly ok: false; readonly message: string; readonly sqlstate: string };
-
-/** Brings `connection` to `settings`; outside a transaction only. */
-export async function applySettings(
-  connection: ServerConnection,
-  settings: string,
-  timeoutMs: number,
-): Promise<ApplyOutcome> {
+/**
+ * Brings `connection` to `settings`; outside a transaction only. Throws the shard's refusal (`ShardError`), or
+ * `pool.connection_lost`.
+ */
+export async function applySettings(connection: ServerConnection, settings: string, timeoutMs: number): Promise<void> {
   const sql = settings === NO_SETTINGS ? "RESET ALL" : `RESET ALL; ${settings}`;
   connection.settings = null;
   const reply = await connection.run(sql, timeoutMs);
-  if (reply.kind === "complete") {
-    connection.settings = settings;
-    return { ok: true };
-  }
-  return reply.kind === "lost"
-    ? { ok: false, message: reply.reason, sqlstate: "08006" }
-    : { ok: false, message: reply.error.message, sqlstate: reply.error.sqlstate };
+  if (reply.kind === "lost") throw new Fault("pool.connection_lost", { detail: `Shard "${connection.shard}": ${reply.reason}.` });
+  if (reply.kind === "error") throw new ShardError(reply.error);
+  connection.settings = settings;
 }

@@ -17,13 +17,12 @@ const NOT_SETTINGS: ReadonlySet<string> = new Set(["user", "database", "replicat
 
 export class ClientParameters {
   settings: string;
-  readonly #told: Map<string, string>;
+  readonly #told = new Map<string, string>();
   #toldKey: string | null = null;
 
-  /** `startup`: the startup packet's parameters; `told`: what the greeting said. */
-  constructor(startup: ReadonlyMap<string, string>, told: ReadonlyMap<string, string>) {
+  /** `startup`: the startup packet's parameters. Throws a Fault if its `options` are beyond understanding. */
+  constructor(startup: ReadonlyMap<string, string>) {
     this.settings = settingsOf(startupSettings(startup));
-    this.#told = new Map(told);
   }
 
   /** Whether `connection` can be used by this client as it is. */
@@ -31,15 +30,9 @@ export class ClientParameters {
     return connection.settings === this.settings;
   }
 
-  /** Brings `connection` to this client's settings; throws a Fault if the shard refuses them. */
-  async apply(connection: ServerConnection): Promise<void> {
-    const outcome = await applySettings(connection, this.settings, SETTINGS_TIMEOUT_MS);
-    if (outcome.ok) return;
-    throw new Fault("session.unsupported", {
-      message: `the settings of this session were refused: ${outcome.message}`,
-      detail: `Shard "${connection.shard}" answered with SQLSTATE ${outcome.sqlstate}.`,
-      hint: "Correct the parameters or options of the connection, or RESET what was set.",
-    });
+  /** Brings `connection` to this client's settings; throws a Refusal. */
+  apply(connection: ServerConnection): Promise<void> {
+    return applySettings(connection, this.settings, SETTINGS_TIMEOUT_MS);
   }
 
   /** Learns from the shard what is set now, after a statement that may have changed it. */

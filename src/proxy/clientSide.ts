@@ -14,6 +14,7 @@ import { faultResponse } from "../wire/backendWriters.ts";
 import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { violationFault } from "../wire/violationFault.ts";
 
 export interface ClientMessages {
   /** A whole message at `buffer[start, end)`; false: not now, present it again. */
@@ -32,7 +33,7 @@ export const WAIT_REPLY = 2;
 export const WAIT_SERVER_DRAIN = 4;
 export const WAIT_WORK = 8;
 
-const NOTHING = Buffer.alloc(0);
+const NOTHING: Buffer = Buffer.alloc(0);
 
 export class ClientSide {
   readonly stream: ByteStream;
@@ -41,9 +42,9 @@ export class ClientSide {
   readonly #messages: ClientMessages;
   readonly #scanner: FrameScanner;
   readonly #collector = new MessageCollector();
-  #chunk = NOTHING;
+  #chunk: Buffer = NOTHING;
   #chunkEnd = 0;
-  #carry = NOTHING;
+  #carry: Buffer = NOTHING;
   #waiting = 0;
   #isPumping = false;
   #isPending = false;
@@ -160,20 +161,9 @@ export class ClientSide {
   #endChunk(): void {
     const scanner = this.#scanner;
     if (scanner.violation !== null) {
-      this.refuse(violationFault(scanner));
+      this.refuse(violationFault("client", scanner, scanner.violation));
       return;
     }
     if (scanner.tail > 0) this.#carry = Buffer.from(this.#chunk.subarray(scanner.end, this.#chunkEnd));
   }
-}
-
-function violationFault(scanner: FrameScanner): Fault {
-  if (scanner.violation === "type") {
-    return new Fault("protocol.violation", { message: `invalid frontend message type ${scanner.type}` });
-  }
-  return new Fault("protocol.message_too_long", {
-    message: "invalid message length",
-    detail: `A message of type "${String.fromCharCode(scanner.type)}" announced ${scanner.length - 1} bytes.`,
-    hint: "Raise limits.message_bytes_max if messages of this size are meant to pass.",
-  });
 }

@@ -15,12 +15,12 @@ import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts"
 import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import { sessionEffects, sessionEffectsMayApply } from "../routing/sessionLook.ts";
-import { errorResponse, faultFields, faultResponse, readyForQuery } from "../wire/backendWriters.ts";
+import { readyForQuery } from "../wire/backendWriters.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
-import { ClientParameters } from "./clientParameters.ts";
+import type { ClientParameters } from "./clientParameters.ts";
 import {
   ClientSide,
   type ClientMessages,
@@ -30,6 +30,7 @@ import {
   WAIT_WORK,
 } from "./clientSide.ts";
 import { returnAbandoned } from "./abandonedLease.ts";
+import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
 import { ensureStatement, sendParse, StatementStore } from "./statementStore.ts";
 
@@ -40,18 +41,17 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   readonly #parameters: ClientParameters;
   #lease: ServerConnection | null = null;
   /** Why the statement that asked for a lease cannot have one. */
-  #refusal: Fault | null = null;
+  #refusal: Refusal | null = null;
   /** Extended-protocol messages were sent and their Sync was not. */
   #isBatchOpen = false;
   /** Messages are passed over until Sync, as after an error. */
   #isSkipping = false;
   #mayHaveSet = false;
   #isPinned = false;
-  #hasErrorBeenSent = false;
 
-  constructor(stream: ByteStream, startup: ReadonlyMap<string, string>, parts: SessionParts) {
+  constructor(stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
     this.#parts = parts;
-    this.#parameters = new ClientParameters(startup, parts.greeting);
+    this.#parameters = parameters;
     this.#statements = new StatementStore(parts.statementNames);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
@@ -209,8 +209,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
       if (this.#client.isOver) return pool.checkIn(lease);
       this.#take(lease);
     } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      this.#refusal = error;
+      this.#refusal = asRefusal(error);
     }
     this.#client.go(WAIT_LEASE);
   }
@@ -268,10 +267,10 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
       this.#isSkipping = false;
       this.#client.say(readyForQuery("I"));
     } else if (type === CLIENT_MESSAGE.query || type === CLIENT_MESSAGE.functionCall) {
-      this.#client.say(errorResponse(faultFields(refusal)), readyForQuery("I"));
+      this.#client.say(refusalResponse(refusal), readyForQuery("I"));
     } else {
       this.#isSkipping = true;
-      this.#client.say(faultResponse(refusal));
+      this.#client.say(refusalResponse(refusal));
     }
     return true;
   }

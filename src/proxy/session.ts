@@ -18,8 +18,6 @@ export interface SessionParts {
   /** In the order of `config.shards`. */
   readonly pools: readonly Pool[];
   readonly statementNames: StatementNames;
-  /** What a client is told at login. */
-  readonly greeting: ReadonlyMap<string, string>;
   /** Null with one shard. */
   readonly sharding: { readonly router: Router; readonly commits: CommitProtocol } | null;
   readonly faultPoint: FaultPointListener;

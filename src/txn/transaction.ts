@@ -33,6 +33,8 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
   status: TransactionStatus = "T";
   /** Why the transaction cannot go on in any way: a branch's connection is gone. Null while it can. */
   lostReason: string | null = null;
+  /** Whether the client has heard of it. */
+  isLossTold = false;
   /** Whether settings beyond the transaction were changed in it. */
   changedSettings = false;
   readonly branches = new Map<number, Branch<Connection>>();

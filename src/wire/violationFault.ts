@@ -17,5 +17,9 @@ export function violationFault(sender: Side, scanner: FrameScanner, violation: V
   if (violation === "type") {
     return new Fault("protocol.violation", { message: `invalid frontend message type ${type}` });
   }
-  return new Fault("protocol.violation", { message: "invalid message length" });
+  return new Fault("protocol.message_too_long", {
+    message: "invalid message length",
+    detail: `A message of type "${String.fromCharCode(type)}" announced ${scanner.length - 1} bytes.`,
+    hint: "Raise limits.message_bytes_max in the configuration of pgxa if messages of this size are meant to pass.",
+  });
 }

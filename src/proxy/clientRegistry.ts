@@ -1,0 +1,73 @@
+/**
+ * Every client there is: how many, and who answers to which process id and cancel secret.
+ *
+ * A client is told a process id of pgxa's own making, never a backend's: its backends change from transaction to
+ * transaction, and a cancel must reach the statement wherever it runs.
+ */
+import { timingSafeEqual } from "node:crypto";
+import type { Randomness } from "../base/environment.ts";
+import { invariant } from "../base/invariant.ts";
+import type { Session } from "./session.ts";
+
+/** BackendKeyData of a client. */
+export interface ClientKey {
+  readonly pid: number;
+  readonly secret: Buffer;
+}
+
+const PID_MAX = 0x7fff_ffff;
+/** Protocol 3.0 has room for four bytes; 3.2 for up to 256, of which Postgres uses these many. */
+const SECRET_BYTES = 4;
+const SECRET_BYTES_LONG = 32;
+
+interface Entry {
+  readonly key: ClientKey;
+  readonly session: Session;
+}
+
+export class ClientRegistry {
+  readonly #random: Randomness;
+  readonly #entries = new Map<number, Entry>();
+  readonly #pids = new Map<Session, number>();
+
+  constructor(random: Randomness) {
+    this.#random = random;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get sessions(): IterableIterator<Session> {
+    return this.#pids.keys();
+  }
+
+  /** A key that no client has; `minor` is that of the client's protocol. */
+  newKey(minor: number): ClientKey {
+    const secret = Buffer.from(this.#random.bytes(minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES));
+    for (;;) {
+      const pid = (Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX) || 1;
+      if (!this.#entries.has(pid)) return { pid, secret };
+    }
+  }
+
+  add(key: ClientKey, session: Session): void {
+    invariant(!this.#entries.has(key.pid), "a process id names one client");
+    this.#entries.set(key.pid, { key, session });
+    this.#pids.set(session, key.pid);
+  }
+
+  remove(session: Session): void {
+    const pid = this.#pids.get(session);
+    if (pid === undefined) return;
+    this.#pids.delete(session);
+    this.#entries.delete(pid);
+  }
+
+  /** The client of that key, if the secret is right. */
+  find(pid: number, secret: Buffer): Session | null {
+    const entry = this.#entries.get(pid);
+    if (entry === undefined || entry.key.secret.length !== secret.length) return null;
+    return timingSafeEqual(entry.key.secret, secret) ? entry.session : null;
+  }
+}

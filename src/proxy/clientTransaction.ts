@@ -1,0 +1,300 @@
+/**
+ * One client's transactions over the shards: which server connections it holds, and what ends them.
+ *
+ * Outside a transaction the client holds one lease while a statement runs. Inside, each shard it touched is a
+ * branch with a lease of its own, joined when the shard's first statement comes, with everything said so far glued
+ * in front. A pinned connection stays with the client after both.
+ *
+ * Invariants: every lease held is in exactly one of `#single`, a branch, or `#pins`; a transaction that lost a
+ * branch can only be rolled back; after a commit or rollback no branch is left.
+ */
+import { Fault } from "../base/fault.ts";
+import { invariant } from "../base/invariant.ts";
+import type { ControlReply } from "../pool/controlReply.ts";
+import type { Pool } from "../pool/pool.ts";
+import { SWALLOW } from "../pool/replyQueue.ts";
+import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import { ShardError } from "../pool/shardError.ts";
+import type { ShardIndex } from "../routing/plan.ts";
+import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
+import { quoteName, Transaction } from "../txn/transaction.ts";
+import { query } from "../wire/frontendWriters.ts";
+import { returnAbandoned } from "./abandonedLease.ts";
+import type { ClientParameters } from "./clientParameters.ts";
+
+/** How long a shard may take over SAVEPOINT, ROLLBACK and the like, in ms. */
+const CONTROL_TIMEOUT_MS = 10_000;
+/** The longest a timer can run: a client's own statement has no limit of pgxa's. */
+const NO_TIMEOUT_MS = 0x7fff_ffff;
+
+export interface ClientTransactionParts {
+  readonly pools: readonly Pool[];
+  readonly commits: CommitProtocol;
+  readonly parameters: ClientParameters;
+  /** Told of everything that the held connections say. */
+  readonly holder: LeaseHolder;
+  /** Called with each connection that is newly held. */
+  onLease(connection: ServerConnection): void;
+}
+
+export class ClientTransaction {
+  readonly #parts: ClientTransactionParts;
+  readonly #pins = new Map<ShardIndex, ServerConnection>();
+  #current: Transaction<ServerConnection> | null = null;
+  #single: { readonly shard: ShardIndex; readonly connection: ServerConnection } | null = null;
+  #settingsAtBegin = "";
+
+  constructor(parts: ClientTransactionParts) {
+    this.#parts = parts;
+  }
+
+  get current(): Transaction<ServerConnection> | null {
+    return this.#current;
+  }
+
+  /** What ReadyForQuery says; a transaction that pgxa began for one statement is none of the client's. */
+  get status(): "I" | "T" | "E" {
+    const current = this.#current;
+    return current === null || current.isImplicit ? "I" : current.status;
+  }
+
+  /** The shards of the open branches, in the order in which they joined. */
+  get openShards(): readonly ShardIndex[] {
+    return this.#current === null ? [...this.#pins.keys()] : [...this.#current.branches.keys()];
+  }
+
+  get connections(): readonly ServerConnection[] {
+    const single = this.#single === null ? [] : [this.#single.connection];
+    const branches = this.#current?.joined.map((branch) => branch.connection) ?? [];
+    return [...new Set([...single, ...branches, ...this.#pins.values()])];
+  }
+
+  // --- leases ---
+
+  /** The connection for a statement on `shard` if it can be had at once. */
+  tryOpen(shard: ShardIndex): ServerConnection | null {
+    const held = this.#held(shard);
+    if (held !== null) return held;
+    const pinned = this.#pins.get(shard);
+    const lease = pinned ?? this.#pool(shard).tryCheckout(this.#parts.holder);
+    if (lease === null) return null;
+    if (this.#parts.parameters.isInForceOn(lease)) return this.#take(shard, lease);
+    if (pinned === undefined) this.#pool(shard).checkIn(lease);
+    return null;
+  }
+
+  /** The connection for a statement on `shard`; rejects with a Refusal. */
+  async open(shard: ShardIndex): Promise<ServerConnection> {
+    const held = this.#held(shard);
+    if (held !== null) return held;
+    const pool = this.#pool(shard);
+    const pinned = this.#pins.get(shard);
+    const lease = pinned ?? (await pool.checkout(this.#parts.holder));
+    try {
+      if (!this.#parts.parameters.isInForceOn(lease)) await this.#parts.parameters.apply(lease);
+    } catch (error) {
+      if (pinned === undefined) pool.checkIn(lease);
+      throw error;
+    }
+    return this.#take(shard, lease);
+  }
+
+  /** Notes that a statement which is not a proven read goes to `shard`. */
+  noteWrite(shard: ShardIndex): void {
+    const branch = this.#current?.branches.get(shard);
+    if (branch !== undefined) branch.sawWrites = true;
+  }
+
+  /** Keeps the connection of `shard` for the client until it ends. */
+  pin(shard: ShardIndex): void {
+    const held = this.#held(shard);
+    if (held !== null) this.#pins.set(shard, held);
+  }
+
+  /** A client's statement ended on `connection`, which owes nothing: what that means for the lease. */
+  settle(connection: ServerConnection, status: "I" | "T" | "E"): void {
+    const current = this.#current;
+    if (current === null) return this.releaseSingle();
+    if (status === "E") current.fail();
+    else if (status === "I") current.lose(`shard "${connection.shard}" ended its transaction by itself`);
+  }
+
+  /** Gives the lease of a statement outside a transaction back. */
+  releaseSingle(): void {
+    const single = this.#single;
+    this.#single = null;
+    if (single !== null) this.#giveBack(single.shard, single.connection);
+  }
+
+  /** Closes the connection of a statement outside a transaction, and so rolls back what it did. */
+  discardSingle(): void {
+    const single = this.#single;
+    this.#single = null;
+    if (single === null) return;
+    this.#pins.delete(single.shard);
+    this.#pool(single.shard).discard(single.connection);
+  }
+
+  /** A held connection is gone. */
+  lose(connection: ServerConnection, reason: string): void {
+    if (this.#single?.connection === connection) this.#single = null;
+    for (const [shard, pinned] of this.#pins) if (pinned === connection) this.#pins.delete(shard);
+    const isBranch = this.#current?.joined.some((branch) => branch.connection === connection);
+    if (isBranch) this.#current?.lose(`the connection to shard "${connection.shard}" was lost: ${reason}`);
+  }
+
+  // --- the transaction ---
+
+  begin(characteristics: string, isImplicit = false): void {
+    invariant(this.#current === null, "a transaction begins when none is open");
+    this.#current = new Transaction(characteristics, isImplicit);
+    this.#settingsAtBegin = this.#parts.parameters.settings;
+  }
+
+  /** Commits; the transaction is over whatever the outcome. Rejects never: the outcome says it all. */
+  async commit(): Promise<CommitOutcome> {
+    const current = this.#current;
+    invariant(current !== null && current.status === "T", "only a sound transaction is committed");
+    const branches = current.joined.map(({ connection, sawWrites }) => ({ connection, sawOnlyReads: !sawWrites }));
+    const outcome: CommitOutcome =
+      branches.length === 0 ? { kind: "committed" } : await this.#parts.commits.commit(branches);
+    this.#end(current, outcome.kind === "committed");
+    return outcome;
+  }
+
+  async rollback(): Promise<void> {
+    const current = this.#current;
+    if (current === null) return;
+    const open = current.joined.filter(({ connection }) => connection.state === "leased");
+    await Promise.all(open.map(({ connection }) => connection.run("ROLLBACK", CONTROL_TIMEOUT_MS)));
+    this.#end(current, false);
+  }
+
+  async savepoint(name: string): Promise<void> {
+    await this.runOnBranches(`SAVEPOINT ${quoteName(name)}`);
+    this.#current?.savepoint(name);
+  }
+
+  async release(name: string): Promise<void> {
+    this.#requireSavepoint(name);
+    await this.runOnBranches(`RELEASE SAVEPOINT ${quoteName(name)}`);
+    this.#current?.release(name);
+  }
+
+  async rollbackTo(name: string): Promise<void> {
+    this.throwIfLost();
+    this.#requireSavepoint(name);
+    await this.runOnBranches(`ROLLBACK TO SAVEPOINT ${quoteName(name)}`);
+    this.#current?.rollbackTo(name);
+    const [branch] = this.#current?.joined ?? [];
+    if (this.#current?.changedSettings && branch !== undefined) await this.capture(branch.connection);
+  }
+
+  /** Runs `sql` on every open branch but `except`; throws the first refusal. */
+  async runOnBranches(sql: string, except: ServerConnection | null = null): Promise<void> {
+    const connections = (this.#current?.joined ?? []).map((branch) => branch.connection);
+    const others = connections.filter((connection) => connection !== except);
+    const replies = await Promise.all(others.map((connection) => connection.run(sql, NO_TIMEOUT_MS)));
+    replies.forEach((reply, i) => throwUnlessComplete(others[i]!, reply));
+  }
+
+  /** Runs messages that end with one Query or Sync on `shard`'s branch; throws what refuses them. */
+  async runOn(shard: ShardIndex, bytes: Buffer): Promise<void> {
+    const connection = await this.open(shard);
+    this.noteWrite(shard);
+    connection.unnamedStatement = null;
+    throwUnlessComplete(connection, await connection.runBytes(bytes, NO_TIMEOUT_MS));
+  }
+
+  /** Learns the client's settings from `connection` after a statement that may have changed them. */
+  async capture(connection: ServerConnection): Promise<void> {
+    if (this.#current !== null) this.#current.changedSettings = true;
+    if (await this.#parts.parameters.capture(connection)) return;
+    this.#pool(this.#shardOf(connection)).discard(connection);
+    this.lose(connection, "its settings could not be read");
+  }
+
+  /** Throws, once, that a branch is gone; after that the transaction is an ordinary failed one. */
+  throwIfLost(): void {
+    const current = this.#current;
+    if (current === null || current.lostReason === null || current.isLossTold) return;
+    current.isLossTold = true;
+    throw new Fault("commit.branch_lost", {
+      detail: `${current.lostReason}.`,
+      hint: "Roll back, and repeat the transaction.",
+    });
+  }
+
+  /** The client is gone: nothing of it stays. */
+  abandon(isTangled: boolean): void {
+    const current = this.#current;
+    const single = this.#single;
+    this.#current = null;
+    this.#single = null;
+    if (single !== null) this.#leave(single.shard, single.connection, isTangled);
+    for (const { shard, connection } of current?.joined ?? []) this.#leave(shard, connection, isTangled);
+    for (const [shard, connection] of this.#pins) this.#leave(shard, connection, true);
+    this.#pins.clear();
+  }
+
+  // --- inside ---
+
+  #pool(shard: ShardIndex): Pool {
+    return this.#parts.pools[shard]!;
+  }
+
+  #shardOf(connection: ServerConnection): ShardIndex {
+    return this.#parts.pools.findIndex((pool) => pool.shard.id === connection.shard);
+  }
+
+  #held(shard: ShardIndex): ServerConnection | null {
+    if (this.#current !== null) return this.#current.branches.get(shard)?.connection ?? null;
+    return this.#single?.shard === shard ? this.#single.connection : null;
+  }
+
+  #take(shard: ShardIndex, connection: ServerConnection): ServerConnection {
+    const current = this.#current;
+    if (current === null) {
+      this.releaseSingle();
+      this.#single = { shard, connection };
+    } else {
+      current.addBranch(shard, { shard, connection, sawWrites: false });
+      connection.replies.expectGroup(SWALLOW);
+      connection.outbox.put(query(current.opening()));
+    }
+    this.#parts.onLease(connection);
+    return connection;
+  }
+
+  #giveBack(shard: ShardIndex, connection: ServerConnection): void {
+    if (connection.state === "closed") return;
+    if (this.#pins.get(shard) === connection && connection.isClean) return;
+    this.#pins.delete(shard);
+    this.#pool(shard).checkIn(connection);
+  }
+
+  #end(current: Transaction<ServerConnection>, isCommitted: boolean): void {
+    this.#current = null;
+    if (!isCommitted) this.#parts.parameters.settings = this.#settingsAtBegin;
+    for (const { shard, connection } of current.joined) {
+      if (current.changedSettings) connection.settings = null;
+      this.#giveBack(shard, connection);
+    }
+  }
+
+  #leave(shard: ShardIndex, connection: ServerConnection, isTangled: boolean): void {
+    connection.resumeReading();
+    returnAbandoned(this.#pool(shard), connection, isTangled);
+  }
+
+  #requireSavepoint(name: string): void {
+    if (this.#current?.hasSavepoint(name)) return;
+    throw new Fault("session.no_savepoint", { message: `savepoint "${name}" does not exist` });
+  }
+}
+
+function throwUnlessComplete(connection: ServerConnection, reply: ControlReply): void {
+  if (reply.kind === "complete") return;
+  if (reply.kind === "error") throw new ShardError(reply.error);
+  throw new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reply.reason}.` });
+}

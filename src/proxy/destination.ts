@@ -1,0 +1,91 @@
+/**
+ * Where a statement goes, now: the plan says what the text alone can say; hints, parameters and the branches that
+ * are open say the rest.
+ */
+import { Fault } from "../base/fault.ts";
+import type { Plan, ShardIndex, Target } from "../routing/plan.ts";
+import type { ParameterReader, Router } from "../routing/router.ts";
+import type { ClientTransaction } from "./clientTransaction.ts";
+import type { Hints } from "./hints.ts";
+
+export type Destination = ShardIndex | "all";
+export type RoutedPlan = Extract<Plan, { kind: "statement" } | { kind: "set" }>;
+
+const NO_PARAMETERS: ParameterReader = {
+  parameterCount: 0,
+  isNull: () => true,
+  format: () => 0,
+  parameter: () => Buffer.alloc(0),
+};
+/** The sequences, advisory locks and catalog that clients see are those of the first shard. */
+const DEFAULT_SHARD: ShardIndex = 0;
+
+export class DestinationFinder {
+  readonly #router: Router;
+  readonly #hints: Hints;
+  readonly #transaction: ClientTransaction;
+  /** The shard used last: where a statement goes that any shard can answer. */
+  #last: ShardIndex;
+
+  constructor(router: Router, hints: Hints, transaction: ClientTransaction, first: ShardIndex) {
+    this.#router = router;
+    this.#hints = hints;
+    this.#transaction = transaction;
+    this.#last = first;
+  }
+
+  /** The plan of a statement under the hints in force; throws a Fault for one that is refused. */
+  plan(text: string): Exclude<Plan, { kind: "refused" }> {
+    const plan = this.#router.plan(text);
+    if (plan.kind !== "refused") return plan;
+    if (plan.hinted === null || this.#hints.shard === null) throw plan.fault;
+    return plan.hinted;
+  }
+
+  /** The destination of a statement without parameters; throws a Fault. */
+  ofText(plan: RoutedPlan): Destination {
+    return this.#of(plan, NO_PARAMETERS, []);
+  }
+
+  /** The destination of a statement with the parameters of a Bind; throws a Fault. */
+  ofBind(plan: RoutedPlan, bind: ParameterReader, parameterTypes: readonly number[]): Destination {
+    return this.#of(plan, bind, parameterTypes);
+  }
+
+  /** A shard that can say what a statement means, for which no parameters are known yet. */
+  forDescribe(plan: RoutedPlan): ShardIndex {
+    if (plan.kind === "statement" && plan.target.kind === "shard") return plan.target.shard;
+    return this.#hints.shard ?? this.any();
+  }
+
+  /** A shard for what any shard can do: one with an open branch, or the one used last. */
+  any(): ShardIndex {
+    return this.#transaction.openShards[0] ?? this.#last;
+  }
+
+  #of(plan: RoutedPlan, bind: ParameterReader, parameterTypes: readonly number[]): Destination {
+    if (plan.kind === "set") return this.any();
+    const destination = this.#resolve(plan.target, bind, parameterTypes);
+    if (destination !== "all") this.#last = destination;
+    return destination;
+  }
+
+  #resolve(target: Target, bind: ParameterReader, parameterTypes: readonly number[]): Destination {
+    if (target.kind === "shard") return target.shard;
+    const hinted = this.#hints.shard;
+    if (hinted !== null) return hinted;
+    switch (target.kind) {
+      case "any":
+        return this.any();
+      case "default":
+        return DEFAULT_SHARD;
+      case "all":
+        return "all";
+      case "keys": {
+        const shard = this.#router.resolveKeys(target.keys, bind, parameterTypes);
+        if (shard instanceof Fault) throw shard;
+        return shard;
+      }
+    }
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * From an accepted connection to a client: startup packet, authentication, greeting.
+ *
+ *     startup -> authenticating -> greeting -> (a session takes the stream over)
+ *         \____________\_____________\______-> over
+ *
+ * Invariants: a connection that is not a client yet costs one small buffer and ends when `startup_timeout` is up;
+ * nothing is asked of a shard for somebody who has not proved who they are. Bytes a client sends ahead of the
+ * greeting are kept for the session and never more than one read, since the stream is paused.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
+ */
+import { detach } from "../base/detach.ts";
+import type { Timer } from "../base/environment.ts";
+import { Fault } from "../base/fault.ts";
+import type { ByteStream, StreamOwner } from "../pool/byteStream.ts";
+import * as write from "../wire/backendWriters.ts";
+import { MessageFeed } from "../wire/messageFeed.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { PROTOCOL_MINOR_MAX, type StartupMessage, StartupReader } from "../wire/startup.ts";
+import { violationFault } from "../wire/violationFault.ts";
+import type { Authentication, AuthenticationStep } from "./authentication.ts";
+import { ClientParameters } from "./clientParameters.ts";
+import type { ClientKey } from "./clientRegistry.ts";
+import type { Gate } from "./gate.ts";
+import { asRefusal, type Refusal, refusalFields } from "./refusal.ts";
+
+/** A password or SASL message has at most this many bytes. */
+const ANSWER_BYTES_MAX = 16_384;
+const NO = Buffer.from("N");
+
+/** What the handshake asks of the listener. */
+export interface HandshakeHost {
+  readonly gate: Gate;
+  newKey(minor: number): ClientKey;
+  greeting(parameters: ClientParameters): Promise<ReadonlyMap<string, string>>;
+  onCancel(pid: number, secret: Buffer): void;
+  /** The client is in; the session owns the stream from here. `rest`: what it sent ahead. */
+  onClient(handshake: Handshake, client: NewClient, rest: Buffer): void;
+  onOver(handshake: Handshake, reason: string): void;
+}
+
+export interface NewClient {
+  readonly stream: ByteStream;
+  readonly user: string;
+  readonly key: ClientKey;
+  readonly parameters: ClientParameters;
+}
+
+export class Handshake implements StreamOwner {
+  readonly #stream: ByteStream;
+  readonly #host: HandshakeHost;
+  readonly #timer: Timer;
+  readonly #startup: StartupReader;
+  readonly #answers = new MessageFeed("client", ANSWER_BYTES_MAX);
+  #message: StartupMessage | null = null;
+  #authentication: Authentication | null = null;
+  #isOver = false;
+
+  constructor(stream: ByteStream, host: HandshakeHost) {
+    this.#stream = stream;
+    this.#host = host;
+    const { limits, clock } = host.gate;
+    this.#startup = new StartupReader(limits.startupBytesMax);
+    this.#timer = clock.after(limits.startupTimeoutMs, () => this.refuse(new Fault("login.timeout")));
+    stream.setOwner(this);
+  }
+
+  /** Ends the handshake with an error. */
+  refuse(refusal: Refusal): void {
+    if (this.#isOver) return;
+    this.#stream.write(write.errorResponse({ ...refusalFields(refusal), severity: "FATAL" }));
+    this.#end(refusal instanceof Fault ? refusal.id : refusal.fields.sqlstate);
+  }
+
+  // --- StreamOwner ---
+
+  onChunk(chunk: Buffer, end: number): void {
+    if (this.#isOver) return;
+    const bytes = chunk.subarray(0, end);
+    if (this.#message === null) this.#readStartup(bytes);
+    else this.#readAnswers(bytes);
+  }
+
+  onDrain(): void {}
+
+  onClosed(): void {
+    this.#end("closed by the client");
+  }
+
+  // --- startup ---
+
+  #readStartup(bytes: Buffer): void {
+    const request = this.#startup.push(bytes);
+    switch (request?.kind) {
+      case undefined:
+        return;
+      case "ssl":
+      case "gss":
+        this.#stream.write(NO);
+        return;
+      case "cancel":
+        this.#host.onCancel(request.pid, request.secret);
+        return this.#end("cancel request");
+      case "violation":
+        return this.refuse(request.fault);
+      case "startup":
+        return this.#begin(request);
+    }
+  }
+
+  #begin(message: StartupMessage): void {
+    this.#message = message;
+    try {
+      const { remoteAddress } = this.#stream;
+      this.#authentication = this.#host.gate.open(message.parameters, remoteAddress);
+    } catch (error) {
+      return this.refuse(asRefusal(error));
+    }
+    this.#negotiate(message);
+    this.#take(this.#authentication.begin());
+    if (this.#startup.rest.length > 0) this.#readAnswers(this.#startup.rest);
+  }
+
+  #negotiate(message: StartupMessage): void {
+    if (message.minor <= PROTOCOL_MINOR_MAX && message.unsupportedOptions.length === 0) return;
+    const minor = Math.min(message.minor, PROTOCOL_MINOR_MAX);
+    this.#stream.write(write.negotiateProtocolVersion(minor, message.unsupportedOptions));
+  }
+
+  // --- authentication ---
+
+  #readAnswers(bytes: Buffer): void {
+    const answers = this.#answers;
+    answers.push(bytes);
+    while (this.#authentication !== null && !this.#isOver && answers.next()) {
+      if (answers.type !== CLIENT_MESSAGE.password) return this.refuse(unexpected(answers.type));
+      this.#answer(this.#authentication);
+    }
+    if (this.#authentication === null || this.#isOver || answers.violation === null) return;
+    this.refuse(violationFault("client", answers.scanner, answers.violation));
+  }
+
+  #answer(authentication: Authentication): void {
+    const { buffer, start, end } = this.#answers;
+    try {
+      this.#take(authentication.answer(buffer, start, end));
+    } catch (error) {
+      this.refuse(asRefusal(error));
+    }
+  }
+
+  #take(step: AuthenticationStep): void {
+    if (step.kind === "refused") return this.refuse(step.fault);
+    if (step.message !== null) this.#stream.write(step.message);
+    if (step.kind === "ask") return;
+    this.#authentication = null;
+    this.#stream.write(write.authenticationOk());
+    this.#stream.pause();
+    detach(this.#greet(this.#message!), "it ends in a session or an error to the client");
+  }
+
+  // --- greeting ---
+
+  async #greet(message: StartupMessage): Promise<void> {
+    try {
+      this.#host.gate.admit(message.parameters);
+      const parameters = new ClientParameters(message.parameters);
+      const greeting = await this.#host.greeting(parameters);
+      if (!this.#isOver) this.#finish(message, parameters, greeting);
+    } catch (error) {
+      this.refuse(asRefusal(error));
+    }
+  }
+
+  #finish(message: StartupMessage, parameters: ClientParameters, greeting: ReadonlyMap<string, string>): void {
+    const key = this.#host.newKey(Math.min(message.minor, PROTOCOL_MINOR_MAX));
+    const messages: Buffer[] = [];
+    for (const [name, value] of greeting) {
+      parameters.noteTold(name, value);
+      messages.push(write.parameterStatus(name, value));
+    }
+    messages.push(write.backendKeyData(key.pid, key.secret), write.readyForQuery("I"));
+    this.#stream.write(Buffer.concat(messages));
+    this.#isOver = true;
+    this.#timer.cancel();
+    const user = message.parameters.get("user") ?? "";
+    this.#host.onClient(this, { stream: this.#stream, user, key, parameters }, this.#answers.rest);
+  }
+
+  #end(reason: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#timer.cancel();
+    this.#stream.end();
+    this.#host.onOver(this, reason);
+  }
+}
+
+function unexpected(type: number): Fault {
+  return new Fault("protocol.violation", { message: `expected password response, got message type ${type}` });
+}

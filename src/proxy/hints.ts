@@ -1,0 +1,52 @@
+/**
+ * Where the client said its statements go: `SET pgxa.shard` and `SET pgxa.key`.
+ *
+ * They behave like any setting: SET LOCAL ends with the transaction, and a rollback undoes what was set in it.
+ * `pgxa.shard` is stronger than `pgxa.key`; a hint in the statement's own text is stronger than both.
+ */
+import type { ShardIndex } from "../routing/plan.ts";
+
+export type HintName = "pgxa.shard" | "pgxa.key";
+
+export interface Hint {
+  /** As it was set; what SHOW says. */
+  readonly value: string;
+  readonly shard: ShardIndex;
+}
+
+type Settings = Readonly<Partial<Record<HintName, Hint | null>>>;
+
+export class Hints {
+  #session: Settings = {};
+  #local: Settings = {};
+  #atBegin: Settings = {};
+
+  /** The shard that is hinted at, or null. */
+  get shard(): ShardIndex | null {
+    return (this.get("pgxa.shard") ?? this.get("pgxa.key"))?.shard ?? null;
+  }
+
+  get(name: HintName): Hint | null {
+    const local = this.#local[name];
+    return local === undefined ? (this.#session[name] ?? null) : local;
+  }
+
+  set(name: HintName, hint: Hint | null, isLocal: boolean): void {
+    if (isLocal) this.#local = { ...this.#local, [name]: hint };
+    else this.#session = { ...this.#session, [name]: hint };
+  }
+
+  begin(): void {
+    this.#atBegin = this.#session;
+  }
+
+  end(isCommitted: boolean): void {
+    this.#local = {};
+    if (!isCommitted) this.#session = this.#atBegin;
+  }
+
+  clear(): void {
+    this.#session = {};
+    this.#local = {};
+  }
+}

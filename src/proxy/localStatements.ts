@@ -1,0 +1,198 @@
+/**
+ * The statements that pgxa answers itself: transaction control and its own settings.
+ *
+ * They say the same as Postgres in the same situation: the tags, the warnings outside a block and inside one,
+ * ROLLBACK as the tag of a COMMIT that could not be (TRAPS: a driver would report a commit otherwise).
+ */
+import { Fault } from "../base/fault.ts";
+import type { FaultPointListener } from "../base/faultPoint.ts";
+import { unreachable } from "../base/invariant.ts";
+import { ShardError } from "../pool/shardError.ts";
+import type { Plan, ShardIndex } from "../routing/plan.ts";
+import type { Router } from "../routing/router.ts";
+import type { CommitOutcome } from "../txn/commitProtocol.ts";
+import { type Column, commandComplete, dataRow, emptyQueryResponse, noticeResponse } from "../wire/backendWriters.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
+import type { ClientTransaction } from "./clientTransaction.ts";
+import type { HintName, Hints } from "./hints.ts";
+import { asRefusal, type Refusal } from "./refusal.ts";
+
+export type LocalPlan = Exclude<Plan, { kind: "statement" } | { kind: "refused" } | { kind: "set" }>;
+
+export const isLocal = (plan: Plan): plan is LocalPlan =>
+  plan.kind !== "statement" && plan.kind !== "refused" && plan.kind !== "set";
+
+/** What may run in a failed transaction. */
+export const endsFailure = (plan: Plan): boolean =>
+  plan.kind === "commit" || plan.kind === "rollback" || plan.kind === "rollbackTo" || plan.kind === "empty";
+
+export interface LocalContext {
+  readonly router: Router;
+  readonly transaction: ClientTransaction;
+  readonly hints: Hints;
+  readonly faultPoint: FaultPointListener;
+}
+
+const TEXT_OID = 25;
+
+/** The columns of the statement's result; null if it has none. */
+export const localColumns = (plan: LocalPlan): readonly Column[] | null =>
+  plan.kind === "showHintSetting" ? [{ name: plan.name, typeOid: TEXT_OID }] : null;
+
+/** BEGIN and the like, which need no shard: the answer at once, or null for a plan that takes time. */
+export function answerAtOnce(plan: LocalPlan, context: LocalContext): readonly Buffer[] | null {
+  switch (plan.kind) {
+    case "empty":
+      return [emptyQueryResponse()];
+    case "begin":
+      return begin(plan.characteristics, plan.tag, context);
+    case "hintSetting":
+      return setHint(plan.name, plan.value, plan.local, context);
+    case "showHintSetting":
+      return [dataRow([context.hints.get(plan.name)?.value ?? ""]), commandComplete("SHOW")];
+    default:
+      return null;
+  }
+}
+
+/** Runs the statement; what the client is told, without row description and ReadyForQuery. Rejects with a Refusal. */
+export async function answerLocal(plan: LocalPlan, context: LocalContext): Promise<readonly Buffer[]> {
+  const { transaction } = context;
+  switch (plan.kind) {
+    case "empty":
+    case "begin":
+    case "hintSetting":
+    case "showHintSetting":
+      return answerAtOnce(plan, context)!;
+    case "commit":
+      return commit(plan.chain, context);
+    case "rollback":
+      return rollback(plan.chain, context);
+    case "savepoint":
+      requireBlock(transaction, "SAVEPOINT");
+      await transaction.savepoint(plan.name);
+      return [commandComplete("SAVEPOINT")];
+    case "release":
+      requireBlock(transaction, "RELEASE SAVEPOINT");
+      await transaction.release(plan.name);
+      return [commandComplete("RELEASE")];
+    case "rollbackTo":
+      requireBlock(transaction, "ROLLBACK TO SAVEPOINT");
+      await transaction.rollbackTo(plan.name);
+      return [commandComplete("ROLLBACK")];
+    case "setTransaction":
+      return setTransaction(plan.characteristics, plan.sql, transaction);
+    default:
+      return unreachable(plan);
+  }
+}
+
+function begin(characteristics: string, tag: string, { transaction, hints }: LocalContext): readonly Buffer[] {
+  if (transaction.current !== null) {
+    return [warning("25001", "there is already a transaction in progress"), commandComplete(tag)];
+  }
+  transaction.begin(characteristics);
+  hints.begin();
+  return [commandComplete(tag)];
+}
+
+async function commit(chain: boolean, context: LocalContext): Promise<readonly Buffer[]> {
+  const { transaction, hints } = context;
+  const { current } = transaction;
+  if (current === null) return outsideBlock("COMMIT", chain);
+  const { characteristics } = current;
+  let lost: Refusal | null = null;
+  try {
+    transaction.throwIfLost();
+  } catch (error) {
+    lost = asRefusal(error);
+  }
+  const messages = current.status === "T" ? await commitSound(context) : await rollBackInstead(context);
+  if (lost !== null) throw lost;
+  if (chain) {
+    transaction.begin(characteristics);
+    hints.begin();
+  }
+  return messages;
+}
+
+async function commitSound({ transaction, hints }: LocalContext): Promise<readonly Buffer[]> {
+  const outcome = await transaction.commit();
+  hints.end(outcome.kind === "committed");
+  const refusal = refusalOf(outcome);
+  if (refusal !== null) throw refusal;
+  const isNoted = outcome.kind === "committed" && outcome.notice !== undefined;
+  return [...(isNoted ? [noticeResponse(outcome.notice)] : []), commandComplete("COMMIT")];
+}
+
+/** Why the transaction is not surely committed; null if it is. */
+export function refusalOf(outcome: CommitOutcome): Refusal | null {
+  if (outcome.kind === "committed") return null;
+  if (outcome.kind === "unknown") return outcome.fault;
+  return outcome.error instanceof Fault ? outcome.error : new ShardError(outcome.error);
+}
+
+async function rollBackInstead({ transaction, hints }: LocalContext): Promise<readonly Buffer[]> {
+  await transaction.rollback();
+  hints.end(false);
+  return [commandComplete("ROLLBACK")];
+}
+
+async function rollback(chain: boolean, { transaction, hints }: LocalContext): Promise<readonly Buffer[]> {
+  const { current } = transaction;
+  if (current === null) return outsideBlock("ROLLBACK", chain);
+  const { characteristics } = current;
+  await transaction.rollback();
+  hints.end(false);
+  if (chain) {
+    transaction.begin(characteristics);
+    hints.begin();
+  }
+  return [commandComplete("ROLLBACK")];
+}
+
+async function setTransaction(
+  characteristics: string,
+  sql: string,
+  transaction: ClientTransaction,
+): Promise<readonly Buffer[]> {
+  const { current } = transaction;
+  if (current === null) {
+    return [warning("25P01", "SET TRANSACTION can only be used in transaction blocks"), commandComplete("SET")];
+  }
+  await transaction.runOnBranches(sql);
+  current.addCharacteristics(characteristics);
+  return [commandComplete("SET")];
+}
+
+function setHint(name: HintName, value: string | null, isLocal: boolean, context: LocalContext): readonly Buffer[] {
+  const { router, hints, transaction } = context;
+  if (value === null || value === "") {
+    hints.set(name, null, isLocal);
+    return [commandComplete(value === null ? "RESET" : "SET")];
+  }
+  const shard: ShardIndex | Fault = name === "pgxa.shard" ? router.shardByName(value) : router.shardByKey(value);
+  if (shard instanceof Fault) throw shard;
+  if (isLocal && transaction.current === null) {
+    return [warning("25P01", "SET LOCAL can only be used in transaction blocks"), commandComplete("SET")];
+  }
+  hints.set(name, { value, shard }, isLocal);
+  return [commandComplete("SET")];
+}
+
+function outsideBlock(tag: "COMMIT" | "ROLLBACK", chain: boolean): readonly Buffer[] {
+  if (chain) {
+    throw new Fault("session.no_transaction", { message: `${tag} AND CHAIN can only be used in transaction blocks` });
+  }
+  return [warning("25P01", "there is no transaction in progress"), commandComplete(tag)];
+}
+
+function requireBlock(transaction: ClientTransaction, what: string): void {
+  if (transaction.current !== null) return;
+  throw new Fault("session.no_transaction", { message: `${what} can only be used in transaction blocks` });
+}
+
+function warning(sqlstate: string, message: string): Buffer {
+  const fields: ErrorFields = { severity: "WARNING", sqlstate, message };
+  return noticeResponse(fields);
+}

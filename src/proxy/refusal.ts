@@ -1,0 +1,18 @@
+/** Why a client does not get what it asked for: an error of pgxa's own, or a shard's. */
+import { Fault } from "../base/fault.ts";
+import { ShardError } from "../pool/shardError.ts";
+import { errorResponse, faultFields } from "../wire/backendWriters.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
+
+export type Refusal = Fault | ShardError;
+
+export const refusalFields = (refusal: Refusal): ErrorFields =>
+  refusal instanceof Fault ? faultFields(refusal) : refusal.fields;
+
+export const refusalResponse = (refusal: Refusal): Buffer => errorResponse(refusalFields(refusal));
+
+/** Returns `error` if it is for the client, and throws it on if it is a defect. */
+export function asRefusal(error: unknown): Refusal {
+  if (error instanceof Fault || error instanceof ShardError) return error;
+  throw error;
+}

@@ -1,0 +1,447 @@
+/**
+ * A session in front of several shards: each statement goes to the shard that owns the row.
+ *
+ * One statement at a time: the next message is looked at when the shard has answered the one before, since the next
+ * may go to another shard and the answers must come in order. Messages of one extended-protocol batch are sent
+ * ahead as far as they go to one shard (extendedProtocol.ts).
+ *
+ * A message that cannot be handled yet (no lease, a reply to wait for) is presented again when it can; handlers
+ * therefore change nothing before they know that they can go through.
+ *
+ * Invariant: bytes for the client come from one connection at a time, `#active`, until it owes nothing.
+ */
+import { detach } from "../base/detach.ts";
+import { Fault } from "../base/fault.ts";
+import { invariant } from "../base/invariant.ts";
+import type { ByteStream } from "../pool/byteStream.ts";
+import { RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
+import type { ReadyStatus } from "../pool/replyReader.ts";
+import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { Plan, StatementPlan } from "../routing/plan.ts";
+import { readyForQuery, rowDescription } from "../wire/backendWriters.ts";
+import { readQuery } from "../wire/frontendReaders.ts";
+import { query } from "../wire/frontendWriters.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import type { ClientParameters } from "./clientParameters.ts";
+import { ClientSide, type ClientMessages, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
+import { ClientTransaction } from "./clientTransaction.ts";
+import { DestinationFinder } from "./destination.ts";
+import { ExtendedProtocol } from "./extendedProtocol.ts";
+import { Hints } from "./hints.ts";
+import { answerAtOnce, answerLocal, endsFailure, isLocal, type LocalContext, type LocalPlan, localColumns, refusalOf } from "./localStatements.ts";
+import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
+import type { Session, SessionParts } from "./session.ts";
+import { StatementStore } from "./statementStore.ts";
+
+type ClientGroup = typeof RELAY | typeof RELAY_WITHOUT_READY;
+type OnGroupEnd = (hadError: boolean) => void;
+
+export class ShardedSession implements Session, ClientMessages, LeaseHolder {
+  readonly client: ClientSide;
+  readonly transaction: ClientTransaction;
+  readonly statements: StatementStore;
+  readonly destinations: DestinationFinder;
+  readonly hints = new Hints();
+  readonly parts: SessionParts;
+  readonly #parameters: ClientParameters;
+  readonly #local: LocalContext;
+  readonly #extended: ExtendedProtocol;
+  /** The connection whose bytes go to the client. */
+  #active: ServerConnection | null = null;
+  /** Who waits for the current group to end. */
+  #onGroupEnd: OnGroupEnd | null = null;
+  /** What a shard that was not asked has said meanwhile. */
+  #unasked: Buffer[] = [];
+  /** Why the message that is presented again cannot be served. */
+  #refusal: Refusal | null = null;
+  #isWorking = false;
+  #isCommitting = false;
+  #mayHaveSet = false;
+
+  constructor(stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
+    invariant(parts.sharding !== null, "a sharded session has a router");
+    const { router, commits } = parts.sharding;
+    this.parts = parts;
+    this.#parameters = parameters;
+    this.statements = new StatementStore(parts.statementNames);
+    this.transaction = new ClientTransaction({
+      pools: parts.pools,
+      commits,
+      parameters,
+      holder: this,
+      onLease: (connection) => this.client.say(...parameters.differences(connection)),
+    });
+    const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
+    this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);
+    this.#local = { router, transaction: this.transaction, hints: this.hints, faultPoint: parts.faultPoint };
+    this.#extended = new ExtendedProtocol(this);
+    this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
+  }
+
+  get isIdle(): boolean {
+    return this.transaction.connections.length === 0 && !this.#isWorking;
+  }
+
+  cancel(): void {
+    if (this.#isCommitting) return; // what is being committed is past recalling
+    for (const connection of this.transaction.connections) {
+      const isRunning = connection.replies.groups.length > 0 || connection === this.#extended.connection;
+      if (isRunning) detach(connection.cancel(), "a cancel is a wish");
+    }
+  }
+
+  terminate(fault: Fault): void {
+    this.client.refuse(fault);
+  }
+
+  // --- ClientMessages ---
+
+  onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
+    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail) return this.onCopyPiece(buffer, start, end);
+    if (this.#active !== null) return this.hold(WAIT_REPLY);
+    if (type === CLIENT_MESSAGE.terminate) {
+      this.client.end();
+      return true;
+    }
+    if (type === CLIENT_MESSAGE.password) {
+      throw new Fault("protocol.violation", { message: "unexpected password message" });
+    }
+    if (type !== CLIENT_MESSAGE.query && type !== CLIENT_MESSAGE.functionCall) {
+      return this.#extended.onMessage(type, buffer, start, end);
+    }
+    if (this.#extended.isSkipping) return true;
+    if (!this.#extended.closeSegment()) return false;
+    try {
+      return this.#simple(type, buffer, start, end);
+    } catch (error) {
+      this.#refuseSimple(asRefusal(error));
+      return true;
+    }
+  }
+
+  onCopyPiece(chunk: Buffer, start: number, end: number): boolean {
+    (this.#active ?? this.#extended.connection)?.outbox.pass(chunk, start, end);
+    return true;
+  }
+
+  onPause(): void {
+    const connection = this.#active ?? this.#extended.connection;
+    if (connection !== null && !connection.flush()) this.client.wait(WAIT_SERVER_DRAIN);
+  }
+
+  onClientDrain(): void {
+    for (const connection of this.transaction.connections) connection.resumeReading();
+  }
+
+  onClientClosed(): void {
+    this.parts.onEnd(this);
+    if (this.#isWorking) this.cancel();
+    else this.#abandon();
+  }
+
+  // --- LeaseHolder ---
+
+  relay(connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean {
+    const bytes = chunk.subarray(start, end);
+    const speaker = this.#active ?? this.#extended.connection;
+    if (speaker === null || speaker === connection) return this.client.stream.write(bytes);
+    this.#unasked.push(Buffer.from(bytes));
+    connection.pauseReading();
+    return true;
+  }
+
+  onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
+    if (!isLast || connection !== this.#active) return;
+    this.#active = null;
+    const onGroupEnd = this.#onGroupEnd;
+    this.#onGroupEnd = null;
+    this.#sayUnasked();
+    if (status === "E" || !this.#mayHaveSet) this.#afterGroup(connection, status, hadError, onGroupEnd);
+    else {
+      this.#mayHaveSet = false;
+      this.work(async () => {
+        await this.transaction.capture(connection);
+        this.#afterGroup(connection, status, hadError, onGroupEnd);
+      });
+    }
+  }
+
+  onParameter(connection: ServerConnection, name: string, value: string): void {
+    if (connection === this.#active && connection.replies.groups.current <= RELAY_WITHOUT_READY) {
+      this.#parameters.noteTold(name, value);
+    }
+  }
+
+  onStatement(_connection: ServerConnection, key: string, stands: boolean): void {
+    this.statements.settle(key, stands);
+  }
+
+  onServerDrain(): void {
+    this.client.go(WAIT_SERVER_DRAIN);
+  }
+
+  onLost(connection: ServerConnection, reason: string): void {
+    const { shard } = connection;
+    this.parts.log.warn("server.lost", { shard, pid: connection.pid, reason });
+    this.transaction.lose(connection, reason);
+    if (connection !== this.#active && connection !== this.#extended.connection) return;
+    this.#active = null;
+    this.#extended.forget();
+    this.client.refuse(
+      new Fault("pool.connection_lost", {
+        message: `the connection to shard "${shard}" was lost`,
+        detail: `${reason}. A statement that was running may or may not have been applied.`,
+        hint: "Connect again and repeat what was not committed.",
+      }),
+    );
+  }
+
+  // --- for the protocols ---
+
+  /** Stops the client until `reason` is over; the message is presented again. */
+  hold(reason: number): false {
+    this.client.wait(reason);
+    return false;
+  }
+
+  /** Does something that takes time while the client waits. A Refusal it throws meets the message presented next. */
+  work(action: () => Promise<void>): void {
+    invariant(!this.#isWorking, "one thing is worked on at a time");
+    this.#isWorking = true;
+    this.client.wait(WAIT_WORK);
+    const done = action().catch((error: unknown) => {
+      this.#refusal = asRefusal(error);
+    });
+    const end = done.then(() => {
+      this.#isWorking = false;
+      if (this.client.isOver) this.#abandon();
+      this.client.go(WAIT_WORK);
+    });
+    detach(end, "it ends in an answer to the client");
+  }
+
+  /** Throws why the work for this message failed. */
+  throwRefusal(): void {
+    const refusal = this.#refusal;
+    this.#refusal = null;
+    if (refusal !== null) throw refusal;
+  }
+
+  /** The connection to `shard`; null: it is on the way, and the message is presented again. */
+  open(shard: number): ServerConnection | null {
+    const connection = this.transaction.tryOpen(shard);
+    if (connection === null) {
+      this.work(async () => {
+        await this.transaction.open(shard);
+      });
+    }
+    return connection;
+  }
+
+  /** Expects the rest of what `connection` owes; the next message waits for it, and `onEnd` comes before that. */
+  expect(connection: ServerConnection, kind: ClientGroup, onEnd: OnGroupEnd | null = null): void {
+    connection.replies.expectGroup(kind);
+    this.#active = connection;
+    this.#onGroupEnd = onEnd;
+  }
+
+  /** Throws 25P02 and its kin where `plan` may not run now. */
+  checkStatus(plan: Plan): void {
+    const { current } = this.transaction;
+    if (current === null || current.status === "T" || endsFailure(plan)) return;
+    this.transaction.throwIfLost();
+    throw new Fault("session.failed_transaction");
+  }
+
+  /** Notes what a statement that is about to be sent to `shard` does to session and transaction. */
+  note(plan: StatementPlan | Extract<Plan, { kind: "set" }>, shard: number): void {
+    if (plan.kind === "set" || plan.access === "write") this.transaction.noteWrite(shard);
+    for (const effect of plan.kind === "set" ? [plan.effect] : plan.effects) {
+      if (effect.kind === "pin") this.transaction.pin(shard);
+      else if (effect.kind === "setLocal") this.transaction.current?.addLocal(effect.sql);
+      else this.#mayHaveSet = true;
+      if (effect.kind === "resetAll") this.#forget();
+    }
+  }
+
+  /** The answer of a statement that pgxa answers itself, row description not included; rejects with a Refusal. */
+  async answer(plan: LocalPlan): Promise<readonly Buffer[]> {
+    const isCommit = plan.kind === "commit";
+    this.#isCommitting = isCommit;
+    try {
+      return await answerLocal(plan, this.#local);
+    } finally {
+      this.#isCommitting = false;
+      if (isCommit) this.parts.faultPoint("client.before-told", 0);
+    }
+  }
+
+  /** Tells the client the answer to a commit or anything else. */
+  tell(plan: LocalPlan, ...messages: readonly Buffer[]): void {
+    this.client.say(...messages);
+    if (plan.kind === "commit") this.parts.faultPoint("client.after-told", 0);
+  }
+
+  /** An error within the transaction, if there is one. */
+  fail(): void {
+    this.transaction.current?.fail();
+  }
+
+  /** Runs a statement for every shard: on all but the last here, and `last` sends it there and waits. */
+  async everywhere(bytes: Buffer, last: (connection: ServerConnection) => Promise<void>): Promise<void> {
+    const lastShard = this.parts.pools.length - 1;
+    // The first shard first and alone: two clients that write the same row queue there, and nowhere crosswise.
+    await this.transaction.runOn(0, bytes);
+    const between = Array.from({ length: Math.max(0, lastShard - 1) }, (_, i) => i + 1);
+    for (const shard of between) await this.transaction.open(shard);
+    await Promise.all(between.map((shard) => this.transaction.runOn(shard, bytes)));
+    const connection = await this.transaction.open(lastShard);
+    this.transaction.noteWrite(lastShard);
+    await last(connection);
+  }
+
+  // --- simple protocol ---
+
+  #simple(type: number, buffer: Buffer, start: number, end: number): boolean {
+    this.throwRefusal();
+    if (type === CLIENT_MESSAGE.functionCall) {
+      throw new Fault("session.unsupported", {
+        message: "function calls by protocol message are not supported with several shards",
+        hint: "Call the function with SELECT and say where: /* pgxa: shard=NAME */.",
+      });
+    }
+    const text = readQuery(buffer, start, end);
+    const plan = this.destinations.plan(text);
+    this.checkStatus(plan);
+    this.statements.unnamed = null;
+    if (isLocal(plan)) return this.#simpleLocal(plan);
+    const destination = this.destinations.ofText(plan);
+    if (destination === "all") return this.#simpleEverywhere(text);
+    const others = plan.kind === "set" && this.transaction.current !== null;
+    if (others) return this.#simpleSet(plan, destination, buffer, start, end);
+    const connection = this.open(destination);
+    if (connection === null) return false;
+    this.note(plan, destination);
+    this.#send(connection, buffer, start, end);
+    return true;
+  }
+
+  #send(connection: ServerConnection, buffer: Buffer, start: number, end: number): void {
+    connection.unnamedStatement = null;
+    this.expect(connection, RELAY);
+    connection.outbox.pass(buffer, start, end);
+  }
+
+  /** Sends a query whose answer goes to the client without ReadyForQuery; resolves with whether it was an error. */
+  #relayed(connection: ServerConnection, bytes: Buffer): Promise<boolean> {
+    return new Promise((resolve) => {
+      connection.unnamedStatement = null;
+      this.expect(connection, RELAY_WITHOUT_READY, resolve);
+      connection.outbox.put(bytes);
+      connection.flush();
+    });
+  }
+
+  #simpleLocal(plan: LocalPlan): boolean {
+    const columns = localColumns(plan);
+    const head = columns === null ? [] : [rowDescription(columns)];
+    const atOnce = answerAtOnce(plan, this.#local);
+    if (atOnce !== null) {
+      this.tell(plan, ...head, ...atOnce, readyForQuery(this.transaction.status));
+      return true;
+    }
+    this.work(async () => {
+      let messages: readonly Buffer[];
+      try {
+        messages = await this.answer(plan);
+      } catch (error) {
+        this.fail();
+        messages = [refusalResponse(asRefusal(error))];
+      }
+      this.tell(plan, ...head, ...messages, readyForQuery(this.transaction.status));
+    });
+    return true;
+  }
+
+  /** SET within a transaction: on every branch, so that all stand alike. */
+  #simpleSet(plan: Extract<Plan, { kind: "set" }>, shard: number, buffer: Buffer, start: number, end: number): boolean {
+    this.work(async () => {
+      try {
+        const connection = await this.transaction.open(shard);
+        await this.transaction.runOnBranches(plan.sql, connection);
+        this.note(plan, shard);
+        this.#send(connection, buffer, start, end);
+        connection.flush();
+      } catch (error) {
+        this.#refuseSimple(asRefusal(error));
+      }
+    });
+    return true;
+  }
+
+  #simpleEverywhere(text: string): boolean {
+    const isImplicit = this.transaction.current === null;
+    if (isImplicit) this.transaction.begin("", true);
+    this.work(async () => {
+      try {
+        const bytes = query(text);
+        await this.everywhere(bytes, async (connection) => {
+          if (await this.#relayed(connection, bytes)) this.fail();
+        });
+      } catch (error) {
+        this.fail();
+        this.client.say(refusalResponse(asRefusal(error)));
+      }
+      if (isImplicit) await this.endImplicit();
+      this.client.say(readyForQuery(this.transaction.status));
+    });
+    return true;
+  }
+
+  /** Ends the transaction that pgxa began for one statement; tells the client if it could not be committed. */
+  async endImplicit(): Promise<void> {
+    if (this.transaction.current?.status !== "T") return this.transaction.rollback();
+    this.#isCommitting = true;
+    const outcome = await this.transaction.commit();
+    this.#isCommitting = false;
+    const refusal = refusalOf(outcome);
+    if (refusal !== null) this.client.say(refusalResponse(refusal));
+    this.parts.faultPoint("client.before-told", 0);
+  }
+
+  #refuseSimple(refusal: Refusal): void {
+    this.fail();
+    this.client.say(refusalResponse(refusal), readyForQuery(this.transaction.status));
+  }
+
+  // --- inside ---
+
+  #afterGroup(
+    connection: ServerConnection,
+    status: ReadyStatus,
+    hadError: boolean,
+    onGroupEnd: OnGroupEnd | null,
+  ): void {
+    this.transaction.settle(connection, status);
+    onGroupEnd?.(hadError);
+    this.client.go(WAIT_REPLY);
+  }
+
+  #sayUnasked(): void {
+    if (this.#unasked.length === 0) return;
+    this.client.say(...this.#unasked.splice(0));
+    for (const connection of this.transaction.connections) connection.resumeReading();
+  }
+
+  /** DISCARD ALL and the like take the statements with them. */
+  #forget(): void {
+    this.statements.clear();
+    this.hints.clear();
+    for (const connection of this.transaction.connections) connection.statements.clear();
+  }
+
+  #abandon(): void {
+    this.#active = null;
+    this.transaction.abandon(this.#extended.connection !== null);
+  }
+}
