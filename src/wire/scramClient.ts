@@ -1,0 +1,70 @@
+// Pure.
+/**
+ * The client's side of SCRAM-SHA-256: pgxa proving to a shard that it knows the password, and the shard that it
+ * knows the secret. Without channel binding; the user's name is the one of the startup message, as in Postgres.
+ *
+ *     first() -> respond(server-first) -> verify(server-final)
+ *
+ * All throw `protocol.server_violation` for a shard that does not keep to the exchange.
+ * https://www.rfc-editor.org/rfc/rfc5802#section-5
+ */
+import { Fault } from "../base/fault.ts";
+import type { Randomness } from "../base/environment.ts";
+import { attributes, clientKeyOf, hash, hmac, isSame, saltedPassword, serverKeyOf, xor } from "./scramKeys.ts";
+
+const NONCE_BYTES = 18;
+const GS2_HEADER = "n,,";
+/** More would let a shard burn the processor: Postgres's default is 4096. */
+const ITERATIONS_MAX = 1_000_000;
+
+export class ScramClient {
+  readonly #password: string;
+  readonly #nonce: string;
+  #expectedSignature: Buffer | null = null;
+
+  constructor(password: string, random: Randomness) {
+    this.#password = password;
+    this.#nonce = Buffer.from(random.bytes(NONCE_BYTES)).toString("base64");
+  }
+
+  /** The client-first message. */
+  first(): string {
+    return `${GS2_HEADER}${this.#firstBare()}`;
+  }
+
+  /** The client-final message in answer to the server-first one. */
+  respond(data: Uint8Array): string {
+    const serverFirst = Buffer.from(data).toString("utf8");
+    const fields = attributes(serverFirst);
+    const nonce = fields?.get("r") ?? "";
+    const salt = Buffer.from(fields?.get("s") ?? "", "base64");
+    const iterations = Number(fields?.get("i"));
+    if (!nonce.startsWith(this.#nonce) || nonce === this.#nonce) throw broken("the server's nonce is not right");
+    if (salt.length === 0) throw broken("the salt is missing");
+    if (!(iterations >= 1 && iterations <= ITERATIONS_MAX)) throw broken("the iteration count is not right");
+
+    const salted = saltedPassword(this.#password, salt, iterations);
+    const clientKey = clientKeyOf(salted);
+    const finalBare = `c=${Buffer.from(GS2_HEADER).toString("base64")},r=${nonce}`;
+    const authMessage = `${this.#firstBare()},${serverFirst},${finalBare}`;
+    const proof = xor(clientKey, hmac(hash(clientKey), authMessage));
+    this.#expectedSignature = hmac(serverKeyOf(salted), authMessage);
+    return `${finalBare},p=${proof.toString("base64")}`;
+  }
+
+  /** Checks the server-final message: that the server knows the secret too. */
+  verify(data: Uint8Array): void {
+    const fields = attributes(Buffer.from(data).toString("utf8"));
+    const signature = Buffer.from(fields?.get("v") ?? "", "base64");
+    if (this.#expectedSignature === null || !isSame(signature, this.#expectedSignature)) {
+      throw broken("the server's signature is not right");
+    }
+  }
+
+  #firstBare(): string {
+    return `n=,r=${this.#nonce}`;
+  }
+}
+
+const broken = (what: string): Fault =>
+  new Fault("protocol.server_violation", { message: `SCRAM authentication failed: ${what}` });

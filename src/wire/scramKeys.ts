@@ -1,0 +1,33 @@
+// Pure.
+/** The keys of SCRAM-SHA-256 (RFC 5802 section 3, RFC 7677). */
+import { createHash, createHmac, pbkdf2Sync, timingSafeEqual } from "node:crypto";
+import { saslPrep } from "./saslPrep.ts";
+
+const KEY_BYTES = 32;
+
+export const hash = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
+export const hmac = (key: Uint8Array, text: string): Buffer => createHmac("sha256", key).update(text).digest();
+
+/** What is derived from a password; about a millisecond of work for 4096 iterations. */
+export const saltedPassword = (password: string, salt: Uint8Array, iterations: number): Buffer =>
+  pbkdf2Sync(saslPrep(password), salt, iterations, KEY_BYTES, "sha256");
+
+export const clientKeyOf = (salted: Uint8Array): Buffer => hmac(salted, "Client Key");
+export const serverKeyOf = (salted: Uint8Array): Buffer => hmac(salted, "Server Key");
+
+export function xor(a: Uint8Array, b: Uint8Array): Buffer {
+  return Buffer.from(a.map((byte, i) => byte ^ (b[i] ?? 0)));
+}
+
+/** Whether two byte strings are equal, in a time that tells nothing of where they differ. */
+export const isSame = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);
+
+/** The attributes of a SCRAM message (`r=…,s=…,i=…`) by letter; null if it is none. */
+export function attributes(message: string): ReadonlyMap<string, string> | null {
+  const found = new Map<string, string>();
+  for (const part of message.split(",")) {
+    if (part.length < 2 || part[1] !== "=") return null;
+    found.set(part[0]!, part.slice(2));
+  }
+  return found;
+}
