@@ -14,7 +14,6 @@ import { Fault } from "../base/fault.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
-import { sessionEffects, sessionEffectsMayApply } from "../routing/sessionLook.ts";
 import { readyForQuery } from "../wire/backendWriters.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
@@ -320,8 +319,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   /** Looks at a statement's text for what a pooler must know. */
   #look(text: string): void {
-    if (!sessionEffectsMayApply(text)) return;
-    for (const effect of sessionEffects(text)) {
+    for (const effect of this.#parts.look.effects(text)) {
       if (effect.kind === "pin") this.#isPinned = true;
       else this.#mayHaveSet = true;
       if (effect.kind === "resetAll") this.#forgetStatements();

@@ -6,6 +6,7 @@ import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { Router } from "../routing/router.ts";
+import type { SessionLook } from "../routing/sessionLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { ClientSide } from "./clientSide.ts";
 import type { StatementNames } from "./statementStore.ts";
@@ -18,6 +19,7 @@ export interface SessionParts {
   /** In the order of `config.shards`. */
   readonly pools: readonly Pool[];
   readonly statementNames: StatementNames;
+  readonly look: SessionLook;
   /** Null with one shard. */
   readonly sharding: { readonly router: Router; readonly commits: CommitProtocol } | null;
   readonly faultPoint: FaultPointListener;

@@ -1,0 +1,90 @@
+// Pure.
+/**
+ * What a statement does to the session beyond its own transaction: settings that travel with the client, and state
+ * that cannot travel and pins it.
+ */
+import type { PinReason, SessionEffect } from "./plan.ts";
+import { type Fields, flag, integer, type Node, nodes, strings, struct, text, walk } from "./syntax.ts";
+
+const CURSOR_HOLD = 0x0020;
+/** Set by function, procedure or block: which settings is known to the shard alone. */
+const ANY_SETTING: SessionEffect = { kind: "set", name: "*", sql: null };
+const pin = (reason: PinReason): SessionEffect => ({ kind: "pin", reason });
+
+/** The effects of one statement; `sql` is its text. */
+export function effectsOf(statement: Node, sql: string): readonly SessionEffect[] {
+  const { type, fields } = statement;
+  switch (type) {
+    case "VariableSetStmt":
+      return [settingEffect(fields, sql)];
+    case "ConstraintsSetStmt":
+      return [{ kind: "setLocal", sql }];
+    case "DiscardStmt":
+      return text(fields, "target") === "DISCARD_ALL" ? [{ kind: "resetAll" }] : [];
+    case "DeallocateStmt":
+      return flag(fields, "isall") ? [{ kind: "resetAll" }] : [];
+    case "ListenStmt":
+      return [pin("listen")];
+    case "LoadStmt":
+      return [pin("load")];
+    case "PrepareStmt":
+      return [pin("prepare")];
+    case "DoStmt":
+    case "CallStmt":
+      return [ANY_SETTING, ...functionEffects(fields)];
+    case "DeclareCursorStmt":
+      return [...((integer(fields, "options") & CURSOR_HOLD) === 0 ? [] : [pin("hold cursor")]), ...functionEffects(fields)];
+    default:
+      return [...(makesTemporary(fields) ? [pin("temporary table")] : []), ...functionEffects(fields)];
+  }
+}
+
+/** SET and RESET in all their forms. */
+export function settingEffect(fields: Fields, sql: string): SessionEffect {
+  const name = text(fields, "name").toLowerCase();
+  const kind = text(fields, "kind");
+  if (kind === "VAR_RESET_ALL") return { kind: "resetAll" };
+  if (name === "role" || name === "session_authorization") return pin("role");
+  if (flag(fields, "is_local")) return { kind: "setLocal", sql };
+  const isReset = kind === "VAR_RESET" || kind === "VAR_SET_DEFAULT";
+  return { kind: "set", name, sql: isReset ? null : sql };
+}
+
+/** Temporary tables, views, sequences, and SELECT INTO or CREATE TABLE AS one. */
+function makesTemporary(fields: Fields): boolean {
+  const named = [struct(fields, "relation"), struct(fields, "view"), struct(fields, "sequence")];
+  const into = struct(fields, "into") ?? struct(fields, "intoClause");
+  if (into !== null) named.push(struct(into, "rel"));
+  return named.some((relation) => relation !== null && text(relation, "relpersistence") === "t");
+}
+
+function functionEffects(fields: Fields): readonly SessionEffect[] {
+  const effects: SessionEffect[] = [];
+  walk(fields, ({ type, fields: call }) => {
+    if (type !== "FuncCall") return;
+    const name = strings(call, "funcname").at(-1) ?? "";
+    if (name === "set_config") effects.push(setConfigEffect(call));
+    else if (/^pg_(try_)?advisory_lock(_shared)?$/.test(name)) effects.push(pin("advisory lock"));
+  });
+  return effects;
+}
+
+/** set_config(name, value, is_local): local only if that is plain. */
+function setConfigEffect(call: Fields): SessionEffect {
+  const [name, value, isLocal] = nodes(call, "args");
+  if (isLocal?.type !== "A_Const" || !flag(struct(isLocal.fields, "boolval") ?? {}, "boolval")) return ANY_SETTING;
+  const setting = constantText(name);
+  const given = constantText(value);
+  if (setting === null || given === null) return ANY_SETTING;
+  return { kind: "setLocal", sql: `SELECT pg_catalog.set_config(${quote(setting)}, ${quote(given)}, true)` };
+}
+
+function constantText(value: Node | undefined): string | null {
+  if (value?.type !== "A_Const") return null;
+  const string = struct(value.fields, "sval");
+  return string === null ? null : text(string, "sval");
+}
+
+const quote = (value: string): string =>
+  `${value.includes("\\") ? " E" : ""}'${value.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
+

@@ -1,0 +1,57 @@
+// Pure.
+/**
+ * The cheap look: whether a statement's text may do to the session what a pooler has to know of.
+ *
+ * It errs on one side only: a text for which it says no has no such effect that can be seen in the text. It looks
+ * at the first word of each statement, and anywhere for the functions and the word that matter. What it finds is
+ * then asked of the parser, and remembered by text.
+ */
+import type { SessionEffect } from "./plan.ts";
+import { effectsOf } from "./effects.ts";
+import { parse } from "./parse.ts";
+
+const FIRST_WORDS =
+  /(?:^|;)(?:\s+|--[^\n\r]*|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:set|reset|discard|listen|load|declare|prepare|deallocate|do|call)\b/i;
+const ANYWHERE = /set_config|advisory|\btemp/i;
+/** A comment in a comment is beyond a regular expression: the parser looks. */
+const NESTED_COMMENT = /\/\*(?:[^*]|\*(?!\/))*\/\*/;
+
+/** Whether `text` may change settings or make state that cannot be carried; false for ordinary statements. */
+export const sessionEffectsMayApply = (text: string): boolean =>
+  FIRST_WORDS.test(text) || ANYWHERE.test(text) || (text.includes("/*") && NESTED_COMMENT.test(text));
+
+/** The effects of `text`, all of its statements together; none if the parser does not understand it. */
+export class SessionLook {
+  readonly #known = new Map<string, readonly SessionEffect[]>();
+  readonly #textsMax: number;
+
+  /** Remembers the effects of `textsMax` texts, the ones seen first go first. */
+  constructor(textsMax = 1_000) {
+    this.#textsMax = textsMax;
+  }
+
+  effects(text: string): readonly SessionEffect[] {
+    if (!sessionEffectsMayApply(text)) return NONE;
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    const effects = read(text);
+    this.#known.set(text, effects);
+    if (this.#known.size > this.#textsMax) {
+      const [oldest] = this.#known.keys();
+      this.#known.delete(oldest!);
+    }
+    return effects;
+  }
+}
+
+const NONE: readonly SessionEffect[] = [];
+
+function read(text: string): readonly SessionEffect[] {
+  try {
+    return parse(text).flatMap(({ node, sql }) => effectsOf(node, sql));
+  } catch {
+    return UNKNOWN; // what the shard makes of it, it knows; its settings are asked for
+  }
+}
+
+const UNKNOWN: readonly SessionEffect[] = [{ kind: "set", name: "*", sql: null }];
