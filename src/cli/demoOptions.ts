@@ -6,7 +6,8 @@ import { SHARDS_MAX } from "./embeddedShards.ts";
 
 export interface DemoOptions {
   readonly port: number;
-  readonly shards: number;
+  /** Null: as many as the data directory has, or 3. */
+  readonly shards: number | null;
   /** Null: wherever the demo keeps its data by default. */
   readonly data: string | null;
   readonly isFresh: boolean;
@@ -22,7 +23,7 @@ export const DEMO_HELP = `Usage: npm start -- [options]        (or: pgxa demo [o
 Starts Postgres shards of its own with a bank on them, and pgxa in front.
 
   --port P      where pgxa listens on 127.0.0.1          (default 6432)
-  --shards N    how many shards, 1 to ${SHARDS_MAX}                 (default 3)
+  --shards N    how many shards, 1 to ${SHARDS_MAX}                 (default 3, or as before)
   --data DIR    where the data is kept between runs      (default .pgxa)
   --fresh       throw the data of earlier runs away and begin anew
   --config FILE run pgxa on your own shards instead, as FILE says
@@ -34,7 +35,7 @@ export function parseDemoOptions(argv: readonly string[]): DemoOptions | null {
   if (values.help) return null;
   return {
     port: whole("--port", values.port ?? "6432", 1, 65_535),
-    shards: whole("--shards", values.shards ?? "3", 1, SHARDS_MAX),
+    shards: values.shards === undefined ? null : whole("--shards", values.shards, 1, SHARDS_MAX),
     data: values.data ?? null,
     isFresh: values.fresh ?? false,
   };

@@ -114,16 +114,14 @@ export class Postmaster {
 }
 
 /** A port on 127.0.0.1 that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
+export async function freePort(): Promise<number> {
+  const port = await listenOnce("127.0.0.1", 0);
+  if (port === null) throw new Error("no port is free on 127.0.0.1");
+  return port;
 }
+
+export const isPortFree = async (host: string, port: number): Promise<boolean> =>
+  (await listenOnce(host, port)) !== null;
 
 function settingArguments(port: number, settings: ServerSettings): string[] {
   const all = { listen_addresses: "127.0.0.1", port: String(port), unix_socket_directories: "", ...settings };
@@ -159,4 +157,16 @@ function worksIn(pid: number, directory: string): boolean {
 
 function endOfLog(directory: string): string {
   return readFileSync(join(directory, SERVER_LOG), "utf8").trimEnd().split("\n").slice(-8).join("\n");
+}
+
+/** Listens for a moment; the port it got, or null if it is taken or forbidden. */
+function listenOnce(host: string, port: number): Promise<number | null> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(null));
+    server.listen(port, host, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : null));
+    });
+  });
 }

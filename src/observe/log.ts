@@ -24,8 +24,10 @@ export type LogEvent =
   | "resolver.resolved"
   | "resolver.failed"
   | "resolver.evidence_lost"
+  | "resolver.in_doubt"
   | "log.opened"
   | "log.tail_cut"
+  | "log.damaged"
   | "log.failed"
   | "config.loaded";
 

@@ -8,6 +8,7 @@
  * Invariants: every lease held is in exactly one of `#single`, a branch, or `#pins`; a transaction that lost a
  * branch can only be rolled back; after a commit or rollback no branch is left.
  */
+import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { ControlReply } from "../pool/controlReply.ts";
@@ -19,7 +20,7 @@ import type { ShardIndex } from "../routing/plan.ts";
 import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
 import { query } from "../wire/frontendWriters.ts";
-import { returnAbandoned } from "./abandonedLease.ts";
+import { NOBODY, returnAbandoned } from "./abandonedLease.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 
 /** How long a shard may take over SAVEPOINT, ROLLBACK and the like, in ms. */
@@ -158,7 +159,8 @@ export class ClientTransaction {
     const branches = current.joined.map(({ connection, sawWrites }) => ({ connection, sawOnlyReads: !sawWrites }));
     const outcome: CommitOutcome =
       branches.length === 0 ? { kind: "committed" } : await this.#parts.commits.commit(branches);
-    this.#end(current, outcome.kind === "committed");
+    const isCommitted = outcome.kind === "committed";
+    this.#end(current, isCommitted, isCommitted ? outcome.applied : undefined);
     return outcome;
   }
 
@@ -273,12 +275,17 @@ export class ClientTransaction {
     this.#pool(shard).checkIn(connection);
   }
 
-  #end(current: Transaction<ServerConnection>, isCommitted: boolean): void {
+  /** `applied`: when the connections are free, if they are not yet. */
+  #end(current: Transaction<ServerConnection>, isCommitted: boolean, applied?: Promise<unknown>): void {
     this.#current = null;
     if (!isCommitted) this.#parts.parameters.settings = this.#settingsAtBegin;
     for (const { shard, connection } of current.joined) {
       if (current.changedSettings) connection.settings = null;
-      this.#giveBack(shard, connection);
+      if (applied === undefined) this.#giveBack(shard, connection);
+      else if (this.#pins.get(shard) !== connection) {
+        connection.passTo(NOBODY);
+        detach(applied.then(() => this.#giveBack(shard, connection)), "the client has its answer");
+      }
     }
   }
 

@@ -96,6 +96,11 @@ export class TestShard {
     return this.#port;
   }
 
+  /** The postmaster's pid; null while it does not run. */
+  get serverPid(): number | null {
+    return this.#server?.pid ?? null;
+  }
+
   /** A connection that is logged in; the caller ends it. An error of an idle one is left to its next query. */
   async connect(database = this.database): Promise<pg.Client> {
     const client = new pg.Client({ host: this.host, port: this.port, user: this.user, database });

@@ -1,0 +1,248 @@
+/**
+ * COMMIT of a transaction with branches: which way it goes, and what the client may be told.
+ *
+ * One branch, or one that wrote: a plain COMMIT there. Two or more that wrote: two phases. A branch wrote nothing if no
+ * transaction id was assigned to it, which is asked only where nothing but reads was seen; such a branch is committed
+ * first and drops out, and under SERIALIZABLE even that can fail, and then everything aborts.
+ *
+ * A lost reply is never taken for an outcome. The only writer's is looked up by its transaction id; where even that
+ * cannot be known in time, the client is told so (08007).
+ */
+import { type Gtrid, type Xid, xidOf } from "../base/brands.ts";
+import { detach } from "../base/detach.ts";
+import { Fault } from "../base/fault.ts";
+import type { FaultPointListener } from "../base/faultPoint.ts";
+import type { TransactionConfig } from "../config/config.ts";
+import type { Log } from "../observe/log.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
+import type { DecisionLog } from "./decisionLog.ts";
+import { gid, gtrid } from "./gid.ts";
+import type { BranchConnection } from "./participant.ts";
+import type { Resolver } from "./resolver.ts";
+import type { ShardControl } from "./shardControl.ts";
+import { TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
+import { type CommitError, commitReply } from "./vote.ts";
+
+export interface CommitBranch {
+  readonly connection: BranchConnection;
+  readonly sawOnlyReads: boolean;
+}
+
+export type CommitOutcome =
+  | {
+      readonly kind: "committed";
+      /** For the client: committed, but not confirmed everywhere yet. */
+      readonly notice?: ErrorFields;
+      /** With `commit_ack: decided`: when the branches' connections are free. */
+      readonly applied?: Promise<unknown>;
+    }
+  | { readonly kind: "aborted"; readonly error: CommitError }
+  | { readonly kind: "unknown"; readonly fault: Fault };
+
+export interface CommitProtocolOptions {
+  readonly fleet: string;
+  readonly coordinator: string;
+  readonly decisions: DecisionLog;
+  readonly controls: readonly ShardControl[];
+  readonly config: TransactionConfig;
+  readonly faultPoint: FaultPointListener;
+  readonly log: Log;
+}
+
+/** A branch with its transaction id, as far as it was asked. */
+interface Writer {
+  readonly connection: BranchConnection;
+  readonly xid: Xid | null;
+}
+
+const ASK_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()";
+
+export class CommitProtocol {
+  readonly #options: CommitProtocolOptions;
+  readonly #running = new Set<Gtrid>();
+  /** Set by whoever composes: the two know each other. */
+  resolver: Resolver | null = null;
+  #seq = 0;
+  #inFlight = 0;
+  #onIdle: (() => void)[] = [];
+  /** Outcomes so far, by kind. */
+  readonly counts = { onePhase: 0, twoPhase: 0, committed: 0, aborted: 0, unknown: 0 };
+
+  constructor(options: CommitProtocolOptions) {
+    this.#options = options;
+  }
+
+  isRunning(transaction: Gtrid): boolean {
+    return this.#running.has(transaction);
+  }
+
+  /** Commits one or more branches, in an open transaction each; never rejects. */
+  async commit(branches: readonly CommitBranch[]): Promise<CommitOutcome> {
+    this.#inFlight += 1;
+    const outcome = await this.#commit(branches);
+    this.counts[outcome.kind] += 1;
+    this.#inFlight -= 1;
+    if (this.#inFlight === 0) for (const callback of this.#onIdle.splice(0)) callback();
+    return outcome;
+  }
+
+  /** Resolves when no commit is running. */
+  drain(): Promise<void> {
+    return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+
+  async #commit(branches: readonly CommitBranch[]): Promise<CommitOutcome> {
+    if (branches.length === 1) return this.#onePhase({ connection: branches[0]!.connection, xid: null });
+    const writers = await this.#findWriters(branches);
+    if ("kind" in writers) return writers;
+    if (writers.length === 0) return { kind: "committed" };
+    if (writers.length === 1) return this.#onePhase(writers[0]!);
+    return this.#twoPhases(writers.map(({ connection }) => connection));
+  }
+
+  // --- who wrote ---
+
+  async #findWriters(branches: readonly CommitBranch[]): Promise<readonly Writer[] | CommitOutcome> {
+    const readers = branches.filter(({ sawOnlyReads }) => sawOnlyReads).length;
+    if (readers === 0) return branches.map(({ connection }) => ({ connection, xid: null }));
+    // With one sure writer its id is asked too: it is the evidence if its reply to COMMIT is lost.
+    const asksAll = branches.length - readers <= 1;
+    const asked = branches.map(async ({ connection, sawOnlyReads }) => {
+      if (!sawOnlyReads && !asksAll) return { connection, isWriter: true, xid: null };
+      const reply = await connection.run(ASK_XID, this.#options.config.prepareTimeoutMs);
+      if (reply.kind !== "complete") return { connection, failure: commitReply(reply) };
+      const xid = reply.rows[0]?.[0] ?? null;
+      return { connection, isWriter: !sawOnlyReads || xid !== null, xid: xid === null ? null : xidOf(xid) };
+    });
+    const answers = await Promise.all(asked);
+    const failed = answers.find((answer) => answer.failure !== undefined);
+    if (failed !== undefined) return this.#abort(branches, errorOf(failed.connection, failed.failure!));
+    const idle = answers.filter((answer) => answer.isWriter === false).map(({ connection }) => connection);
+    const refusal = await this.#commitReaders(idle);
+    const writers = answers.filter((answer) => answer.isWriter === true);
+    if (refusal !== null) return this.#abort(writers, refusal);
+    return writers.map(({ connection, xid }) => ({ connection, xid: xid ?? null }));
+  }
+
+  /** Why a branch that wrote nothing could not be committed; null if all could. */
+  async #commitReaders(connections: readonly BranchConnection[]): Promise<CommitError | null> {
+    const replies = await Promise.all(
+      connections.map(async (connection) => {
+        const reply = commitReply(await connection.run("COMMIT", this.#options.config.commitTimeoutMs));
+        return { connection, reply };
+      }),
+    );
+    const failed = replies.find(({ reply }) => reply.kind !== "committed");
+    return failed === undefined ? null : errorOf(failed.connection, failed.reply);
+  }
+
+  async #abort(branches: readonly { readonly connection: BranchConnection }[], error: CommitError): Promise<CommitOutcome> {
+    const { commitTimeoutMs } = this.#options.config;
+    await Promise.all(branches.map(({ connection }) => connection.run("ROLLBACK", commitTimeoutMs)));
+    return { kind: "aborted", error };
+  }
+
+  // --- one phase ---
+
+  async #onePhase({ connection, xid }: Writer): Promise<CommitOutcome> {
+    this.counts.onePhase += 1;
+    const reply = commitReply(await connection.run("COMMIT", this.#options.config.commitTimeoutMs));
+    if (reply.kind === "committed") return { kind: "committed" };
+    if (reply.kind === "aborted") return { kind: "aborted", error: reply.error };
+    return this.#lookUp(connection, xid, reply.reason);
+  }
+
+  /** The reply to the only COMMIT was lost: what does the shard itself say? */
+  async #lookUp(connection: BranchConnection, xid: Xid | null, reason: string): Promise<CommitOutcome> {
+    const control = this.#controlOf(connection);
+    const unknown: CommitOutcome = {
+      kind: "unknown",
+      fault: new Fault("commit.unknown", { detail: `Shard "${connection.shard}" did not answer COMMIT: ${reason}.` }),
+    };
+    if (control === undefined || xid === null) return unknown;
+    try {
+      const { server } = control;
+      await control.fence(connection.pid, connection.backendStart);
+      const evidence = await control.evidence({ xid, server });
+      if (evidence === "committed") return { kind: "committed" };
+      if (evidence !== "aborted") return unknown;
+      return { kind: "aborted", error: new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reason}.` }) };
+    } catch {
+      return unknown; // the shard cannot be asked either
+    }
+  }
+
+  // --- two phases ---
+
+  async #twoPhases(connections: readonly BranchConnection[]): Promise<CommitOutcome> {
+    const { decisions, config, faultPoint } = this.#options;
+    const branches = connections.map((connection) => ({ connection }));
+    if (!decisions.isSound) return this.#abort(branches, new Fault("commit.log_failed"));
+    this.counts.twoPhase += 1;
+    const transaction = this.#nextGtrid();
+    const left = new Set<BranchConnection>();
+    this.#running.add(transaction);
+    const commit = new TwoPhaseCommit({
+      transaction,
+      members: connections.map((connection) => ({
+        connection,
+        gid: gid(transaction, connection.shard),
+        server: this.#controlOf(connection)?.server ?? null,
+      })),
+      decisions,
+      faultPoint,
+      prepareTimeoutMs: config.prepareTimeoutMs,
+      commitTimeoutMs: config.commitTimeoutMs,
+      onUnheard: (connection) => this.resolver?.fence(connection.shard, connection.pid, connection.backendStart),
+      onLeft: (connection) => left.add(connection),
+      onApplied: (connection) => this.resolver?.noteApplied(transaction, connection.shard),
+    });
+    const ended = commit.outcome.then((outcome) => this.#finish(transaction, outcome, left));
+    if (config.commitAck === "applied") return ended;
+    const decided = commit.decided.then((): CommitOutcome => ({ kind: "committed", applied: ended }));
+    detach(ended, "its outcome is awaited, or the decision was enough");
+    return Promise.race([ended, decided]);
+  }
+
+  #finish(transaction: Gtrid, outcome: TwoPhaseOutcome, left: ReadonlySet<BranchConnection>): CommitOutcome {
+    this.#running.delete(transaction);
+    for (const { shard } of left) this.resolver?.wake(shard);
+    const { log } = this.#options;
+    switch (outcome.kind) {
+      case "aborted":
+        log.info("txn.aborted", { gtrid: transaction, sqlstate: outcome.error.sqlstate });
+        return outcome;
+      case "undecided":
+        log.error("txn.unknown", { gtrid: transaction });
+        return { kind: "unknown", fault: new Fault("commit.unknown", { detail: outcome.fault.detail ?? outcome.fault.message }) };
+      case "committed":
+        return outcome.left.length === 0 ? { kind: "committed" } : { kind: "committed", notice: notApplied(outcome.left) };
+    }
+  }
+
+  #nextGtrid(): Gtrid {
+    const { fleet, coordinator, decisions } = this.#options;
+    this.#seq += 1;
+    return gtrid({ fleet, coordinator, epoch: decisions.epoch, seq: this.#seq });
+  }
+
+  #controlOf(connection: BranchConnection): ShardControl | undefined {
+    return this.#options.controls.find((control) => control.id === connection.shard);
+  }
+}
+
+function errorOf(connection: BranchConnection, reply: ReturnType<typeof commitReply>): CommitError {
+  if (reply.kind === "aborted") return reply.error;
+  const reason = reply.kind === "unknown" ? reply.reason : "it gave an unexpected answer";
+  return new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reason}.` });
+}
+
+function notApplied(left: readonly BranchConnection[]): ErrorFields {
+  const shards = left.map(({ shard }) => `"${shard}"`).join(", ");
+  return {
+    severity: "NOTICE",
+    sqlstate: "00000",
+    message: "the transaction is committed, but not applied everywhere yet",
+    detail: `Not confirmed by shard ${shards}. It will be applied as soon as the shard answers; its rows stay locked until then.`,
+  };
+}

@@ -1,0 +1,47 @@
+// Pure.
+/**
+ * Where decisions are durable. The first writer wins, and everyone else learns the winner.
+ *
+ * Only commits are written: with presumed abort the absence of a decision is one. That holds only where the log is
+ * whole, which is why `lookup` has a third answer.
+ */
+import type { Gid, Gtrid, ShardId, Xid } from "../base/brands.ts";
+
+export type Outcome = "commit" | "abort";
+
+export interface Participant {
+  readonly shard: ShardId;
+  readonly gid: Gid;
+  /** Noted at PREPARE: the evidence for what became of it. Null if the branch had none: it wrote nothing. */
+  readonly xid: Xid | null;
+  /** System identifier and timeline of the server that prepared it; an xid means nothing elsewhere. */
+  readonly server: string | null;
+}
+
+export interface Decision {
+  readonly gtrid: Gtrid;
+  readonly participants: readonly Participant[];
+}
+
+/** `unknowable`: the log cannot say, since it is younger than the transaction or damaged where it may have stood. */
+export type Lookup = "commit" | "abort" | "absent" | "unknowable";
+
+export interface DecisionLog {
+  /** New at every start, greater than all before. */
+  readonly epoch: number;
+  /** False once a write has failed: nothing more is decided. */
+  readonly isSound: boolean;
+  /**
+   * Decides `outcome` unless the transaction was decided before; resolves, once that is durable, with the outcome that
+   * stands. Rejects with `commit.log_failed`: then nobody knows what a restart will find.
+   */
+  decide(gtrid: Gtrid, outcome: Outcome, participants: readonly Participant[]): Promise<Outcome>;
+  lookup(gtrid: Gtrid, epoch: number): Lookup;
+  /** Commits that not every participant is known to have applied. */
+  unconcluded(): readonly Decision[];
+  /** The participants of such a commit; null if it is none. */
+  unconcludedParticipants(gtrid: Gtrid): readonly Participant[] | null;
+  /** Every participant has applied the commit: it may be forgotten. */
+  conclude(gtrid: Gtrid): void;
+  close(): Promise<void>;
+}

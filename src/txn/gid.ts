@@ -1,0 +1,57 @@
+// Pure.
+/**
+ * The names of distributed transactions and their branches.
+ *
+ *     gtrid = <fleet>:<coordinator>:<epoch>:<seq>
+ *     gid   = pgxa:<fleet>:<coordinator>:<epoch>:<seq>:<anchor>:<shard>
+ *
+ * A gid says by itself whose it is and where its decision is to be looked up, so recovery needs nothing but the log
+ * and the shard. The epoch is new at every start of a coordinator; with it no name is ever used twice. The anchor is
+ * empty with a log that is not on a shard.
+ *
+ * Postgres takes at most 199 bytes (https://www.postgresql.org/docs/current/sql-prepare-transaction.html).
+ */
+import { type Gid, type Gtrid, gidOf, gtridOf, type ShardId, shardId } from "../base/brands.ts";
+import { invariant } from "../base/invariant.ts";
+
+const PREFIX = "pgxa";
+export const GID_BYTES_MAX = 199;
+const NAME = /^[A-Za-z0-9_-]+$/;
+
+export interface GidParts {
+  readonly fleet: string;
+  readonly coordinator: string;
+  /** 1 or more; greater than that of every start before. */
+  readonly epoch: number;
+  readonly seq: number;
+  readonly shard: ShardId;
+}
+
+export type GtridParts = Omit<GidParts, "shard">;
+
+/** The gids of a fleet begin with this. */
+export const gidPrefix = (fleet: string): string => `${PREFIX}:${fleet}:`;
+
+export function gtrid({ fleet, coordinator, epoch, seq }: GtridParts): Gtrid {
+  invariant(NAME.test(fleet) && NAME.test(coordinator), "names in a gid are letters, digits, _ and -");
+  return gtridOf(`${fleet}:${coordinator}:${epoch.toString(36)}:${seq.toString(36)}`);
+}
+
+/** The branch of `transaction` on `shard`. */
+export function gid(transaction: Gtrid, shard: ShardId): Gid {
+  invariant(NAME.test(shard), "names in a gid are letters, digits, _ and -");
+  const name = `${PREFIX}:${transaction}::${shard}`;
+  invariant(name.length <= GID_BYTES_MAX, "a gid has at most 199 bytes");
+  return gidOf(name);
+}
+
+/** What a gid says; null if it is none of pgxa's. */
+export function parseGid(text: string): GidParts | null {
+  const parts = text.split(":");
+  const [prefix, fleet, coordinator, epochText, seqText, , shard] = parts;
+  if (parts.length !== 7 || prefix !== PREFIX || !fleet || !coordinator || !shard) return null;
+  const epoch = Number.parseInt(epochText ?? "", 36);
+  const seq = Number.parseInt(seqText ?? "", 36);
+  const isRound = epoch.toString(36) === epochText && seq.toString(36) === seqText;
+  return isRound ? { fleet, coordinator, epoch, seq, shard: shardId(shard) } : null;
+}

@@ -1,0 +1,260 @@
+/**
+ * The resolver finishes what a crash, a lost reply or a shard that was down left in doubt.
+ *
+ * It looks at every shard at start, every few seconds, and when it is woken; each shard on its own, so that one that is
+ * down holds up nobody else. What it finds it decides by the recovery table. The sweep never ends: a PREPARE that was
+ * on its way when its connection died may still arrive.
+ *
+ * Interrupted anywhere it starts again from what the shards and the log say; it keeps nothing that must survive.
+ */
+import { type BackendPid, type Gtrid, gidOf, type ShardId } from "../base/brands.ts";
+import { detach } from "../base/detach.ts";
+import type { Environment, Timer } from "../base/environment.ts";
+import type { Log } from "../observe/log.ts";
+import type { DecisionLog, Participant } from "./decisionLog.ts";
+import { gidPrefix, gtrid, parseGid } from "./gid.ts";
+import { type Action, actionFor, EVIDENCE_TABLE, type Facts, type Owner } from "./recovery.ts";
+import type { PreparedBranch, ShardControl } from "./shardControl.ts";
+
+export interface ResolverOptions {
+  readonly fleet: string;
+  readonly coordinator: string;
+  readonly controls: readonly ShardControl[];
+  readonly decisions: DecisionLog;
+  /** Whether this process is committing that transaction now. */
+  isRunning(transaction: Gtrid): boolean;
+  readonly environment: Environment;
+  readonly log: Log;
+  readonly intervalMs: number;
+}
+
+/** A prepared transaction that is left as it is, and why. */
+export interface InDoubt {
+  readonly gid: string;
+  readonly shard: ShardId;
+  readonly preparedAtMs: number;
+  readonly reason: string;
+}
+
+interface Fence {
+  readonly pid: BackendPid;
+  readonly backendStart: string;
+}
+
+/** One shard's part: what is waited for, and what is still to be done there. */
+interface Watch {
+  readonly control: ShardControl;
+  readonly fences: Fence[];
+  inDoubt: readonly InDoubt[];
+  timer: Timer | null;
+  isSweeping: boolean;
+  isWoken: boolean;
+  failures: number;
+}
+
+const RETRY_MS_MIN = 50;
+const FIRST_SWEEP_TIMEOUT_MS = 2_000;
+
+export class Resolver {
+  readonly #options: ResolverOptions;
+  readonly #watches: readonly Watch[];
+  /** Which participants of a decided commit are known to have applied it. */
+  readonly #applied = new Map<Gtrid, Set<ShardId>>();
+  readonly #reported = new Set<string>();
+  #isStopped = false;
+  resolved = 0;
+
+  constructor(options: ResolverOptions) {
+    this.#options = options;
+    this.#watches = options.controls.map((control) => ({
+      control, fences: [], inDoubt: [], timer: null, isSweeping: false, isWoken: false, failures: 0,
+    }));
+  }
+
+  /** Begins to watch. Resolves when every shard has been looked at once, or could not be for two seconds. */
+  async start(): Promise<void> {
+    const { clock } = this.#options.environment;
+    let timer: Timer | null = null;
+    const enough = new Promise<void>((resolve) => {
+      timer = clock.after(FIRST_SWEEP_TIMEOUT_MS, resolve);
+    });
+    const sweeps = Promise.all(this.#watches.map((watch) => this.#sweep(watch)));
+    await Promise.race([sweeps, enough]);
+    (timer as Timer | null)?.cancel();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    for (const watch of this.#watches) watch.timer?.cancel();
+  }
+
+  /** Looks at `shard` at once: something of this process was left there. */
+  wake(shard: ShardId): void {
+    const watch = this.#watches.find(({ control }) => control.id === shard);
+    if (watch === undefined || this.#isStopped) return;
+    watch.isWoken = true;
+    if (!watch.isSweeping) detach(this.#sweep(watch), "the resolver's own work");
+  }
+
+  /** Sees to it that a backend which may still be preparing is gone, then looks at the shard. */
+  fence(shard: ShardId, pid: BackendPid, backendStart: string): void {
+    this.#watches.find(({ control }) => control.id === shard)?.fences.push({ pid, backendStart });
+    this.wake(shard);
+  }
+
+  /** Notes that `shard` has applied its part of a decided commit. */
+  noteApplied(transaction: Gtrid, shard: ShardId): void {
+    const participants = this.#options.decisions.unconcludedParticipants(transaction);
+    if (participants === null) return;
+    const applied = this.#applied.get(transaction) ?? new Set();
+    this.#applied.set(transaction, applied.add(shard));
+    if (!participants.every((participant) => applied.has(participant.shard))) return;
+    this.#applied.delete(transaction);
+    this.#options.decisions.conclude(transaction);
+  }
+
+  /** What is left as it is, over all shards that could be asked. */
+  get inDoubt(): readonly InDoubt[] {
+    return this.#watches.flatMap((watch) => watch.inDoubt);
+  }
+
+  // --- the sweep of one shard ---
+
+  async #sweep(watch: Watch): Promise<void> {
+    watch.timer?.cancel();
+    watch.isSweeping = true;
+    watch.isWoken = false;
+    let isDone = false;
+    try {
+      isDone = await this.#look(watch);
+      watch.failures = isDone ? 0 : watch.failures + 1;
+    } catch (error) {
+      watch.failures += 1;
+      if (watch.failures === 1 && !this.#isStopped) {
+        const reason = error instanceof Error ? error.message : String(error);
+        this.#options.log.warn("resolver.failed", { shard: watch.control.id, reason });
+      }
+    }
+    watch.isSweeping = false;
+    if (!this.#isStopped) this.#schedule(watch);
+  }
+
+  /** Backs off with full jitter while there is something that could not be done. */
+  #schedule(watch: Watch): void {
+    const { environment, intervalMs } = this.#options;
+    const limit = Math.min(intervalMs, RETRY_MS_MIN * 2 ** Math.min(watch.failures, 20));
+    const backoffMs = RETRY_MS_MIN / 2 + environment.random.fraction() * limit;
+    const delayMs = watch.isWoken ? 0 : watch.failures === 0 ? intervalMs : backoffMs;
+    watch.timer = environment.clock.after(delayMs, () => detach(this.#sweep(watch), "the resolver's own work"));
+  }
+
+  /** Whether all that can be done was done. */
+  async #look(watch: Watch): Promise<boolean> {
+    const { control } = watch;
+    await this.#fenceAll(watch);
+    const prefix = gidPrefix(this.#options.fleet);
+    const first = await control.prepared(prefix);
+    const facts = first.map((branch) => this.#factsOf(branch));
+    const second = first.length === 0 ? [] : await control.prepared(prefix);
+    const stillThere = new Set(second.map(({ gid }) => gid));
+    let isDone = true;
+    const inDoubt: InDoubt[] = [];
+    for (const [i, branch] of first.entries()) {
+      const seen: Facts = { ...facts[i]!, sighting: stillThere.has(branch.gid) ? "twice" : "once" };
+      const action = actionFor(seen);
+      const finished = await this.#act(action, branch, control);
+      isDone &&= finished;
+      if (action === "report" || !finished) inDoubt.push(this.#doubt(branch, control, action));
+    }
+    watch.inDoubt = inDoubt;
+    return (await this.#gatherEvidence(control, stillThere)) && isDone;
+  }
+
+  async #fenceAll(watch: Watch): Promise<void> {
+    while (watch.fences.length > 0) {
+      const { pid, backendStart } = watch.fences[0]!;
+      await watch.control.fence(pid, backendStart);
+      watch.fences.shift();
+    }
+  }
+
+  #factsOf({ gid }: PreparedBranch): Omit<Facts, "sighting"> {
+    const parts = parseGid(gid);
+    const { fleet, coordinator, decisions, isRunning } = this.#options;
+    if (parts === null || parts.fleet !== fleet) return { owner: "foreign", activity: "idle", verdict: "unknowable" };
+    const owner: Owner = parts.coordinator === coordinator ? "ours" : "fleet";
+    const transaction = gtrid(parts);
+    // Running is asked before the decision: a commit that ends in between is found decided, not absent.
+    const activity = isRunning(transaction) ? "running" : "idle";
+    return { owner, activity, verdict: decisions.lookup(transaction, parts.epoch) };
+  }
+
+  /** Whether nothing is left to do about the branch for now. */
+  async #act(action: Action, branch: PreparedBranch, control: ShardControl): Promise<boolean> {
+    switch (action) {
+      case "leave":
+        return true;
+      case "report":
+        this.#report(branch, control);
+        return true;
+      case "commitPrepared":
+        return this.#finish("COMMIT", branch, control);
+      case "rollbackPrepared":
+        return this.#finish("ROLLBACK", branch, control);
+    }
+  }
+
+  async #finish(verb: "COMMIT" | "ROLLBACK", { gid }: PreparedBranch, control: ShardControl): Promise<boolean> {
+    const transaction = gtrid(parseGid(gid)!);
+    if (verb === "ROLLBACK") {
+      // First writer wins: whatever still ran under this name could not commit any more.
+      const standing = await this.#options.decisions.decide(transaction, "abort", []);
+      if (standing === "commit") return false;
+    }
+    const finish = await control.finish(verb, gid);
+    if (finish !== "done") return false;
+    this.resolved += 1;
+    this.#options.log.info("resolver.resolved", { shard: control.id, gid, outcome: verb.toLowerCase() });
+    if (verb === "COMMIT") this.noteApplied(transaction, control.id);
+    return true;
+  }
+
+  /** Branches of decided commits that are not prepared here: applied, or lost? */
+  async #gatherEvidence(control: ShardControl, prepared: ReadonlySet<string>): Promise<boolean> {
+    let isDone = true;
+    for (const { gtrid: transaction, participants } of this.#options.decisions.unconcluded()) {
+      const participant = participants.find(({ shard }) => shard === control.id);
+      if (participant === undefined || this.#isSettled(transaction, participant, prepared)) continue;
+      const evidence = await control.evidence(participant);
+      const settlement = EVIDENCE_TABLE[evidence];
+      if (settlement === "done") this.noteApplied(transaction, control.id);
+      else if (settlement === "wait") isDone = false;
+      else this.#reportLoss(participant, evidence);
+    }
+    return isDone;
+  }
+
+  #isSettled(transaction: Gtrid, { gid, shard }: Participant, prepared: ReadonlySet<string>): boolean {
+    if (prepared.has(gid) || this.#options.isRunning(transaction)) return true;
+    return this.#applied.get(transaction)?.has(shard) ?? false;
+  }
+
+  #doubt(branch: PreparedBranch, control: ShardControl, action: Action): InDoubt {
+    const reason = action === "report" ? "the decision log cannot say what was decided" : `${action} has not succeeded yet`;
+    return { ...branch, shard: control.id, reason };
+  }
+
+  #report({ gid }: PreparedBranch, control: ShardControl): void {
+    if (this.#reported.has(gid)) return;
+    this.#reported.add(gid);
+    const reason = "its decision may have been lost with an older or damaged decision log";
+    this.#options.log.error("resolver.in_doubt", { shard: control.id, gid: gidOf(gid), reason });
+  }
+
+  /** Atomicity may be broken: said loudly, once, and never counted as done. */
+  #reportLoss({ gid, shard }: Participant, evidence: string): void {
+    if (this.#reported.has(gid)) return;
+    this.#reported.add(gid);
+    this.#options.log.error("resolver.evidence_lost", { shard, gid, evidence });
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * One two-phase commit: performs what the coordinator says, and tells it what came of it.
+ *
+ * A crash at any of the fault points means what coordinator.ts says of the phase it falls in.
+ */
+import { type Gid, type Gtrid, type Xid } from "../base/brands.ts";
+import { Fault } from "../base/fault.ts";
+import type { FaultPointListener } from "../base/faultPoint.ts";
+import { invariant } from "../base/invariant.ts";
+import { type CoordinatorEffect, type CoordinatorEvent, type CoordinatorState, type ParticipantIndex, start, step } from "./coordinator.ts";
+import type { DecisionLog, Participant } from "./decisionLog.ts";
+import type { BranchConnection } from "./participant.ts";
+import { type CommitError, prepareVote, type PrepareVote } from "./vote.ts";
+
+export interface Member {
+  readonly connection: BranchConnection;
+  readonly gid: Gid;
+  /** Which server the shard is now, as far as known. */
+  readonly server: string | null;
+}
+
+export interface TwoPhaseOptions {
+  readonly transaction: Gtrid;
+  readonly members: readonly Member[];
+  readonly decisions: DecisionLog;
+  readonly faultPoint: FaultPointListener;
+  readonly prepareTimeoutMs: number;
+  readonly commitTimeoutMs: number;
+  /** A backend may still be preparing, or its branch prepared: somebody must look after it. */
+  onUnheard(connection: BranchConnection): void;
+  /** A branch stays prepared: somebody must finish it. */
+  onLeft(connection: BranchConnection): void;
+  onApplied(connection: BranchConnection): void;
+}
+
+export type TwoPhaseOutcome =
+  /** `left`: where it is decided but not confirmed. */
+  | { readonly kind: "committed"; readonly left: readonly BranchConnection[] }
+  | { readonly kind: "aborted"; readonly error: CommitError }
+  | { readonly kind: "undecided"; readonly fault: Fault };
+
+export class TwoPhaseCommit {
+  readonly #options: TwoPhaseOptions;
+  readonly #xids: (Xid | null)[] = [];
+  readonly #refusals: (PrepareVote | null)[] = [];
+  readonly #left: BranchConnection[] = [];
+  #state: CoordinatorState;
+  #logFault: Fault | null = null;
+  #votes = 0;
+  #acknowledged = 0;
+  readonly #events: CoordinatorEvent[] = [];
+  #isStepping = false;
+  #onDecided: (() => void) | null = null;
+  #tell!: (outcome: TwoPhaseOutcome) => void;
+  /** Resolves when everything is settled. */
+  readonly outcome: Promise<TwoPhaseOutcome>;
+  /** Resolves when the decision to commit is durable; never if there is none. */
+  readonly decided: Promise<void>;
+
+  constructor(options: TwoPhaseOptions) {
+    this.#options = options;
+    this.outcome = new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+    this.decided = new Promise((resolve) => {
+      this.#onDecided = resolve;
+    });
+    const { state, effects } = start(options.members.length);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #dispatch(event: CoordinatorEvent): void {
+    this.#events.push(event);
+    if (this.#isStepping) return;
+    this.#isStepping = true;
+    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      const { state, effects } = step(this.#state, next);
+      this.#state = state;
+      for (const effect of effects) this.#perform(effect);
+    }
+    this.#isStepping = false;
+  }
+
+  #perform(effect: CoordinatorEffect): void {
+    switch (effect.kind) {
+      case "prepare":
+        return this.#prepare(effect.participant);
+      case "decide":
+        return this.#decide();
+      case "commitPrepared":
+        return this.#commitPrepared(effect.participant);
+      case "rollbackPrepared":
+        return this.#rollbackPrepared(effect.participant);
+      case "fence":
+        this.#options.onUnheard(this.#connection(effect.participant));
+        return this.#dispatch({ kind: "settled", participant: effect.participant });
+      case "tell":
+        return this.#tell(this.#outcome(effect));
+    }
+  }
+
+  // --- phase 1 ---
+
+  #prepare(participant: ParticipantIndex): void {
+    const { members, faultPoint, prepareTimeoutMs } = this.#options;
+    const { connection, gid } = members[participant]!;
+    faultPoint("prepare.before-send", participant);
+    // One message: the transaction id is evidence later, and costs no round trip here.
+    const sql = `SELECT pg_catalog.pg_current_xact_id_if_assigned(); PREPARE TRANSACTION '${gid}'`;
+    connection.run(sql, prepareTimeoutMs).then((reply) => this.#voted(participant, prepareVote(reply)), throwLater);
+    faultPoint("prepare.after-send", participant);
+  }
+
+  #voted(participant: ParticipantIndex, vote: PrepareVote): void {
+    this.#options.faultPoint("vote.received", this.#votes);
+    this.#votes += 1;
+    if (vote.vote === "yes") this.#xids[participant] = vote.xid;
+    else this.#refusals[participant] = vote;
+    if (this.#votes === this.#options.members.length) this.#options.faultPoint("votes.all-received", 0);
+    this.#dispatch({ kind: "voted", participant, vote: vote.vote });
+  }
+
+  // --- the decision ---
+
+  #decide(): void {
+    const { decisions, transaction, members } = this.#options;
+    const participants = members.map(({ connection, gid, server }, i): Participant => {
+      return { shard: connection.shard, gid, xid: this.#xids[i] ?? null, server };
+    });
+    decisions.decide(transaction, "commit", participants).then(
+      (outcome) => {
+        invariant(outcome === "commit", "nobody else decides a transaction that runs here");
+        this.#onDecided?.();
+        this.#dispatch({ kind: "decided" });
+      },
+      (error: unknown) => {
+        if (!(error instanceof Fault)) return throwLater(error);
+        this.#logFault = error;
+        this.#dispatch({ kind: "logFailed" });
+      },
+    );
+  }
+
+  // --- phase 2 ---
+
+  #commitPrepared(participant: ParticipantIndex): void {
+    const { members, faultPoint, commitTimeoutMs, onApplied, onLeft } = this.#options;
+    const { connection, gid } = members[participant]!;
+    faultPoint("commit-prepared.before-send", participant);
+    const reply = connection.run(`COMMIT PREPARED '${gid}'`, commitTimeoutMs);
+    faultPoint("commit-prepared.after-send", participant);
+    reply.then(({ kind }) => {
+      if (kind === "complete") {
+        faultPoint("commit-prepared.acknowledged", this.#acknowledged);
+        this.#acknowledged += 1;
+        onApplied(connection);
+      } else {
+        this.#left.push(connection);
+        onLeft(connection);
+      }
+      this.#dispatch({ kind: "settled", participant });
+    }, throwLater);
+  }
+
+  #rollbackPrepared(participant: ParticipantIndex): void {
+    const { members, commitTimeoutMs, onLeft } = this.#options;
+    const { connection, gid } = members[participant]!;
+    connection.run(`ROLLBACK PREPARED '${gid}'`, commitTimeoutMs).then((reply) => {
+      if (reply.kind !== "complete") onLeft(connection);
+      this.#dispatch({ kind: "settled", participant });
+    }, throwLater);
+  }
+
+  // --- the outcome ---
+
+  #outcome(effect: Extract<CoordinatorEffect, { kind: "tell" }>): TwoPhaseOutcome {
+    switch (effect.outcome) {
+      case "committed":
+        return { kind: "committed", left: this.#left };
+      case "undecided":
+        return { kind: "undecided", fault: this.#logFault! };
+      case "aborted":
+        return { kind: "aborted", error: this.#refusalOf(effect.refusedBy) };
+    }
+  }
+
+  #refusalOf(participant: ParticipantIndex): CommitError {
+    const refusal = this.#refusals[participant];
+    invariant(refusal?.vote === "no" || refusal?.vote === "unknown", "an abort has a reason");
+    if (refusal.vote === "no") return refusal.error;
+    return new Fault("commit.vote_unknown", {
+      detail: `Shard "${this.#connection(participant).shard}": ${refusal.reason}.`,
+      hint: "Repeat the transaction.",
+    });
+  }
+
+  #connection(participant: ParticipantIndex): BranchConnection {
+    return this.#options.members[participant]!.connection;
+  }
+}
+
+/** `run` never rejects: what lands here is a broken invariant, and ends the process. */
+function throwLater(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,50 @@
+// Pure.
+/**
+ * What a shard's reply means for a commit. *Failed* and *unknown* are told apart here and nowhere else: an error with
+ * which the connection ends says nothing about what the shard had done by then.
+ */
+import { type Xid, xidOf } from "../base/brands.ts";
+import { Fault } from "../base/fault.ts";
+import type { ControlReply } from "../pool/controlReply.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
+
+export type CommitError = ErrorFields | Fault;
+
+export type PrepareVote =
+  | { readonly vote: "yes"; readonly xid: Xid | null }
+  | { readonly vote: "no"; readonly error: CommitError }
+  | { readonly vote: "unknown"; readonly reason: string };
+
+/** What became of a plain COMMIT. */
+export type CommitReply =
+  | { readonly kind: "committed" }
+  | { readonly kind: "aborted"; readonly error: CommitError }
+  | { readonly kind: "unknown"; readonly reason: string };
+
+/** Class 08 and the shutdowns of class 57: the connection is ending, and the transaction may be either way. */
+const ENDS_CONNECTION = /^(08|57P0[123])/;
+
+/** PREPARE TRANSACTION in a failed transaction raises no error: the tag is ROLLBACK. */
+export function prepareVote(reply: ControlReply): PrepareVote {
+  if (reply.kind === "lost") return { vote: "unknown", reason: reply.reason };
+  if (reply.kind === "error") {
+    const { error } = reply;
+    if (ENDS_CONNECTION.test(error.sqlstate)) return { vote: "unknown", reason: error.message };
+    return { vote: "no", error };
+  }
+  if (reply.tags.at(-1) !== "PREPARE TRANSACTION") return { vote: "no", error: new Fault("session.failed_transaction") };
+  const xid = reply.rows[0]?.[0] ?? null;
+  return { vote: "yes", xid: xid === null ? null : xidOf(xid) };
+}
+
+/** COMMIT of a failed transaction answers with tag ROLLBACK. */
+export function commitReply(reply: ControlReply): CommitReply {
+  if (reply.kind === "lost") return { kind: "unknown", reason: reply.reason };
+  if (reply.kind === "error") {
+    const { error } = reply;
+    if (ENDS_CONNECTION.test(error.sqlstate)) return { kind: "unknown", reason: error.message };
+    return { kind: "aborted", error };
+  }
+  if (reply.tags.at(-1) === "COMMIT") return { kind: "committed" };
+  return { kind: "aborted", error: new Fault("session.failed_transaction") };
+}

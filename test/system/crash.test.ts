@@ -1,0 +1,225 @@
+/**
+ * A crash at every moment of the commit path, on real shards: pgxa dies, a shard dies, or both.
+ *
+ * Each time one transfer between two shards is committed. Whatever died is started again; then, within two seconds,
+ * nothing may be left prepared, both shards must hold the transfer or neither, and what the client was told must be
+ * true. Where pgxa alone dies the moment also says which outcome it has to be: before the decision is written it is
+ * abort, after it is durable it is commit.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import { FAULT_POINTS, type FaultPoint } from "../../src/base/faultPoint.ts";
+import { areGone } from "../../src/cli/osProcess.ts";
+import type { Message, Order } from "./crashingProxy.ts";
+import { DATABASE, OPENING_BALANCE, Stage } from "./stage.ts";
+
+const PROXY = join(import.meta.dirname, "crashingProxy.ts");
+const RECOVERED_WITHIN_MS = 2_000;
+const STRUCK_WITHIN_MS = 10_000;
+const AMOUNT = 7;
+
+/** Points that each of the two participants passes. */
+const PER_PARTICIPANT: readonly FaultPoint[] = [
+  "prepare.before-send",
+  "prepare.after-send",
+  "vote.received",
+  "commit-prepared.before-send",
+  "commit-prepared.after-send",
+  "commit-prepared.acknowledged",
+];
+/** From here on the decision is on the disk. */
+const FIRST_DECIDED = FAULT_POINTS.indexOf("decision.after-sync");
+/** Between the write and the sync: a process's death loses nothing, but it need not be so. */
+const UNDECIDED: FaultPoint = "decision.before-sync";
+
+const MOMENTS = FAULT_POINTS.flatMap((point) =>
+  (PER_PARTICIPANT.includes(point) ? [0, 1] : [0]).map((index) => ({ point, index })),
+);
+
+type Told = "committed" | "aborted" | "unknown";
+
+class CrashStage {
+  readonly #stage: Stage;
+  readonly #configFile: string;
+  #proxy: ChildProcess | null = null;
+  #port = 0;
+  #transfers = 0;
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+    this.#configFile = join(stage.home, "pgxa.yaml");
+    writeFileSync(this.#configFile, stage.configText);
+  }
+
+  async openProxy(): Promise<void> {
+    this.#proxy = fork(PROXY, [this.#configFile], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const message = await this.#next("listening");
+    this.#port = message.port;
+  }
+
+  async closeProxy(): Promise<void> {
+    const proxy = this.#proxy;
+    if (proxy === null || proxy.exitCode !== null || proxy.signalCode !== null) return;
+    const exited = once(proxy, "exit");
+    proxy.disconnect();
+    await exited;
+  }
+
+  /** Commits a transfer while `victims` die at the moment; then checks everything. */
+  async strike(moment: (typeof MOMENTS)[number], victims: Victims): Promise<void> {
+    const id = ++this.#transfers;
+    const shard = victims.shard === null ? null : this.#stage.shards[victims.shard]!;
+    const client = await this.#connect();
+    await this.#begin(client, id);
+    await this.#arm({ ...moment, postmaster: shard?.serverPid ?? null, diesItself: victims.isPgxa });
+    const struck = this.#struck(victims.isPgxa);
+    const committing = this.#commit(client);
+    await struck;
+    if (shard !== null) await shard.restart();
+    if (victims.isPgxa) await this.openProxy();
+    const isThere = await this.#settled(id, performance.now());
+    const told = await committing;
+    await client.end().catch(() => {});
+    if (told !== "unknown") assert.equal(isThere ? "committed" : "aborted", told, "what the client was told");
+    if (victims.isPgxa && shard === null) this.#checkOutcome(moment.point, isThere);
+    await this.#checkThatWorkGoesOn();
+  }
+
+  #checkOutcome(point: FaultPoint, isThere: boolean): void {
+    if (point === UNDECIDED) return;
+    assert.equal(isThere, FAULT_POINTS.indexOf(point) >= FIRST_DECIDED, "the decision stands");
+  }
+
+  /** Waits until nothing is prepared, at most as long as recovery may take; then compares the shards. */
+  async #settled(id: number, up: number): Promise<boolean> {
+    for (;;) {
+      const prepared = (await this.#stage.onShards("SELECT gid FROM pg_prepared_xacts")).flat();
+      if (prepared.length === 0) break;
+      const elapsed = performance.now() - up;
+      assert.ok(elapsed < RECOVERED_WITHIN_MS, `still prepared after 2 s: ${JSON.stringify(prepared)}`);
+      await delay(10);
+    }
+    const [one, other] = await this.#stage.onShards("SELECT FROM transfers WHERE id = $1", [id]);
+    assert.equal(one!.length, other!.length, "both shards agree");
+    const balances = await this.#stage.onShards<{ sum: string }>("SELECT sum(balance) FROM accounts");
+    const total = balances.flat().reduce((sum, row) => sum + Number(row.sum), 0);
+    const accounts = this.#stage.accounts.flat().length;
+    assert.equal(total, accounts * OPENING_BALANCE, "no money is lost or made");
+    return one!.length === 1;
+  }
+
+  async #checkThatWorkGoesOn(): Promise<void> {
+    const client = await this.#connect();
+    await this.#begin(client, ++this.#transfers);
+    assert.equal(await this.#commit(client), "committed", "a transfer after recovery");
+    await client.end();
+  }
+
+  async #begin(client: pg.Client, id: number): Promise<void> {
+    const [from, to] = this.#stage.accounts.map((ids) => ids[id % ids.length]!);
+    await client.query("BEGIN");
+    for (const [account, change] of [
+      [from, -AMOUNT],
+      [to, AMOUNT],
+    ]) {
+      await client.query("UPDATE accounts SET balance = balance + $2 WHERE id = $1", [account, change]);
+      await client.query("INSERT INTO transfers VALUES ($1, $2, $3)", [account, id, change]);
+    }
+  }
+
+  async #commit(client: pg.Client): Promise<Told> {
+    try {
+      const { command } = await client.query("COMMIT");
+      return command === "COMMIT" ? "committed" : "aborted";
+    } catch (error) {
+      const code = (error as { code?: string }).code;
+      const isSqlstate = code !== undefined && /^[0-9A-Z]{5}$/.test(code);
+      return isSqlstate && code !== "08007" ? "aborted" : "unknown";
+    }
+  }
+
+  async #connect(): Promise<pg.Client> {
+    const client = new pg.Client({
+      host: "127.0.0.1",
+      port: this.#port,
+      database: DATABASE,
+      user: "postgres",
+    });
+    client.on("error", () => {});
+    await client.connect();
+    return client;
+  }
+
+  async #arm(order: Order): Promise<void> {
+    const armed = this.#next("armed");
+    this.#proxy!.send(order);
+    await armed;
+  }
+
+  /** Resolves when the order was carried out and those who were killed are gone. */
+  async #struck(isPgxa: boolean): Promise<void> {
+    if (isPgxa) {
+      await once(this.#proxy!, "exit");
+      return;
+    }
+    const { killed } = await this.#next("struck");
+    assert.ok(await areGone(killed, STRUCK_WITHIN_MS));
+  }
+
+  async #next<K extends Message["kind"]>(kind: K): Promise<Extract<Message, { kind: K }>> {
+    const over = new AbortController();
+    const waiting = { signal: over.signal };
+    try {
+      const [message] = await Promise.race([
+        once(this.#proxy!, "message", waiting),
+        once(this.#proxy!, "exit", waiting).then(() => assert.fail(`pgxa ended before it was ${kind}`)),
+      ]);
+      assert.equal((message as Message).kind, kind);
+      return message as Extract<Message, { kind: K }>;
+    } finally {
+      over.abort();
+    }
+  }
+}
+
+interface Victims {
+  readonly isPgxa: boolean;
+  /** The index of a shard, or null. */
+  readonly shard: number | null;
+}
+
+const VICTIMS: readonly (Victims & { readonly name: string })[] = [
+  { name: "pgxa is killed", isPgxa: true, shard: null },
+  { name: "the first shard is killed", isPgxa: false, shard: 0 },
+  { name: "the second shard is killed", isPgxa: false, shard: 1 },
+  { name: "pgxa and the second shard are killed", isPgxa: true, shard: 1 },
+];
+
+describe("a transfer is atomic", () => {
+  let stage: Stage;
+  let crash: CrashStage;
+
+  before(async () => {
+    stage = await Stage.open({ accounts: 20, isOpen: false });
+    crash = new CrashStage(stage);
+    await crash.openProxy();
+  });
+  after(async () => {
+    await crash?.closeProxy();
+    await stage?.stop();
+  });
+
+  for (const victims of VICTIMS) {
+    for (const moment of MOMENTS) {
+      test(`when ${victims.name} at ${moment.point}, participant ${moment.index}`, { timeout: 60_000 }, () =>
+        crash.strike(moment, victims),
+      );
+    }
+  }
+});
