@@ -5,7 +5,8 @@
  * half way, or is told to stop while it starts. One SIGINT is enough; npm and the terminal may each send one, so that
  * later ones mean nothing.
  */
-import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { delimiter, join, relative } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ClientConfig } from "pg";
@@ -45,6 +46,8 @@ const PORTS_TRIED = 100;
 
 /** Runs until it is told to stop; resolves with the exit code. */
 export async function runDemo(argv: readonly string[]): Promise<number> {
+  // Whoever read the output may go; what was started still has to be stopped in order.
+  process.stdout.on("error", () => {});
   try {
     const options = parseDemoOptions(argv);
     if (options === null) {
@@ -106,6 +109,7 @@ class Demo {
     const question = `Port ${port} is taken by another program. Use ${other} instead? [Y/n] `;
     if (process.stdin.isTTY && process.stdout.isTTY) {
       const terminal = createInterface({ input: process.stdin, output: process.stdout });
+      terminal.once("SIGINT", this.#stop.request);
       const answer = await terminal
         .question(question, { signal: this.#stop.signal })
         .finally(() => terminal.close());
@@ -128,14 +132,15 @@ class Demo {
     home.save({ shards: count, ports, isLoaded });
     const missing = missingShards(home, count);
     if (missing > 0) {
-      await this.#progress.step(`making ${missing} Postgres shards in ${home.directory}`, (step) => {
+      await this.#progress.step(`making ${shardsOf(missing)} in ${home.directory}`, (step) => {
         let made = 0;
         return makeShards(home, programs, count, () => step.update(`${++made} of ${missing}`));
       });
     }
     this.#stop.throwIfRequested();
-    const shards = await this.#progress.step(`starting ${count} shards, Postgres ${programs.version}`, () =>
-      startDemoShards(home, programs, count),
+    const shards = await this.#progress.step(
+      `starting ${shardsOf(count)}, Postgres ${programs.version}`,
+      () => startDemoShards(home, programs, count),
     );
     this.#started.push(() => stopDemoShards(shards));
     home.save({ shards: count, ports: shards.map((shard) => shard.port), isLoaded });
@@ -148,7 +153,7 @@ class Demo {
     const wanted = this.#options.shards ?? kept ?? DEFAULT_SHARDS;
     if (kept === undefined || kept === wanted) return wanted;
     throw new DemoProblem(
-      `${home.directory} was made with ${kept} shards, not ${wanted}; rows do not move by themselves. ` +
+      `${home.directory} was made with ${shardsOf(kept)}, not ${wanted}; rows do not move by themselves. ` +
         `Keep it and leave out --shards, begin anew with --fresh, or use another directory with --data`,
     );
   }
@@ -213,8 +218,9 @@ class Demo {
     return demoGuide({
       port,
       pid: process.pid,
-      configFile: home.configFile,
-      logFile: home.logFile,
+      configFile: shortest(home.configFile),
+      logFile: shortest(home.logFile),
+      hasPsql: isInstalled("psql"),
       startCommand: startCommand(this.#options, port),
       shards: shards.map(({ id, port }, i) => ({ id, port, accounts: accounts[i]! })),
     });
@@ -226,6 +232,15 @@ function startCommand({ data }: DemoOptions, port: number): string {
   const options = [...(port === 6432 ? [] : ["--port", port]), ...(data === null ? [] : ["--data", data])];
   return options.length === 0 ? "npm start" : `npm start -- ${options.join(" ")}`;
 }
+
+/** Seen from here, if that is shorter. */
+function shortest(path: string): string {
+  const fromHere = relative(process.cwd(), path);
+  return fromHere.length < path.length ? fromHere : path;
+}
+
+const isInstalled = (program: string): boolean =>
+  (process.env.PATH ?? "").split(delimiter).some((directory) => existsSync(join(directory, program)));
 
 async function freePortAfter(port: number): Promise<number> {
   for (let other = port + 1; other < Math.min(port + PORTS_TRIED, 65_536); other++) {
@@ -240,5 +255,7 @@ function explain(error: unknown): string {
   if (error instanceof DemoProblem || error instanceof UsageError) return `pgxa demo: ${error.message}`;
   return `pgxa demo: ${error instanceof Error ? error.stack : error}`;
 }
+
+const shardsOf = (count: number): string => (count === 1 ? "1 shard" : `${count} shards`);
 
 const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);

@@ -13,6 +13,8 @@ export interface DemoFacts {
   /** The configuration that the demo wrote. */
   readonly configFile: string;
   readonly logFile: string;
+  /** Whether psql is installed. */
+  readonly hasPsql: boolean;
   /** What starts the demo again with the same options. */
   readonly startCommand: string;
   readonly shards: readonly {
@@ -45,8 +47,11 @@ function headline({ shards, port, configFile }: DemoFacts): string {
   return `pgxa is up on 127.0.0.1:${port}: one Postgres over ${over} (${configFile})\n\n${indent(rows)}`;
 }
 
-const connect = ({ port }: DemoFacts): string =>
-  `Open a second terminal and connect:\n\n${indent([psql(port)])}`;
+function connect({ port, hasPsql }: DemoFacts): string {
+  const how = "Open a second terminal and connect, with psql or any Postgres driver";
+  const where = hasPsql ? "" : " (psql is not installed here; Debian has it in postgresql-client)";
+  return `${how}${where}:\n\n${indent([psql(port)])}`;
+}
 
 function statement(): string {
   const sql = ["SELECT * FROM accounts WHERE id = 1;", "SELECT sum(balance) FROM accounts;"];
@@ -65,15 +70,15 @@ function transfer({ shards: [one, other] }: DemoFacts): string {
   return `Move money between two shards (${where}):\n\n${indent(sql)}`;
 }
 
-function watch({ shards: [shard], port, logFile }: DemoFacts): string {
+function watch({ shards, port, logFile }: DemoFacts): string {
   const commands = [
-    `npx node examples/bank/transfers.ts --port ${port} --seconds 60`,
-    `${psql(shard!.port)} -c "SELECT gid, prepared FROM pg_prepared_xacts" -c "\\watch 0.5"`,
+    `npx node examples/bank/transfers.ts --port ${port} --shards ${shards.map(({ id }) => id).join(",")} --seconds 60`,
+    `npx node examples/bank/watch.ts --ports ${shards.map((shard) => shard.port).join(",")}`,
     `tail -f ${logFile}`,
   ];
   const what = [
-    "Watch the two-phase commit. Transfers by many clients; what is prepared on",
-    `   ${shard!.id} at this moment; what pgxa says of each one:`,
+    "Watch the two-phase commit, each in a terminal of its own: transfers by 16 clients; what",
+    "   is prepared on the shards at this moment; pgxa's log:",
   ];
   return `${what.join("\n")}\n\n${indent(commands)}`;
 }
@@ -91,9 +96,6 @@ function refused({ shards: [shard] }: DemoFacts): string {
     "SELECT sum(balance) FROM accounts;",
     `/* pgxa: shard=${shard!.id} */ SELECT sum(balance) FROM accounts;`,
   ];
-  const what = [
-    "What pgxa cannot do correctly it refuses, and says what to write instead (psql sends",
-    "   comments along):",
-  ];
-  return `${what.join("\n")}\n\n${indent(sql)}`;
+  const what = "What pgxa cannot do correctly it refuses, and says what to write instead:";
+  return `${what}\n\n${indent(sql)}`;
 }

@@ -16,7 +16,7 @@ export class StopRequest {
   /** Resolves when stopping is asked for. */
   readonly requested: Promise<void>;
   readonly #controller = new AbortController();
-  #onSignal = () => {};
+  #onRequested = () => {};
 
   constructor() {
     this.requested = new Promise((resolve) => this.signal.addEventListener("abort", () => resolve()));
@@ -32,13 +32,16 @@ export class StopRequest {
 
   /** From now on signals mean this; `onRequested` is told of the first. */
   listen(onRequested: () => void): void {
-    this.#onSignal = () => {
-      if (this.isRequested) return;
-      onRequested();
-      this.#controller.abort(new StopRequested());
-    };
-    for (const signal of SIGNALS) process.on(signal, this.#onSignal);
+    this.#onRequested = onRequested;
+    for (const signal of SIGNALS) process.on(signal, this.request);
   }
+
+  /** Asks for it; what a signal does. */
+  readonly request = (): void => {
+    if (this.isRequested) return;
+    this.#onRequested();
+    this.#controller.abort(new StopRequested());
+  };
 
   throwIfRequested(): void {
     this.signal.throwIfAborted();
@@ -46,6 +49,6 @@ export class StopRequest {
 
   /** Signals mean what they meant before. */
   dispose(): void {
-    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
+    for (const signal of SIGNALS) process.off(signal, this.request);
   }
 }

@@ -1,0 +1,186 @@
+// Pure.
+/**
+ * Statement text to plan, parameters to shard.
+ *
+ * A plan is made once for a text and kept; everything that depends on the session or on parameters comes later, and
+ * costs no parse.
+ */
+import { Fault } from "../base/fault.ts";
+import type { ShardId } from "../base/brands.ts";
+import type { TableConfig } from "../config/config.ts";
+import { type CommentHint, commentHint } from "./hint.ts";
+import { checkParameterType, hashOfBinary, hashOfText } from "./keyValue.ts";
+import { parse, type ParsedStatement } from "./parse.ts";
+import { shardOfHash } from "./partitionHash.ts";
+import type { KeySource, Plan, ShardIndex, StatementPlan, Target } from "./plan.ts";
+import { PlanCache } from "./planCache.ts";
+import { hintedPlan, planStatement } from "./planner.ts";
+import { Tables } from "./tables.ts";
+
+/** The parameters of a Bind. */
+export interface ParameterReader {
+  readonly parameterCount: number;
+  isNull(index: number): boolean;
+  format(index: number): 0 | 1;
+  parameter(index: number): Buffer;
+}
+
+const CACHE_ENTRIES_MAX = 10_000;
+const CACHE_CHARACTERS_MAX = 16 * 1024 * 1024;
+
+type Parameter = Extract<KeySource, { kind: "parameter" }>;
+
+export class Router {
+  readonly #tables: Tables;
+  readonly #cache: PlanCache;
+
+  /** `loadParser()` must have been awaited before the first plan. */
+  constructor(shards: readonly ShardId[], tables: readonly TableConfig[], cacheEntriesMax = CACHE_ENTRIES_MAX) {
+    this.#tables = new Tables(shards, tables);
+    this.#cache = new PlanCache(cacheEntriesMax, CACHE_CHARACTERS_MAX);
+  }
+
+  /** How many plans are kept. */
+  get cached(): number {
+    return this.#cache.size;
+  }
+
+  /** The plan of `text`; a refusal is a plan too. */
+  plan(text: string): Plan {
+    const known = this.#cache.get(text);
+    if (known !== null) return known;
+    const plan = this.#make(text);
+    this.#cache.set(text, plan);
+    return plan;
+  }
+
+  /** The shard that all `keys` name; a Fault if one cannot be read or they differ. */
+  resolveKeys(keys: readonly KeySource[], bind: ParameterReader, parameterTypes: readonly number[]): ShardIndex | Fault {
+    try {
+      let shard = -1;
+      for (const key of keys) {
+        const next = key.kind === "literal" ? key.shard : this.#shardOf(key, bind, parameterTypes[key.index] ?? 0);
+        if (shard >= 0 && next !== shard) return differing();
+        shard = next;
+      }
+      return shard;
+    } catch (error) {
+      if (error instanceof Fault) return error;
+      throw error;
+    }
+  }
+
+  shardByName(name: string): ShardIndex | Fault {
+    return this.#tables.shardByName(name);
+  }
+
+  shardByKey(text: string): ShardIndex | Fault {
+    return this.#tables.shardByKey(text);
+  }
+
+  // --- parameters ---
+
+  #shardOf({ index, keyType, column }: Parameter, bind: ParameterReader, oid: number): ShardIndex {
+    if (index >= bind.parameterCount) {
+      throw new Fault("route.no_key", {
+        message: `there is no parameter $${index + 1}`,
+        detail: `It gives the shard key "${column}".`,
+        hint: "Send the statement with its parameters, by the extended protocol.",
+      });
+    }
+    if (bind.isNull(index)) throw new Fault("route.null_key", { message: `the shard key "${column}" must not be null` });
+    checkParameterType(keyType, oid);
+    const value = bind.parameter(index);
+    const hash = bind.format(index) === 1 ? hashOfBinary(keyType, value) : hashOfText(keyType, value.toString("utf8"));
+    return shardOfHash(hash, this.#tables.shardCount);
+  }
+
+  // --- plans ---
+
+  #make(text: string): Plan {
+    try {
+      const statements = parse(text);
+      const hint = commentHint(text);
+      const [first] = statements;
+      if (first === undefined) return { kind: "empty" };
+      if (hint !== null) return this.#hinted(statements, hint);
+      return statements.length === 1 ? planStatement(first, this.#tables) : this.#together(statements);
+    } catch (error) {
+      return { kind: "refused", fault: asFault(error), hinted: null };
+    }
+  }
+
+  #hinted(statements: readonly ParsedStatement[], hint: CommentHint): Plan {
+    const shard = hint.kind === "shard" ? this.shardByName(hint.name) : this.shardByKey(hint.value);
+    if (shard instanceof Fault) throw shard;
+    const target: Target = { kind: "shard", shard };
+    const plans = statements.map((statement): StatementPlan => {
+      const plan = planStatement(statement, this.#tables);
+      if (plan.kind === "statement") return plan;
+      if (plan.kind === "set") return hintedPlan(statement.node, statement.sql);
+      if (plan.kind === "refused" && plan.hinted !== null) return plan.hinted;
+      throw plan.kind === "refused" ? plan.fault : notTogether("Transaction control goes to no single shard.");
+    });
+    return { ...merged(plans), target };
+  }
+
+  /** Several statements in one text run as one transaction on one shard, or not at all. */
+  #together(statements: readonly ParsedStatement[]): Plan {
+    const plans = statements.map((statement): StatementPlan => {
+      const plan = planStatement(statement, this.#tables);
+      if (plan.kind === "statement") return plan;
+      throw plan.kind === "refused" ? plan.fault : notTogether("One of them belongs to the session or ends a transaction.");
+    });
+    return { ...merged(plans), target: mergedTarget(plans.map((plan) => plan.target)) };
+  }
+}
+
+function merged(plans: readonly StatementPlan[]): StatementPlan {
+  return {
+    kind: "statement",
+    target: { kind: "any" },
+    access: plans.some((plan) => plan.access === "write") ? "write" : "read",
+    effects: plans.flatMap((plan) => plan.effects),
+    outsideBlock: plans.some((plan) => plan.outsideBlock),
+  };
+}
+
+function mergedTarget(targets: readonly Target[]): Target {
+  if (targets.some((target) => target.kind === "all")) {
+    if (targets.every((target) => target.kind === "all")) return { kind: "all" };
+    throw notTogether("One of them goes to every shard.");
+  }
+  const keys = targets.flatMap((target): readonly KeySource[] => {
+    if (target.kind === "keys") return target.keys;
+    return target.kind === "shard" ? [{ kind: "literal", shard: target.shard }] : [];
+  });
+  const literals = new Set(keys.flatMap((key) => (key.kind === "literal" ? [key.shard] : [])));
+  if (literals.size > 1) throw notTogether("They belong to different shards.");
+  if (keys.length > 0) return { kind: "keys", keys };
+  return { kind: targets.some((target) => target.kind === "default") ? "default" : "any" };
+}
+
+/** The parser's stack and that of the planner end before a statement can be too deep for the server. */
+function asFault(error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  if (!(error instanceof RangeError)) throw error;
+  return new Fault("route.unsupported", {
+    message: "the statement is too complex to be routed",
+    detail: "It is nested too deeply.",
+    hint: "Split it, or send its values as parameters.",
+    cause: error,
+  });
+}
+
+const notTogether = (detail: string): Fault =>
+  new Fault("route.unsupported", {
+    message: "these statements cannot be sent together",
+    detail,
+    hint: "Send them one by one.",
+  });
+
+const differing = (): Fault =>
+  new Fault("route.many_shards", {
+    detail: "The parameters for its shard keys belong to different shards.",
+    hint: "Send one statement for each shard, in one transaction.",
+  });
