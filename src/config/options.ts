@@ -1,0 +1,84 @@
+/**
+ * The one table of options. From it come the validator, the defaults, what is redacted, and docs/configuration.md.
+ *
+ * A path is the option's place in the YAML file; `[]` stands for each entry of a list. The unit is that of a plain
+ * number; durations and sizes may name their own (`250ms`, `5s`, `10min`, `64MB`).
+ */
+
+export type OptionType = "text" | "name" | "integer" | "duration" | "size" | "boolean" | "choice";
+
+export interface OptionSpec {
+  readonly path: string;
+  readonly type: OptionType;
+  /** What a plain number counts. */
+  readonly unit?: string;
+  /** Absent: the option must be given, unless `isOptional`. */
+  readonly default?: string | number | boolean;
+  readonly isOptional?: boolean;
+  /** Of numbers, in the unit; both ends belong to the range. */
+  readonly min?: number;
+  readonly max?: number;
+  readonly choices?: readonly string[];
+  readonly isSecret?: boolean;
+  /** One sentence for the reference. */
+  readonly says: string;
+}
+
+const MS = "ms";
+const BYTES = "bytes";
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const MEGABYTE = 1024 * 1024;
+
+export const OPTIONS: readonly OptionSpec[] = [
+  { path: "listen.host", type: "text", default: "127.0.0.1", says: "The address to listen on; 0.0.0.0 or :: for all of the machine's." },
+  { path: "listen.port", type: "integer", default: 6432, min: 0, max: 65_535, says: "The port to listen on; 0 takes a free one." },
+  { path: "database", type: "text", says: "The database that clients name." },
+  { path: "fleet", type: "name", default: "pgxa", says: "Whose prepared transactions are pgxa's: part of every gid. All pgxa processes in front of the same shards share it." },
+  { path: "coordinator", type: "name", default: "main", says: "This process's name within the fleet; it must keep it over restarts, and no other may have it." },
+
+  { path: "shards[].name", type: "name", says: "The shard's name in hints, errors and gids. The order of the shards decides where rows are: never change it." },
+  { path: "shards[].host", type: "text", says: "The host of the shard's Postgres server." },
+  { path: "shards[].port", type: "integer", default: 5432, min: 1, max: 65_535, says: "Its port." },
+  { path: "shards[].database", type: "text", isOptional: true, says: "The database's name on this shard; the one that clients name if not given." },
+  { path: "shards[].user", type: "text", says: "The role pgxa logs in as." },
+  { path: "shards[].password", type: "text", isOptional: true, isSecret: true, says: "Its password, for SCRAM-SHA-256, md5 or clear text, whichever the shard asks for." },
+
+  { path: "tables[].name", type: "text", says: "The table, with its schema if that is not public." },
+  { path: "tables[].key", type: "text", isOptional: true, says: "The shard key's column: the table's rows are spread over all shards by PostgreSQL's own partition hash of it." },
+  { path: "tables[].key_type", type: "choice", isOptional: true, choices: ["int2", "int4", "int8", "text", "varchar", "uuid", "numeric", "date", "timestamptz"], says: "The type of that column." },
+  { path: "tables[].reference", type: "boolean", isOptional: true, says: "Every shard has a copy of the table; a write goes to all." },
+  { path: "tables[].shard", type: "text", isOptional: true, says: "The one shard that has the table." },
+
+  { path: "users[].name", type: "text", says: "A user that may log in." },
+  { path: "users[].password", type: "text", isOptional: true, isSecret: true, says: "The password, in clear text or as a SCRAM-SHA-256 secret of pg_authid." },
+
+  { path: "auth.method", type: "choice", default: "scram-sha-256", choices: ["scram-sha-256", "trust"], says: "How clients prove who they are." },
+  { path: "auth.trust_loopback", type: "boolean", default: false, says: "Whether clients on a loopback address need no password." },
+
+  { path: "pool.min", type: "integer", default: 0, min: 0, max: 10_000, says: "How many server connections to each shard are kept open." },
+  { path: "pool.max", type: "integer", default: 20, min: 1, max: 10_000, says: "How many server connections to each shard there may be." },
+  { path: "pool.checkout_timeout", type: "duration", unit: MS, default: 15 * SECOND, min: 1, max: HOUR, says: "How long a client waits for a server connection." },
+  { path: "pool.idle_timeout", type: "duration", unit: MS, default: 10 * MINUTE, min: 100, max: 24 * HOUR, says: "How long a server connection beyond pool.min may be idle before it is closed." },
+  { path: "pool.lifetime", type: "duration", unit: MS, default: HOUR, min: SECOND, max: 7 * 24 * HOUR, says: "How old a server connection may get; it is closed when it comes back." },
+  { path: "pool.connect_timeout", type: "duration", unit: MS, default: 5 * SECOND, min: 1, max: 10 * MINUTE, says: "How long connecting and logging in to a shard may take." },
+  { path: "pool.queue_max", type: "integer", default: 10_000, min: 0, max: 1_000_000, says: "How many clients may be queued for one pool." },
+
+  { path: "transaction.log_directory", type: "text", isOptional: true, says: "Where the decision log lives; needed with several shards. It must be on a durable disk, and recovery needs it." },
+  { path: "transaction.prepare_timeout", type: "duration", unit: MS, default: 30 * SECOND, min: 1, max: HOUR, says: "How long a shard may take over PREPARE TRANSACTION; after that the transaction is rolled back." },
+  { path: "transaction.commit_timeout", type: "duration", unit: MS, default: 10 * SECOND, min: 1, max: HOUR, says: "How long a shard may take over COMMIT and COMMIT PREPARED before its reply counts as lost." },
+  { path: "transaction.commit_ack", type: "choice", default: "applied", choices: ["applied", "decided"], says: "When the client is told: after every shard has applied the commit, or once it is decided." },
+  { path: "transaction.resolve_interval", type: "duration", unit: MS, default: 5 * SECOND, min: 100, max: MINUTE, says: "How often shards are searched for prepared transactions that somebody left." },
+
+  { path: "limits.clients_max", type: "integer", default: 10_000, min: 1, max: 1_000_000, says: "How many clients may be connected." },
+  { path: "limits.startup_timeout", type: "duration", unit: MS, default: MINUTE, min: 1, max: HOUR, says: "How long a connection may take to become a client." },
+  { path: "limits.startup_bytes_max", type: "size", unit: BYTES, default: 10_000, min: 100, max: MEGABYTE, says: "The longest startup packet." },
+  { path: "limits.message_bytes_max", type: "size", unit: BYTES, default: 64 * MEGABYTE, min: 1_024, max: 1_073_741_823, says: "The longest message a client may send." },
+  { path: "limits.statements_max", type: "integer", default: 10_000, min: 1, max: 1_000_000, says: "How many prepared statements a client may keep." },
+
+  { path: "log.level", type: "choice", default: "info", choices: ["debug", "info", "warn", "error", "silent"], says: "What is logged, as JSON lines on standard error." },
+];
+
+/** The spec of `path`; undefined if there is no such option. */
+export const optionAt = (path: string): OptionSpec | undefined => OPTIONS.find((option) => option.path === path);

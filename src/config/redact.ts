@@ -1,0 +1,13 @@
+// Pure.
+/** The configuration as it may be shown: without secrets. */
+import type { Config } from "./config.ts";
+
+const HIDDEN = "(hidden)";
+
+/** A copy with every secret of the option table hidden. */
+export function redacted(config: Config): Config {
+  return { ...config, shards: config.shards.map(withoutPassword), users: config.users.map(withoutPassword) };
+}
+
+const withoutPassword = <Owner extends { readonly password: string | undefined }>(owner: Owner): Owner =>
+  owner.password === undefined ? owner : { ...owner, password: HIDDEN };
