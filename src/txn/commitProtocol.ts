@@ -81,12 +81,16 @@ export class CommitProtocol {
     this.#inFlight += 1;
     const outcome = await this.#commit(branches);
     this.counts[outcome.kind] += 1;
-    this.#inFlight -= 1;
-    if (this.#inFlight === 0) for (const callback of this.#onIdle.splice(0)) callback();
+    this.#noteEnd();
     return outcome;
   }
 
-  /** Resolves when no commit is running. */
+  #noteEnd(): void {
+    this.#inFlight -= 1;
+    if (this.#inFlight === 0) for (const callback of this.#onIdle.splice(0)) callback();
+  }
+
+  /** Resolves when no commit is running, second phases included. */
   drain(): Promise<void> {
     return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve));
   }
@@ -182,6 +186,7 @@ export class CommitProtocol {
     const transaction = this.#nextGtrid();
     const left = new Set<BranchConnection>();
     this.#running.add(transaction);
+    this.#inFlight += 1; // beyond the answer to the client, if that is given at the decision
     const commit = new TwoPhaseCommit({
       transaction,
       members: connections.map((connection) => ({
@@ -193,7 +198,11 @@ export class CommitProtocol {
       faultPoint,
       prepareTimeoutMs: config.prepareTimeoutMs,
       commitTimeoutMs: config.commitTimeoutMs,
-      onUnheard: (connection) => this.resolver?.fence(connection.shard, connection.pid, connection.backendStart),
+      onUnheard: (connection) => {
+        // Once at once, for the fence; and again when the transaction has ended, for what it may have prepared.
+        left.add(connection);
+        this.resolver?.fence(connection.shard, connection.pid, connection.backendStart);
+      },
       onLeft: (connection) => left.add(connection),
       onApplied: (connection) => this.resolver?.noteApplied(transaction, connection.shard),
     });
@@ -206,6 +215,7 @@ export class CommitProtocol {
 
   #finish(transaction: Gtrid, outcome: TwoPhaseOutcome, left: ReadonlySet<BranchConnection>): CommitOutcome {
     this.#running.delete(transaction);
+    this.#noteEnd();
     for (const { shard } of left) this.resolver?.wake(shard);
     const { log } = this.#options;
     switch (outcome.kind) {

@@ -45,13 +45,19 @@ export function gid(transaction: Gtrid, shard: ShardId): Gid {
   return gidOf(name);
 }
 
-/** What a gid says; null if it is none of pgxa's. */
+/** What a gid says; null if pgxa cannot have given it: anybody may prepare under any name. */
 export function parseGid(text: string): GidParts | null {
   const parts = text.split(":");
-  const [prefix, fleet, coordinator, epochText, seqText, , shard] = parts;
-  if (parts.length !== 7 || prefix !== PREFIX || !fleet || !coordinator || !shard) return null;
-  const epoch = Number.parseInt(epochText ?? "", 36);
-  const seq = Number.parseInt(seqText ?? "", 36);
-  const isRound = epoch.toString(36) === epochText && seq.toString(36) === seqText;
-  return isRound ? { fleet, coordinator, epoch, seq, shard: shardId(shard) } : null;
+  const [prefix, fleet = "", coordinator = "", epochText = "", seqText = "", , shard = ""] = parts;
+  if (parts.length !== 7 || prefix !== PREFIX) return null;
+  if (![fleet, coordinator, shard].every((name) => NAME.test(name))) return null;
+  const epoch = parseCount(epochText);
+  const seq = parseCount(seqText);
+  return epoch === null || seq === null ? null : { fleet, coordinator, epoch, seq, shard: shardId(shard) };
+}
+
+/** 1 or more, written as `toString(36)` writes it. */
+function parseCount(text: string): number | null {
+  const count = Number.parseInt(text, 36);
+  return count >= 1 && count.toString(36) === text ? count : null;
 }

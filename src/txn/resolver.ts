@@ -13,7 +13,7 @@ import type { Environment, Timer } from "../base/environment.ts";
 import type { Log } from "../observe/log.ts";
 import type { DecisionLog, Participant } from "./decisionLog.ts";
 import { gidPrefix, gtrid, parseGid } from "./gid.ts";
-import { type Action, actionFor, EVIDENCE_TABLE, type Facts, type Owner } from "./recovery.ts";
+import { type Action, actionFor, type Evidence, EVIDENCE_TABLE, type Facts, type Owner } from "./recovery.ts";
 import type { PreparedBranch, ShardControl } from "./shardControl.ts";
 
 export interface ResolverOptions {
@@ -28,11 +28,12 @@ export interface ResolverOptions {
   readonly intervalMs: number;
 }
 
-/** A prepared transaction that is left as it is, and why. */
+/** A branch that is left as it is, and why. */
 export interface InDoubt {
   readonly gid: string;
   readonly shard: ShardId;
-  readonly preparedAtMs: number;
+  /** Wall time on the shard, in ms since 1970; null if it is not prepared there any more. */
+  readonly preparedAtMs: number | null;
   readonly reason: string;
 }
 
@@ -50,6 +51,18 @@ interface Watch {
   isSweeping: boolean;
   isWoken: boolean;
   failures: number;
+}
+
+/** What came of acting on one branch; `doubt` is why it is still there. */
+interface Acted {
+  readonly isFinished: boolean;
+  readonly doubt: string | null;
+}
+const FINISHED: Acted = { isFinished: true, doubt: null };
+
+interface Gathered {
+  readonly isDone: boolean;
+  readonly lost: readonly InDoubt[];
 }
 
 const RETRY_MS_MIN = 50;
@@ -129,14 +142,18 @@ export class Resolver {
       isDone = await this.#look(watch);
       watch.failures = isDone ? 0 : watch.failures + 1;
     } catch (error) {
+      this.#noteFailure(watch, error);
       watch.failures += 1;
-      if (watch.failures === 1 && !this.#isStopped) {
-        const reason = error instanceof Error ? error.message : String(error);
-        this.#options.log.warn("resolver.failed", { shard: watch.control.id, reason });
-      }
     }
     watch.isSweeping = false;
     if (!this.#isStopped) this.#schedule(watch);
+  }
+
+  /** Said once, not at each attempt. */
+  #noteFailure(watch: Watch, error: unknown): void {
+    if (watch.failures > 0 || this.#isStopped) return;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#options.log.warn("resolver.failed", { shard: watch.control.id, reason });
   }
 
   /** Backs off with full jitter while there is something that could not be done. */
@@ -151,31 +168,42 @@ export class Resolver {
   /** Whether all that can be done was done. */
   async #look(watch: Watch): Promise<boolean> {
     const { control } = watch;
-    await this.#fenceAll(watch);
+    let isDone = await this.#fenceAll(watch);
     const prefix = gidPrefix(this.#options.fleet);
     const first = await control.prepared(prefix);
     const facts = first.map((branch) => this.#factsOf(branch));
     const second = first.length === 0 ? [] : await control.prepared(prefix);
     const stillThere = new Set(second.map(({ gid }) => gid));
-    let isDone = true;
     const inDoubt: InDoubt[] = [];
     for (const [i, branch] of first.entries()) {
       const seen: Facts = { ...facts[i]!, sighting: stillThere.has(branch.gid) ? "twice" : "once" };
-      const action = actionFor(seen);
-      const finished = await this.#act(action, branch, control);
-      isDone &&= finished;
-      if (action === "report" || !finished) inDoubt.push(this.#doubt(branch, control, action));
+      const { isFinished, doubt } = await this.#act(actionFor(seen), branch, control);
+      isDone &&= isFinished;
+      if (doubt !== null) inDoubt.push({ ...branch, shard: control.id, reason: doubt });
     }
-    watch.inDoubt = inDoubt;
-    return (await this.#gatherEvidence(control, stillThere)) && isDone;
+    const evidence = await this.#gatherEvidence(control, stillThere);
+    watch.inDoubt = [...inDoubt, ...evidence.lost];
+    return evidence.isDone && isDone;
   }
 
-  async #fenceAll(watch: Watch): Promise<void> {
-    while (watch.fences.length > 0) {
-      const { pid, backendStart } = watch.fences[0]!;
-      await watch.control.fence(pid, backendStart);
-      watch.fences.shift();
+  /**
+   * Whether every backend that may still be preparing is gone. One that is not holds up nothing: what it prepares after
+   * this sweep a later one finds.
+   */
+  async #fenceAll(watch: Watch): Promise<boolean> {
+    const { control } = watch;
+    let isDone = true;
+    for (const fence of [...watch.fences]) {
+      try {
+        await control.fence(fence.pid, fence.backendStart);
+        watch.fences.splice(watch.fences.indexOf(fence), 1);
+        this.#options.log.info("branch.fenced", { shard: control.id, pid: fence.pid });
+      } catch (error) {
+        isDone = false;
+        this.#noteFailure(watch, error);
+      }
     }
+    return isDone;
   }
 
   #factsOf({ gid }: PreparedBranch): Omit<Facts, "sighting"> {
@@ -189,14 +217,13 @@ export class Resolver {
     return { owner, activity, verdict: decisions.lookup(transaction, parts.epoch) };
   }
 
-  /** Whether nothing is left to do about the branch for now. */
-  async #act(action: Action, branch: PreparedBranch, control: ShardControl): Promise<boolean> {
+  async #act(action: Action, branch: PreparedBranch, control: ShardControl): Promise<Acted> {
     switch (action) {
       case "leave":
-        return true;
+        return FINISHED;
       case "report":
         this.#report(branch, control);
-        return true;
+        return { isFinished: true, doubt: "the decision log cannot say what was decided" };
       case "commitPrepared":
         return this.#finish("COMMIT", branch, control);
       case "rollbackPrepared":
@@ -204,24 +231,33 @@ export class Resolver {
     }
   }
 
-  async #finish(verb: "COMMIT" | "ROLLBACK", { gid }: PreparedBranch, control: ShardControl): Promise<boolean> {
+  async #finish(verb: "COMMIT" | "ROLLBACK", { gid }: PreparedBranch, control: ShardControl): Promise<Acted> {
     const transaction = gtrid(parseGid(gid)!);
     if (verb === "ROLLBACK") {
       // First writer wins: whatever still ran under this name could not commit any more.
       const standing = await this.#options.decisions.decide(transaction, "abort", []);
-      if (standing === "commit") return false;
+      if (standing === "commit") return { isFinished: false, doubt: "it has been committed meanwhile" };
     }
     const finish = await control.finish(verb, gid);
-    if (finish !== "done") return false;
-    this.resolved += 1;
-    this.#options.log.info("resolver.resolved", { shard: control.id, gid, outcome: verb.toLowerCase() });
-    if (verb === "COMMIT") this.noteApplied(transaction, control.id);
-    return true;
+    switch (finish.kind) {
+      case "busy":
+        return { isFinished: false, doubt: "somebody else is finishing it" };
+      case "missing":
+        return { isFinished: false, doubt: null };
+      case "refused":
+        return { isFinished: false, doubt: `${verb} PREPARED was refused: ${finish.reason}` };
+      case "done":
+        this.resolved += 1;
+        this.#options.log.info("resolver.resolved", { shard: control.id, gid, outcome: verb.toLowerCase() });
+        if (verb === "COMMIT") this.noteApplied(transaction, control.id);
+        return FINISHED;
+    }
   }
 
   /** Branches of decided commits that are not prepared here: applied, or lost? */
-  async #gatherEvidence(control: ShardControl, prepared: ReadonlySet<string>): Promise<boolean> {
+  async #gatherEvidence(control: ShardControl, prepared: ReadonlySet<string>): Promise<Gathered> {
     let isDone = true;
+    const lost: InDoubt[] = [];
     for (const { gtrid: transaction, participants } of this.#options.decisions.unconcluded()) {
       const participant = participants.find(({ shard }) => shard === control.id);
       if (participant === undefined || this.#isSettled(transaction, participant, prepared)) continue;
@@ -229,19 +265,14 @@ export class Resolver {
       const settlement = EVIDENCE_TABLE[evidence];
       if (settlement === "done") this.noteApplied(transaction, control.id);
       else if (settlement === "wait") isDone = false;
-      else this.#reportLoss(participant, evidence);
+      else lost.push(this.#reportLoss(participant, evidence));
     }
-    return isDone;
+    return { isDone, lost };
   }
 
   #isSettled(transaction: Gtrid, { gid, shard }: Participant, prepared: ReadonlySet<string>): boolean {
     if (prepared.has(gid) || this.#options.isRunning(transaction)) return true;
     return this.#applied.get(transaction)?.has(shard) ?? false;
-  }
-
-  #doubt(branch: PreparedBranch, control: ShardControl, action: Action): InDoubt {
-    const reason = action === "report" ? "the decision log cannot say what was decided" : `${action} has not succeeded yet`;
-    return { ...branch, shard: control.id, reason };
   }
 
   #report({ gid }: PreparedBranch, control: ShardControl): void {
@@ -252,9 +283,9 @@ export class Resolver {
   }
 
   /** Atomicity may be broken: said loudly, once, and never counted as done. */
-  #reportLoss({ gid, shard }: Participant, evidence: string): void {
-    if (this.#reported.has(gid)) return;
+  #reportLoss({ gid, shard }: Participant, evidence: Evidence): InDoubt {
+    if (!this.#reported.has(gid)) this.#options.log.error("resolver.evidence_lost", { shard, gid, evidence });
     this.#reported.add(gid);
-    this.#options.log.error("resolver.evidence_lost", { shard, gid, evidence });
+    return { gid, shard, preparedAtMs: null, reason: `decided commit is not proven to be applied: ${evidence}` };
   }
 }

@@ -5,7 +5,7 @@
  * Everything rejects when the shard cannot be asked; whoever asks tries again later. Statements are short and bounded
  * in time; a session that does not answer is given up and the next call opens another.
  */
-import { Client } from "pg";
+import { Client, DatabaseError } from "pg";
 import type { BackendPid, ShardId, Xid } from "../base/brands.ts";
 import type { ShardConfig } from "../config/config.ts";
 import type { Participant } from "./decisionLog.ts";
@@ -22,11 +22,13 @@ export interface PreparedBranch {
 
 /** What came of finishing a prepared transaction. */
 export type Finish =
-  | "done"
+  | { readonly kind: "done" }
   /** Somebody else is finishing it (55000). */
-  | "busy"
+  | { readonly kind: "busy" }
   /** It is not there (42704): no statement about why. */
-  | "missing";
+  | { readonly kind: "missing" }
+  /** The shard will not, for example because another role prepared it (42501); the session goes on. */
+  | { readonly kind: "refused"; readonly reason: string };
 
 /** Which server this is, and that it can finish transactions: its identity and timeline; fails on a standby. */
 const IDENTITY =
@@ -65,32 +67,46 @@ export class ShardControl {
     return rows.map((row) => ({ gid: String(row["gid"]), preparedAtMs: Number(row["prepared_at_ms"]) }));
   }
 
-  /** COMMIT PREPARED or ROLLBACK PREPARED; rejects with what is neither done, nor busy, nor missing. */
+  /** COMMIT PREPARED or ROLLBACK PREPARED; rejects when the shard did not answer. */
   async finish(verb: "COMMIT" | "ROLLBACK", gid: string): Promise<Finish> {
     try {
       await this.#query(`${verb} PREPARED '${gid.replaceAll("'", "''")}'`, []);
-      return "done";
+      return { kind: "done" };
     } catch (error) {
       const code = sqlstateOf(error);
-      if (code === "55000") return "busy";
-      if (code === "42704") return "missing";
-      throw error;
+      if (code === "55000") return { kind: "busy" };
+      if (code === "42704") return { kind: "missing" };
+      if (!isAnswer(error)) throw error;
+      return { kind: "refused", reason: `${(error as Error).message} (${code})` };
     }
   }
 
-  /** What the shard knows of a branch that is not prepared there any more. */
+  /**
+   * What the shard knows of a branch that is not prepared there any more. Where it is not known which server prepared
+   * it, its xid may be a stranger's, and so nothing is.
+   */
   async evidence({ xid, server }: Pick<Participant, "xid" | "server">): Promise<Evidence> {
     if (xid === null) return "nothing written";
+    if (server === null) return "forgotten";
     const [identity] = await this.#query(IDENTITY, []);
-    if (server !== null && identity?.["server"] !== server) return "other server";
+    if (identity?.["server"] !== server) return "other server";
     return this.#statusOf(xid);
   }
 
   /** Whether the transaction `xid` of this server was committed; for a branch that was never prepared. */
   async #statusOf(xid: Xid): Promise<Evidence> {
-    const [row] = await this.#query("SELECT pg_catalog.pg_xact_status($1::xid8) AS status", [xid]);
-    const status = row?.["status"];
+    const status = await this.#xactStatus(xid);
     return status === "committed" || status === "aborted" || status === "in progress" ? status : "forgotten";
+  }
+
+  async #xactStatus(xid: Xid): Promise<unknown> {
+    try {
+      const [row] = await this.#query("SELECT pg_catalog.pg_xact_status($1::xid8) AS status", [xid]);
+      return row?.["status"];
+    } catch (error) {
+      if (sqlstateOf(error) === "22023") return null; // an id that this server has not reached
+      throw error;
+    }
   }
 
   /** Terminates a backend and resolves when it is gone; it can prepare or commit nothing from then on. */
@@ -124,13 +140,12 @@ export class ShardControl {
       const result = await client.query(sql, [...values]);
       return result.rows;
     } catch (error) {
-      // An answer of the shard leaves the session as it is; anything else ends it.
-      if (sqlstateOf(error) === null || isFatal(error)) this.#drop(opening);
+      if (!isAnswer(error)) this.#drop(opening);
       throw error;
     }
   }
 
-  async #open(): Promise<Client> {
+  #open(): Promise<Client> {
     const { host, port, database, user, password } = this.shard;
     const client = new Client({
       host,
@@ -143,13 +158,24 @@ export class ShardControl {
       query_timeout: TIMEOUT_MS,
       keepAlive: true,
     });
-    client.on("error", () => {
-      this.#client = null;
-    });
-    await client.connect();
-    const { rows } = await client.query(IDENTITY);
-    this.server = String(rows[0]?.server);
-    return client;
+    // Told of a session that ends while nothing runs; whatever runs is rejected besides.
+    client.on("error", () => this.#drop(opening));
+    const opening = this.#greet(client);
+    // A refusal is an answer, too, but of no session.
+    opening.catch(() => this.#drop(opening));
+    return opening;
+  }
+
+  async #greet(client: Client): Promise<Client> {
+    try {
+      await client.connect();
+      const { rows } = await client.query(IDENTITY);
+      this.server = String(rows[0]?.server);
+      return client;
+    } catch (error) {
+      client.end().catch(() => {}); // it may never have begun
+      throw error;
+    }
   }
 
   #drop(opening: Promise<Client>): void {
@@ -161,10 +187,10 @@ export class ShardControl {
   }
 }
 
-function sqlstateOf(error: unknown): string | null {
-  const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : null;
-}
+const sqlstateOf = (error: unknown): string | null => (error instanceof DatabaseError ? (error.code ?? null) : null);
 
-/** The session ends with these: class 08 and the shutdowns of class 57. */
-const isFatal = (error: unknown): boolean => /^(08|57P0)/.test(sqlstateOf(error) ?? "");
+/** Whether the shard answered and the session goes on; it ends with class 08 and the shutdowns of class 57. */
+const isAnswer = (error: unknown): boolean => {
+  const sqlstate = sqlstateOf(error);
+  return sqlstate !== null && !/^(08|57P0)/.test(sqlstate);
+};

@@ -264,8 +264,6 @@ for (const shards of [1, 2]) {
         ["a negative length", messageOfLength("Q", -1)],
         ["a length of 2 GiB", messageOfLength("Q", 0x7fff_ffff)],
         ["an unknown type", message("\u0001", text("x"))],
-        ["a query without its end", message("Q", Buffer.from("SELECT 1"))],
-        ["a Bind cut short", message("B", text(""), text(""))],
         ["a server's message", message("Z", Buffer.from("I"))],
       ];
       for (const [name, bytes] of VIOLATIONS) {
@@ -274,6 +272,19 @@ for (const shards of [1, 2]) {
             client.send(bytes);
             const messages = await client.untilClosed();
             assert.equal(sqlstate(find(messages, "E")), "08P01");
+          }),
+        );
+      }
+
+      const MALFORMED: readonly (readonly [string, Buffer])[] = [
+        ["a query without its end", message("Q", Buffer.from("SELECT 1"))],
+        ["a Bind cut short", Buffer.concat([parse("", "SELECT 1"), message("B", text(""), text(""))])],
+      ];
+      for (const [name, bytes] of MALFORMED) {
+        test(`${name} is refused with 08P01`, WAIT, () =>
+          loggedIn(async (client) => {
+            client.send(bytes, sync());
+            assert.equal(sqlstate(find(await client.until("Z"), "E")), "08P01");
           }),
         );
       }

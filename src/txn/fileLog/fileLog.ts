@@ -13,7 +13,7 @@
  * believes what it finds. After the sync: committed.
  */
 import { writeSync } from "node:fs";
-import { type FileHandle, open, readdir, readFile, rename, truncate, unlink } from "node:fs/promises";
+import { type FileHandle, open, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Gtrid } from "../../base/brands.ts";
 import { detach } from "../../base/detach.ts";
@@ -23,7 +23,7 @@ import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
 import { LogState } from "./logState.ts";
 import { type OwnerLock, takeOwnership } from "./ownerLock.ts";
-import { encodeFrame, type Entry, MAGIC, readSegment } from "./segment.ts";
+import { encodeFrame, type Entry, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
 
 export interface FileLogOptions {
   readonly directory: string;
@@ -78,12 +78,18 @@ export class FileLog implements DecisionLog {
     const lock = await takeOwnership(options.directory);
     try {
       const state = new LogState();
-      const numbers = await readSegments(options, state);
+      const found = await readSegments(options.directory);
+      const damaged = adopt(found, state, options.log);
       state.epoch = Math.max(state.epoch + 1, options.wallMs);
       if (state.firstEpoch === 0) state.firstEpoch = state.epoch;
-      const next = (numbers.at(-1) ?? 0) + 1;
+      // Which epochs the damaged bytes told of is not known: any before this one.
+      if (damaged.length > 0) state.damagedUpToEpoch = state.epoch - 1;
+      const next = (found.at(-1)?.number ?? 0) + 1;
       const segment = await createSegment(options.directory, next, state);
-      await removeSegments(options.directory, numbers);
+      // Only now: interrupted before, the next start must find the same damage again.
+      for (const { path } of damaged) await rename(path, `${path}.damaged`);
+      const intact = found.filter((one) => !damaged.includes(one));
+      await removeSegments(options.directory, intact.map(({ number }) => number));
       options.log.info("log.opened", { epoch: state.epoch, unconcluded: state.commits.size });
       return new FileLog(options, state, lock, segment);
     } catch (error) {
@@ -137,6 +143,7 @@ export class FileLog implements DecisionLog {
   }
 
   async close(): Promise<void> {
+    await this.#writing;
     if (this.isSound && this.#lazy.length > 0) this.#start();
     await this.#writing;
     await this.#handle.close();
@@ -222,31 +229,43 @@ interface OpenSegment {
   readonly bytes: number;
 }
 
-/** Reads all segments, oldest first, into `state`; cuts a torn tail and sets damaged segments aside. */
-async function readSegments({ directory, log }: FileLogOptions, state: LogState): Promise<number[]> {
+interface FoundSegment {
+  readonly number: number;
+  readonly path: string;
+  readonly contents: SegmentContents;
+}
+
+/** All segments of the directory, oldest first. */
+async function readSegments(directory: string): Promise<readonly FoundSegment[]> {
   const numbers = (await readdir(directory))
     .map((name) => SEGMENT_NAME.exec(name)?.[1])
     .filter((number) => number !== undefined)
     .map(Number)
     .sort((a, b) => a - b);
-  const intact: number[] = [];
+  const found: FoundSegment[] = [];
   for (const number of numbers) {
     const path = join(directory, segmentName(number));
-    const contents = readSegment(await readFile(path));
-    for (const entry of contents.entries) state.apply(entry);
-    const isTail = contents.kind === "torn" && number === numbers.at(-1);
-    if (isTail) {
-      log.warn("log.tail_cut", { segment: segmentName(number), bytes: contents.goodBytes });
-      await truncate(path, contents.goodBytes);
-    } else if (contents.kind !== "whole") {
-      state.damagedUpToEpoch = Math.max(state.damagedUpToEpoch, state.epoch, 1);
-      log.error("log.damaged", { segment: segmentName(number), atByte: contents.goodBytes, upToEpoch: state.damagedUpToEpoch });
-      await rename(path, `${path}.damaged`);
-      continue;
-    }
-    intact.push(number);
+    found.push({ number, path, contents: readSegment(await readFile(path)) });
   }
-  return intact;
+  return found;
+}
+
+/**
+ * Takes what was found into `state`, without a torn tail; returns the segments that are damaged.
+ *
+ * The last segment with a good beginning says all that those before it say, whatever state they are in. One without
+ * can follow it only if a crash fell into its making: then it holds nothing.
+ */
+function adopt(found: readonly FoundSegment[], state: LogState, log: Log): readonly FoundSegment[] {
+  const from = found.findLastIndex(({ contents }) => contents.hasBeginning);
+  const current = found.slice(Math.max(from, 0));
+  for (const { number, contents } of current) {
+    for (const entry of contents.entries) state.apply(entry);
+    const fields = { segment: segmentName(number), goodBytes: contents.goodBytes };
+    if (contents.kind === "torn") log.warn("log.tail_cut", fields);
+    if (contents.kind === "damaged") log.error("log.damaged", fields);
+  }
+  return current.filter(({ contents }) => contents.kind === "damaged");
 }
 
 /** Makes a segment that says all of `state`, durable before it returns. */

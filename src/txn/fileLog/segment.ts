@@ -39,27 +39,38 @@ export interface SegmentContents {
   readonly entries: readonly Entry[];
   /** Where the good frames end. */
   readonly goodBytes: number;
-  /** `torn`: nothing good follows the end; `damaged`: something does, or the beginning is not one. */
+  /** `torn`: nothing good follows the end; `damaged`: something does. */
   readonly kind: "whole" | "torn" | "damaged";
+  /** Whether its first frame is good: that one says all that the segments before it say. */
+  readonly hasBeginning: boolean;
 }
+
+const contents = (entries: readonly Entry[], goodBytes: number, kind: SegmentContents["kind"]): SegmentContents => ({
+  entries,
+  goodBytes,
+  kind,
+  hasBeginning: goodBytes > MAGIC.length && entries[0]?.kind === "open",
+});
 
 /** Reads a segment as far as it is good, and beyond damage what is good again. */
 export function readSegment(bytes: Buffer): SegmentContents {
-  if (bytes.length < MAGIC.length) return { entries: [], goodBytes: 0, kind: "torn" };
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return { entries: resync(bytes, 0), goodBytes: 0, kind: "damaged" };
+  if (bytes.length < MAGIC.length) return contents([], 0, "torn");
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
+    const beyond = resync(bytes, 0);
+    return contents(beyond, 0, beyond.length > 0 ? "damaged" : "torn");
+  }
   const entries: Entry[] = [];
   let at = MAGIC.length;
   while (at < bytes.length) {
     const frame = frameAt(bytes, at);
     if (frame === null) {
       const beyond = resync(bytes, at + 1);
-      const kind = beyond.length > 0 ? "damaged" : "torn";
-      return { entries: [...entries, ...beyond], goodBytes: at, kind };
+      return contents([...entries, ...beyond], at, beyond.length > 0 ? "damaged" : "torn");
     }
     entries.push(...frame.entries);
     at = frame.end;
   }
-  return { entries, goodBytes: at, kind: "whole" };
+  return contents(entries, at, "whole");
 }
 
 interface Frame {

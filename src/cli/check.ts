@@ -1,0 +1,82 @@
+/** `pgxa check`: is the file right, and is every shard fit for what pgxa will do with it? */
+import { Fault } from "../base/fault.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import { readConfigOptions } from "./configOption.ts";
+import { Progress } from "./progress.ts";
+import { checkShard, type Finding, type ShardReport, type Verdict } from "./shardChecks.ts";
+import { explain } from "./up.ts";
+
+const HELP = `Usage: pgxa check --config FILE [--json]
+
+Validates FILE and asks every shard: reachable, version, role, room for prepared transactions, encoding, clock, prepared
+transactions left over, and the configured tables with the type of their key.
+
+Options:
+  --config FILE, -c FILE  the YAML file
+  --json                  the findings as JSON, for scripts
+  --help, -h              show this help
+
+Exit code: 0 if nothing failed, 1 if something did, 2 for a wrong command line or configuration.
+`;
+
+const MARKS: Readonly<Record<Verdict, string>> = { ok: "✓", warn: "!", fail: "✗" };
+const COLOURS: Readonly<Record<Verdict, string>> = { ok: "\u001b[32m", warn: "\u001b[33m", fail: "\u001b[31m" };
+const PLAIN = "\u001b[0m";
+
+/** Resolves with the exit code. */
+export async function runCheck(args: readonly string[]): Promise<number> {
+  const options = readConfigOptions("check", args, true);
+  if (options.kind !== "run") {
+    if (options.kind === "help") console.log(HELP);
+    else console.error(options.says);
+    return options.kind === "help" ? 0 : 2;
+  }
+  const config = load(options.file);
+  if (config === null) return 2;
+  const reports = await ask(config, options.isJson);
+  const isFit = reports.every(({ findings }) => findings.every(({ verdict }) => verdict !== "fail"));
+  if (options.isJson) console.log(JSON.stringify({ ok: isFit, shards: reports }, null, 2));
+  else console.log(render(options.file, reports, process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined));
+  return isFit ? 0 : 1;
+}
+
+function load(file: string): Config | null {
+  try {
+    return loadConfig(file, process.env);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    console.error(explain(error));
+    return null;
+  }
+}
+
+function ask(config: Config, isQuiet: boolean): Promise<readonly ShardReport[]> {
+  const all = Promise.all(config.shards.map((shard) => checkShard(shard, config)));
+  const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
+  return isQuiet ? all : new Progress(process.stderr).step(`asking ${shards}`, () => all);
+}
+
+/** The reports as a table a person can read. */
+export function render(file: string, reports: readonly ShardReport[], hasColour: boolean): string {
+  const findings = reports.flatMap((report) => report.findings);
+  const width = Math.max(...findings.map(({ what }) => what.length));
+  const lines = [`${file}: the configuration is valid`];
+  for (const { shard, address, findings: own } of reports) {
+    lines.push("", `shard ${shard}  ${address}`, ...own.flatMap((finding) => renderFinding(finding, width, hasColour)));
+  }
+  return [...lines, "", summary(findings)].join("\n");
+}
+
+function renderFinding({ what, verdict, says, advice }: Finding, width: number, hasColour: boolean): readonly string[] {
+  const mark = hasColour ? `${COLOURS[verdict]}${MARKS[verdict]}${PLAIN}` : MARKS[verdict];
+  const line = `  ${mark} ${what.padEnd(width)}  ${says}`;
+  return advice === undefined ? [line] : [line, `    ${" ".repeat(width)}  ${advice}`];
+}
+
+function summary(findings: readonly Finding[]): string {
+  const count = (verdict: Verdict): number => findings.filter((finding) => finding.verdict === verdict).length;
+  const [failed, warned] = [count("fail"), count("warn")];
+  if (failed > 0) return `${failed} of ${findings.length} checks failed.`;
+  return warned > 0 ? `Fit to run, with ${warned} ${warned === 1 ? "warning" : "warnings"}.` : "Fit to run.";
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+/** The `pgxa` command: finds the subcommand, runs it, and ends with its exit code. */
+import { readFileSync } from "node:fs";
+import { nearest } from "../config/problems.ts";
+import { runCheck } from "./check.ts";
+import { runDemo } from "./demo.ts";
+import { runUp } from "./up.ts";
+
+const HELP = `pgxa: one Postgres in front of many, with transactions over all of them.
+
+Usage: pgxa COMMAND [OPTIONS]
+
+Commands:
+  demo                 start a small bank on Postgres shards of its own, to try things out
+  up --config FILE     run on your own shards
+  check --config FILE  validate the file and ask every shard whether it is fit
+  help [COMMAND]       say more
+
+Options:
+  --help, -h           show this help, or that of the command
+  --version            show the version
+`;
+
+type Command = (args: readonly string[]) => Promise<number>;
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  demo: (args) => (namesConfig(args) ? runUp(args) : runDemo(args)),
+  up: runUp,
+  check: runCheck,
+  help,
+};
+
+/** `demo --config FILE` is `up --config FILE`, so that `npm start -- --config FILE` does what it says. */
+const namesConfig = (args: readonly string[]): boolean =>
+  args.some((argument) => argument === "--config" || argument === "-c" || argument.startsWith("--config="));
+
+function help(args: readonly string[]): Promise<number> {
+  const command = COMMANDS[args[0] ?? ""];
+  if (command !== undefined && command !== help) return command(["--help"]);
+  console.log(HELP);
+  return Promise.resolve(0);
+}
+
+function version(): string {
+  // Both src/cli and dist/cli are two folders below package.json.
+  const manifest: { version: string } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  return manifest.version;
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const [name, ...args] = argv;
+  if (name === undefined || name === "--help" || name === "-h") return help([]);
+  if (name === "--version") {
+    console.log(version());
+    return 0;
+  }
+  const command = COMMANDS[name];
+  if (command !== undefined) return command(args);
+  const meant = nearest(name, Object.keys(COMMANDS));
+  const advice = meant === null ? "pgxa help lists the commands." : `Did you mean ${meant}?`;
+  console.error(`pgxa: there is no command "${name}". ${advice}`);
+  return 2;
+}
+
+process.exitCode = await run(process.argv.slice(2));

@@ -1,0 +1,92 @@
+/** `pgxa up`: runs the proxy on the user's own shards until it is told to stop. */
+import { Fault } from "../base/fault.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import { type RunningProxy, startProxy } from "./compose.ts";
+import { readConfigOptions } from "./configOption.ts";
+
+const HELP = `Usage: pgxa up --config FILE
+
+Runs pgxa with the configuration in FILE until it gets SIGINT or SIGTERM.
+A second signal ends it at once; what was in doubt is settled at the next start.
+
+Options:
+  --config FILE, -c FILE  the YAML file; config/pgxa.yaml is an example with every option
+  --help, -h              show this help
+`;
+
+/** Resolves with the exit code: 0 after a stop, 1 if it could not run, 2 for a wrong command line or configuration. */
+export async function runUp(args: readonly string[]): Promise<number> {
+  const options = readConfigOptions("up", args, false);
+  if (options.kind === "help") {
+    console.log(HELP);
+    return 0;
+  }
+  if (options.kind === "wrong") {
+    console.error(options.says);
+    return 2;
+  }
+  const config = load(options.file);
+  if (config === null) return 2;
+  const proxy = await start(config);
+  if (proxy === null) return 1;
+  const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
+  console.log(`pgxa is listening on ${proxy.host}:${proxy.port}, database ${config.database}, ${shards}`);
+  await signal();
+  await proxy.stop();
+  return 0;
+}
+
+function load(file: string): Config | null {
+  try {
+    return loadConfig(file, process.env);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    console.error(explain(error));
+    return null;
+  }
+}
+
+async function start(config: Config): Promise<RunningProxy | null> {
+  const { host, port } = config.listen;
+  try {
+    return await startProxy(config);
+  } catch (error) {
+    if (error instanceof Fault) console.error(explain(error));
+    else console.error(explainSystemError(error, host, port));
+    return null;
+  }
+}
+
+/** Message, detail and hint, a line each. */
+export function explain({ message, detail, hint }: Fault): string {
+  return [message, detail, hint].filter((line) => line !== undefined).join("\n");
+}
+
+function explainSystemError(error: unknown, host: string, port: number): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case "EADDRINUSE":
+      return `port ${port} on ${host} is taken by another process.\nStop it, or set listen.port to another port.`;
+    case "EACCES":
+      return `${message}\nPorts below 1024 and foreign directories need rights that this process does not have.`;
+    case "EADDRNOTAVAIL":
+      return `${host} is no address of this machine.\nSet listen.host to one of its addresses, 127.0.0.1 or 0.0.0.0.`;
+    default:
+      return `pgxa could not start: ${message}`;
+  }
+}
+
+/** Resolves with the first signal to stop; the second ends the process. */
+function signal(): Promise<void> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    const onSignal = (): void => {
+      if (isStopping) process.exit(130);
+      isStopping = true;
+      resolve();
+    };
+    process.on("SIGINT", onSignal);
+    process.on("SIGTERM", onSignal);
+  });
+}
