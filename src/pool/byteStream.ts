@@ -66,6 +66,7 @@ export class ByteStream {
       const holder = accepted as unknown as { _handle: unknown };
       const handle = holder._handle;
       holder._handle = null;
+      accepted.destroy(); // an empty shell now; the server stops counting it
       return new Socket({ handle, onread, allowHalfOpen: false } as unknown as ConstructorParameters<typeof Socket>[0]);
     });
   }

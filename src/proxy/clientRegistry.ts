@@ -29,6 +29,7 @@ export class ClientRegistry {
   readonly #random: Randomness;
   readonly #entries = new Map<number, Entry>();
   readonly #pids = new Map<Session, number>();
+  #onEmpty: (() => void) | null = null;
 
   constructor(random: Randomness) {
     this.#random = random;
@@ -62,6 +63,15 @@ export class ClientRegistry {
     if (pid === undefined) return;
     this.#pids.delete(session);
     this.#entries.delete(pid);
+    if (this.#entries.size === 0) this.#onEmpty?.();
+  }
+
+  /** Resolves when there is no client any more. */
+  whenEmpty(): Promise<void> {
+    if (this.#entries.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+    });
   }
 
   /** The client of that key, if the secret is right. */

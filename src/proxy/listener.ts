@@ -54,12 +54,13 @@ export class Listener implements HandshakeHost {
   }
 
   /** Closes the port and ends every connection with 57P01; resolves when all are gone. */
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const fault = new Fault("login.shutting_down");
     for (const handshake of [...this.#handshakes]) handshake.refuse(fault);
     for (const session of [...this.#options.registry.sessions]) session.terminate(fault);
-    return closed;
+    await this.#options.registry.whenEmpty();
+    await closed;
   }
 
   // --- HandshakeHost ---

@@ -22,6 +22,7 @@ export interface OwnerLock {
 }
 
 const ATTEMPTS_MAX = 5;
+const GONE = "gone";
 
 /** Takes the lock of `directory` for this process; rejects with `log.owned`. */
 export async function takeOwnership(directory: string): Promise<OwnerLock> {
@@ -91,7 +92,8 @@ async function startedAt(pid: number): Promise<string> {
     ]);
     // The second field is the program's name in parentheses and may hold anything; the start is the 22nd.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return `${boot.trim()}/${fields[19]}`;
+    // A zombie is gone: it owns nothing but an entry that its parent has not read.
+    return fields[0] === "Z" || fields[0] === "X" ? GONE : `${boot.trim()}/${fields[19]}`;
   } catch {
     return "";
   }
