@@ -40,7 +40,10 @@ export class Fault extends Error {
 
   constructor(id: FaultId, details: FaultDetails = {}) {
     const spec: FaultSpec = CATALOGUE[id];
-    super(details.message ?? spec.message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(
+      details.message ?? spec.message,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.id = id;
     this.spec = spec;
     this.detail = details.detail;

@@ -21,7 +21,11 @@ Exit code: 0 if nothing failed, 1 if something did, 2 for a wrong command line o
 `;
 
 const MARKS: Readonly<Record<Verdict, string>> = { ok: "✓", warn: "!", fail: "✗" };
-const COLOURS: Readonly<Record<Verdict, string>> = { ok: "\u001b[32m", warn: "\u001b[33m", fail: "\u001b[31m" };
+const COLOURS: Readonly<Record<Verdict, string>> = {
+  ok: "\u001b[32m",
+  warn: "\u001b[33m",
+  fail: "\u001b[31m",
+};
 const PLAIN = "\u001b[0m";
 
 /** Resolves with the exit code. */
@@ -37,7 +41,10 @@ export async function runCheck(args: readonly string[]): Promise<number> {
   const reports = await ask(config, options.isJson);
   const isFit = reports.every(({ findings }) => findings.every(({ verdict }) => verdict !== "fail"));
   if (options.isJson) console.log(JSON.stringify({ ok: isFit, shards: reports }, null, 2));
-  else console.log(render(options.file, reports, process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined));
+  else
+    console.log(
+      render(options.file, reports, process.stdout.isTTY === true && process.env.NO_COLOR === undefined),
+    );
   return isFit ? 0 : 1;
 }
 
@@ -63,19 +70,28 @@ export function render(file: string, reports: readonly ShardReport[], hasColour:
   const width = Math.max(...findings.map(({ what }) => what.length));
   const lines = [`${file}: the configuration is valid`];
   for (const { shard, address, findings: own } of reports) {
-    lines.push("", `shard ${shard}  ${address}`, ...own.flatMap((finding) => renderFinding(finding, width, hasColour)));
+    lines.push(
+      "",
+      `shard ${shard}  ${address}`,
+      ...own.flatMap((finding) => renderFinding(finding, width, hasColour)),
+    );
   }
   return [...lines, "", summary(findings)].join("\n");
 }
 
-function renderFinding({ what, verdict, says, advice }: Finding, width: number, hasColour: boolean): readonly string[] {
+function renderFinding(
+  { what, verdict, says, advice }: Finding,
+  width: number,
+  hasColour: boolean,
+): readonly string[] {
   const mark = hasColour ? `${COLOURS[verdict]}${MARKS[verdict]}${PLAIN}` : MARKS[verdict];
   const line = `  ${mark} ${what.padEnd(width)}  ${says}`;
   return advice === undefined ? [line] : [line, `    ${" ".repeat(width)}  ${advice}`];
 }
 
 function summary(findings: readonly Finding[]): string {
-  const count = (verdict: Verdict): number => findings.filter((finding) => finding.verdict === verdict).length;
+  const count = (verdict: Verdict): number =>
+    findings.filter((finding) => finding.verdict === verdict).length;
   const [failed, warned] = [count("fail"), count("warn")];
   if (failed > 0) return `${failed} of ${findings.length} checks failed.`;
   return warned > 0 ? `Fit to run, with ${warned} ${warned === 1 ? "warning" : "warnings"}.` : "Fit to run.";

@@ -84,7 +84,15 @@ async function startCommits(config: Config, { environment, log, faultPoint }: Pr
   const wallMs = environment.clock.wallMs();
   const decisions = await FileLog.open({ directory: transaction.logDirectory, log, wallMs, faultPoint });
   const controls = config.shards.map((shard) => new ShardControl(shard));
-  const protocol = new CommitProtocol({ fleet, coordinator, decisions, controls, config: transaction, faultPoint, log });
+  const protocol = new CommitProtocol({
+    fleet,
+    coordinator,
+    decisions,
+    controls,
+    config: transaction,
+    faultPoint,
+    log,
+  });
   const resolver = new Resolver({
     fleet,
     coordinator,
@@ -110,7 +118,12 @@ function createPools(config: Config, { environment, log }: ProxyParts): readonly
   return config.shards.map((shard) => new Pool({ shard, pool: config.pool, environment, log, identify }));
 }
 
-function createListener(config: Config, world: ProxyParts, pools: readonly Pool[], commits: Commits | null): Listener {
+function createListener(
+  config: Config,
+  world: ProxyParts,
+  pools: readonly Pool[],
+  commits: Commits | null,
+): Listener {
   const { environment, log, faultPoint } = world;
   const registry = new ClientRegistry(environment.random);
   const parts: SessionParts = {
@@ -133,7 +146,13 @@ function createListener(config: Config, world: ProxyParts, pools: readonly Pool[
   });
 }
 
-const createRouter = (config: Config): Router => new Router(config.shards.map((shard) => shard.id), config.tables);
+const createRouter = (config: Config): Router =>
+  new Router(
+    config.shards.map((shard) => shard.id),
+    config.tables,
+  );
 
 const createSession = ({ stream, parameters }: NewClient, parts: SessionParts): Session =>
-  parts.sharding === null ? new PlainSession(stream, parameters, parts) : new ShardedSession(stream, parameters, parts);
+  parts.sharding === null
+    ? new PlainSession(stream, parameters, parts)
+    : new ShardedSession(stream, parameters, parts);

@@ -21,9 +21,15 @@ export function readConfigOptions(command: string, args: readonly string[], hasJ
     if (values.help === true) return { kind: "help" };
     const isJson = (values as { json?: boolean }).json === true;
     if (values.config !== undefined) return { kind: "run", file: values.config, isJson };
-    return { kind: "wrong", says: `pgxa ${command} needs --config FILE. config/pgxa.yaml is an example with every option.` };
+    return {
+      kind: "wrong",
+      says: `pgxa ${command} needs --config FILE. config/pgxa.yaml is an example with every option.`,
+    };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return { kind: "wrong", says: `pgxa ${command}: ${reason.split(". To specify")[0]}. See pgxa ${command} --help.` };
+    return {
+      kind: "wrong",
+      says: `pgxa ${command}: ${reason.split(". To specify")[0]}. See pgxa ${command} --help.`,
+    };
   }
 }

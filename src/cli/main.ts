@@ -43,7 +43,9 @@ function help(args: readonly string[]): Promise<number> {
 
 function version(): string {
   // Both src/cli and dist/cli are two folders below package.json.
-  const manifest: { version: string } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  const manifest: { version: string } = JSON.parse(
+    readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+  );
   return manifest.version;
 }
 

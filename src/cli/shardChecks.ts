@@ -56,8 +56,18 @@ interface Facts {
 }
 
 const ok = (what: string, says: string): Finding => ({ what, verdict: "ok", says });
-const warn = (what: string, says: string, advice: string): Finding => ({ what, verdict: "warn", says, advice });
-const fail = (what: string, says: string, advice: string): Finding => ({ what, verdict: "fail", says, advice });
+const warn = (what: string, says: string, advice: string): Finding => ({
+  what,
+  verdict: "warn",
+  says,
+  advice,
+});
+const fail = (what: string, says: string, advice: string): Finding => ({
+  what,
+  verdict: "fail",
+  says,
+  advice,
+});
 
 /** Never rejects: a shard that cannot be asked is a finding. */
 export async function checkShard(shard: ShardConfig, config: Config): Promise<ShardReport> {
@@ -75,7 +85,11 @@ export async function checkShard(shard: ShardConfig, config: Config): Promise<Sh
   client.on("error", () => {}); // the query that ran is rejected
   try {
     await client.connect();
-    return { shard: shard.id, address, findings: [ok("reachable", `as ${shard.user}`), ...(await ask(client, shard, config))] };
+    return {
+      shard: shard.id,
+      address,
+      findings: [ok("reachable", `as ${shard.user}`), ...(await ask(client, shard, config))],
+    };
   } catch (error) {
     return { shard: shard.id, address, findings: [unreachable(error, shard)] };
   } finally {
@@ -104,7 +118,11 @@ async function ask(client: Client, shard: ShardConfig, config: Config): Promise<
 
 function version({ version, major }: Facts): Finding {
   if (major >= VERSION_MIN) return ok("version", version);
-  return fail("version", `${version}, older than ${VERSION_MIN}`, "Upgrade the shard: recovery needs pg_xact_status and 64-bit transaction ids.");
+  return fail(
+    "version",
+    `${version}, older than ${VERSION_MIN}`,
+    "Upgrade the shard: recovery needs pg_xact_status and 64-bit transaction ids.",
+  );
 }
 
 const role = ({ is_standby }: Facts): Finding =>
@@ -122,7 +140,11 @@ function prepared({ prepared_max }: Facts, config: Config): Finding {
 const rights = ({ may_identify }: Facts, { user }: ShardConfig): Finding =>
   may_identify
     ? ok("rights", "may read the identity of the server")
-    : fail("rights", "may not read the identity of the server", `GRANT EXECUTE ON FUNCTION pg_control_system() TO ${user};`);
+    : fail(
+        "rights",
+        "may not read the identity of the server",
+        `GRANT EXECUTE ON FUNCTION pg_control_system() TO ${user};`,
+      );
 
 function connections({ connections_max }: Facts, config: Config): Finding {
   const { max } = config.pool;
@@ -132,7 +154,9 @@ function connections({ connections_max }: Facts, config: Config): Finding {
 }
 
 const encoding = ({ encoding: name }: Facts): Finding =>
-  name === "UTF8" ? ok("encoding", name) : warn("encoding", name, "Text shard keys beyond ASCII hash differently; use UTF8.");
+  name === "UTF8"
+    ? ok("encoding", name)
+    : warn("encoding", name, "Text shard keys beyond ASCII hash differently; use UTF8.");
 
 function clock(skewMs: number): Finding {
   const rounded = Math.round(skewMs);
@@ -142,13 +166,19 @@ function clock(skewMs: number): Finding {
 }
 
 async function leftovers(client: Client, config: Config): Promise<Finding> {
-  const { rows } = await client.query<{ ours: number; others: number; oldest_s: number }>(LEFT, [gidPrefix(config.fleet)]);
+  const { rows } = await client.query<{ ours: number; others: number; oldest_s: number }>(LEFT, [
+    gidPrefix(config.fleet),
+  ]);
   const { ours, others, oldest_s } = rows[0]!;
   const what = "left prepared";
   if (ours === 0 && others === 0) return ok(what, "none");
   const says = `${ours} of this fleet, ${others} of others, the oldest ${Math.round(oldest_s)} s old`;
   if (others === 0) return warn(what, says, "A running pgxa of this fleet settles its own; start it.");
-  return warn(what, says, "Those of others hold locks until whoever prepared them ends them: see pg_prepared_xacts.");
+  return warn(
+    what,
+    says,
+    "Those of others hold locks until whoever prepared them ends them: see pg_prepared_xacts.",
+  );
 }
 
 async function tables(client: Client, config: Config): Promise<readonly Finding[]> {
@@ -160,22 +190,32 @@ async function checkTable(client: Client, table: TableConfig): Promise<Finding |
   const name = `"${table.schema.replaceAll('"', '""')}"."${table.name.replaceAll('"', '""')}"`;
   const what = `table ${table.name}`;
   if (table.kind === "single") return null;
-  const { rows: found } = await client.query<{ oid: string | null }>("SELECT to_regclass($1)::text AS oid", [name]);
+  const { rows: found } = await client.query<{ oid: string | null }>("SELECT to_regclass($1)::text AS oid", [
+    name,
+  ]);
   if (found[0]?.oid === null) return fail(what, "is not there", "Create it on every shard.");
   if (table.kind === "reference") return ok(what, "reference");
   const { rows } = await client.query<{ name: string; typmod: number }>(COLUMN, [name, table.key]);
   const [column] = rows;
   if (column === undefined) return fail(what, `has no column ${table.key}`, "Correct tables[].key.");
-  if (column.name !== table.keyType) return fail(what, `${table.key} is ${column.name}, not ${table.keyType}`, "Correct tables[].key_type.");
+  if (column.name !== table.keyType)
+    return fail(what, `${table.key} is ${column.name}, not ${table.keyType}`, "Correct tables[].key_type.");
   const isRounded = (table.keyType === "numeric" || table.keyType === "timestamptz") && column.typmod >= 0;
-  if (isRounded) return fail(what, `${table.key} rounds what is stored`, `Make it plain ${table.keyType}: pgxa hashes the value as it was sent.`);
+  if (isRounded)
+    return fail(
+      what,
+      `${table.key} rounds what is stored`,
+      `Make it plain ${table.keyType}: pgxa hashes the value as it was sent.`,
+    );
   return ok(what, `sharded by ${table.key} (${table.keyType})`);
 }
 
 function unreachable(error: unknown, { user }: ShardConfig): Finding {
   const { code, message } = error as NodeJS.ErrnoException;
   const reason = message === "" || message === undefined ? String(code) : message;
-  if (code === "28P01" || code === "28000") return fail("reachable", reason, `Correct the user or password of the shard (user ${user}).`);
-  if (code === "3D000") return fail("reachable", reason, "Create the database, or correct shards[].database.");
+  if (code === "28P01" || code === "28000")
+    return fail("reachable", reason, `Correct the user or password of the shard (user ${user}).`);
+  if (code === "3D000")
+    return fail("reachable", reason, "Create the database, or correct shards[].database.");
   return fail("reachable", reason, "Check host and port, that the shard runs, and its pg_hba.conf.");
 }

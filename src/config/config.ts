@@ -20,7 +20,15 @@ export interface ShardConfig {
 
 /** The types a shard key may have. `varchar` hashes like `text`. */
 export type KeyType =
-  | "int2" | "int4" | "int8" | "text" | "varchar" | "uuid" | "numeric" | "date" | "timestamptz";
+  | "int2"
+  | "int4"
+  | "int8"
+  | "text"
+  | "varchar"
+  | "uuid"
+  | "numeric"
+  | "date"
+  | "timestamptz";
 
 export interface ShardedTableConfig {
   readonly kind: "sharded";

@@ -10,7 +10,7 @@ import { shardId } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config, KeyType, ShardConfig, TableConfig, UserConfig } from "./config.ts";
 import { crossProblems } from "./crossCheck.ts";
-import { OPTIONS, optionAt, type OptionSpec } from "./options.ts";
+import { OPTIONS, type OptionSpec, optionAt } from "./options.ts";
 import { configFault, nearest, type Problem } from "./problems.ts";
 import { readValue, type Value } from "./values.ts";
 
@@ -68,17 +68,20 @@ class ConfigReader {
 
   read(): RawConfig {
     const document = parseDocument(this.#text, { lineCounter: this.#lines, prettyErrors: false });
-    for (const error of document.errors) this.#problemAt("", error.pos[0], `is not valid YAML: ${error.message}`, "Correct it.");
+    for (const error of document.errors)
+      this.#problemAt("", error.pos[0], `is not valid YAML: ${error.message}`, "Correct it.");
     const root = document.contents;
     const sections = new Map<string, Section>();
     const lists = new Map<string, readonly Section[]>();
     if (!isMap(root)) {
-      if (this.problems.length === 0) this.#problemAt("", 0, "holds no options", "See config/pgxa.yaml for all of them.");
+      if (this.problems.length === 0)
+        this.#problemAt("", 0, "holds no options", "See config/pgxa.yaml for all of them.");
       return { root: new Map(), sections, lists };
     }
     const map = root as YAMLMap<Node, Node>;
     this.#checkKeys(map, "", topLevelNames());
-    for (const name of sectionNames()) sections.set(name, this.#section(map.get(name, true), `${name}.`, name));
+    for (const name of sectionNames())
+      sections.set(name, this.#section(map.get(name, true), `${name}.`, name));
     for (const name of LISTS) lists.set(name, this.#list(map.get(name, true), name));
     return { root: this.#values(map, "", ""), sections, lists };
   }
@@ -90,7 +93,12 @@ class ConfigReader {
       return this.#values(map, prefix, `${path}.`);
     }
     if (node !== undefined && node !== null && !(isScalar(node) && node.value === null)) {
-      this.#problemAt(path, startOf(node), "is not a section", `Put its options below it, indented: ${namesUnder(prefix).join(", ")}.`);
+      this.#problemAt(
+        path,
+        startOf(node),
+        "is not a section",
+        `Put its options below it, indented: ${namesUnder(prefix).join(", ")}.`,
+      );
     }
     return this.#values(null, prefix, `${path}.`);
   }
@@ -136,13 +144,21 @@ class ConfigReader {
   #substitute(value: unknown, node: unknown, path: string): unknown {
     if (typeof value !== "string") return value;
     let isMissing = false;
-    const text = value.replaceAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g, (_, name: string, fallback?: string) => {
-      const found = this.#variables[name] ?? fallback;
-      if (found !== undefined) return found;
-      isMissing = true;
-      this.#problemAt(path, startOf(node), `needs the environment variable ${name}, which is not set`, `Set it, or give a default: \${${name}:-value}.`);
-      return "";
-    });
+    const text = value.replaceAll(
+      /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g,
+      (_, name: string, fallback?: string) => {
+        const found = this.#variables[name] ?? fallback;
+        if (found !== undefined) return found;
+        isMissing = true;
+        this.#problemAt(
+          path,
+          startOf(node),
+          `needs the environment variable ${name}, which is not set`,
+          `Set it, or give a default: \${${name}:-value}.`,
+        );
+        return "";
+      },
+    );
     return isMissing ? MISSING : text;
   }
 
@@ -168,12 +184,16 @@ const startOf = (node: unknown): number => (node as Node | null | undefined)?.ra
 
 /** The names of the options directly under `prefix`. */
 function namesUnder(prefix: string): readonly string[] {
-  const names = OPTIONS.filter(({ path }) => path.startsWith(prefix)).map(({ path }) => path.slice(prefix.length));
+  const names = OPTIONS.filter(({ path }) => path.startsWith(prefix)).map(({ path }) =>
+    path.slice(prefix.length),
+  );
   return names.filter((name) => !/[.[]/.test(name));
 }
 
 const sectionNames = (): readonly string[] => [
-  ...new Set(OPTIONS.filter(({ path }) => /^[a-z_]+\./.test(path)).map(({ path }) => path.slice(0, path.indexOf(".")))),
+  ...new Set(
+    OPTIONS.filter(({ path }) => /^[a-z_]+\./.test(path)).map(({ path }) => path.slice(0, path.indexOf("."))),
+  ),
 ];
 
 const topLevelNames = (): readonly string[] => [...namesUnder(""), ...sectionNames(), ...LISTS];
@@ -183,7 +203,14 @@ const topLevelNames = (): readonly string[] => [...namesUnder(""), ...sectionNam
 function build({ root, sections, lists }: RawConfig): Config {
   const section = (name: string): Values => new Values(sections.get(name) ?? new Map());
   const top = new Values(root);
-  const [listen, auth, pool, transaction, limits, log] = ["listen", "auth", "pool", "transaction", "limits", "log"].map(section);
+  const [listen, auth, pool, transaction, limits, log] = [
+    "listen",
+    "auth",
+    "pool",
+    "transaction",
+    "limits",
+    "log",
+  ].map(section);
   const database = top.text("database");
   return {
     listen: { host: listen!.text("host"), port: listen!.number("port") },
@@ -193,7 +220,10 @@ function build({ root, sections, lists }: RawConfig): Config {
     shards: (lists.get("shards") ?? []).map((entry) => buildShard(new Values(entry), database)),
     tables: (lists.get("tables") ?? []).map((entry) => buildTable(new Values(entry))),
     users: (lists.get("users") ?? []).map((entry) => buildUser(new Values(entry))),
-    auth: { method: auth!.text("method") as Config["auth"]["method"], trustLoopback: auth!.boolean("trust_loopback") },
+    auth: {
+      method: auth!.text("method") as Config["auth"]["method"],
+      trustLoopback: auth!.boolean("trust_loopback"),
+    },
     pool: {
       min: pool!.number("min"),
       max: pool!.number("max"),
@@ -235,17 +265,25 @@ function buildShard(values: Values, database: string): ShardConfig {
 function buildTable(values: Values): TableConfig {
   const { schema, name } = tableName(values.text("name"));
   const key = values.optionalText("key");
-  if (key !== undefined) return { kind: "sharded", schema, name, key, keyType: values.text("key_type") as KeyType };
+  if (key !== undefined)
+    return { kind: "sharded", schema, name, key, keyType: values.text("key_type") as KeyType };
   const shard = values.optionalText("shard");
-  return shard === undefined ? { kind: "reference", schema, name } : { kind: "single", schema, name, shard: shardId(shard) };
+  return shard === undefined
+    ? { kind: "reference", schema, name }
+    : { kind: "single", schema, name, shard: shardId(shard) };
 }
 
-const buildUser = (values: Values): UserConfig => ({ name: values.text("name"), password: values.optionalText("password") });
+const buildUser = (values: Values): UserConfig => ({
+  name: values.text("name"),
+  password: values.optionalText("password"),
+});
 
 /** `schema.name`, or a name in public. */
 export function tableName(text: string): { readonly schema: string; readonly name: string } {
   const dot = text.indexOf(".");
-  return dot < 0 ? { schema: "public", name: text } : { schema: text.slice(0, dot), name: text.slice(dot + 1) };
+  return dot < 0
+    ? { schema: "public", name: text }
+    : { schema: text.slice(0, dot), name: text.slice(dot + 1) };
 }
 
 /** A section that has been validated. */

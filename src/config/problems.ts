@@ -24,7 +24,9 @@ export function configFault(source: string, problems: readonly Problem[]): Fault
 
 /** The candidate that is most like `name`, for a "did you mean"; null if none is near. */
 export function nearest(name: string, candidates: readonly string[]): string | null {
-  const ranked = candidates.map((candidate) => ({ candidate, far: distance(name, candidate) })).sort((a, b) => a.far - b.far);
+  const ranked = candidates
+    .map((candidate) => ({ candidate, far: distance(name, candidate) }))
+    .sort((a, b) => a.far - b.far);
   const [best] = ranked;
   return best !== undefined && best.far <= Math.max(1, Math.floor(name.length / 3)) ? best.candidate : null;
 }

@@ -4,10 +4,24 @@ import type { OptionSpec } from "./options.ts";
 
 export type Value = string | number | boolean;
 
-export type Reading = { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly says: string; readonly advice: string };
+export type Reading =
+  | { readonly ok: true; readonly value: Value }
+  | { readonly ok: false; readonly says: string; readonly advice: string };
 
-const DURATION_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, min: 60_000, h: 3_600_000, d: 86_400_000 };
-const SIZE_BYTES: Readonly<Record<string, number>> = { B: 1, kB: 1024, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+const DURATION_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+const SIZE_BYTES: Readonly<Record<string, number>> = {
+  B: 1,
+  kB: 1024,
+  KB: 1024,
+  MB: 1024 ** 2,
+  GB: 1024 ** 3,
+};
 const NAME = /^[A-Za-z0-9_-]{1,32}$/;
 const TRUE = /^(true|yes|on)$/i;
 const FALSE = /^(false|no|off)$/i;
@@ -17,18 +31,25 @@ const right = (value: Value): Reading => ({ ok: true, value });
 
 /** Reads what stands in the file as a value of `option`. Never quotes a secret. */
 export function readValue(option: OptionSpec, raw: unknown): Reading {
-  if (raw === null || typeof raw === "object" || raw === undefined) return wrong("has no value", adviceFor(option));
+  if (raw === null || typeof raw === "object" || raw === undefined)
+    return wrong("has no value", adviceFor(option));
   const text = String(raw).trim();
   switch (option.type) {
     case "text":
       return text === "" ? wrong("is empty", "Give a text.") : right(String(raw));
     case "name":
-      return NAME.test(text) ? right(text) : wrong(`is not a name: ${quoted(option, text)}`, "Use letters, digits, _ and -, at most 32.");
+      return NAME.test(text)
+        ? right(text)
+        : wrong(`is not a name: ${quoted(option, text)}`, "Use letters, digits, _ and -, at most 32.");
     case "boolean":
       if (TRUE.test(text)) return right(true);
-      return FALSE.test(text) ? right(false) : wrong(`is not true or false: ${quoted(option, text)}`, adviceFor(option));
+      return FALSE.test(text)
+        ? right(false)
+        : wrong(`is not true or false: ${quoted(option, text)}`, adviceFor(option));
     case "choice":
-      return option.choices!.includes(text) ? right(text) : wrong(`is none of the choices: ${quoted(option, text)}`, adviceFor(option));
+      return option.choices!.includes(text)
+        ? right(text)
+        : wrong(`is none of the choices: ${quoted(option, text)}`, adviceFor(option));
     case "integer":
       return inRange(option, /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN, text);
     case "duration":
@@ -65,14 +86,17 @@ export function showDuration(ms: number): string {
 
 /** A size in its largest whole unit. */
 export function showSize(bytes: number): string {
-  const units = Object.entries(SIZE_BYTES).filter(([unit]) => unit !== "KB").reverse();
+  const units = Object.entries(SIZE_BYTES)
+    .filter(([unit]) => unit !== "KB")
+    .reverse();
   const [unit, size] = units.find(([, length]) => bytes % length === 0 && bytes >= length) ?? ["B", 1];
   return unit === "B" ? String(bytes) : `${bytes / size}${unit}`;
 }
 
 function inRange(option: OptionSpec, value: number, text: string): Reading {
   if (Number.isNaN(value)) return wrong(`is not understood: ${quoted(option, text)}`, adviceFor(option));
-  if (value < option.min! || value > option.max!) return wrong(`is out of range: ${quoted(option, text)}`, adviceFor(option));
+  if (value < option.min! || value > option.max!)
+    return wrong(`is out of range: ${quoted(option, text)}`, adviceFor(option));
   return right(Math.round(value));
 }
 
@@ -83,4 +107,5 @@ function withUnit(text: string, units: Readonly<Record<string, number>>): number
   return unit === undefined ? Number.NaN : Number(match[1]) * unit;
 }
 
-const quoted = (option: OptionSpec, text: string): string => (option.isSecret ? "(hidden)" : JSON.stringify(text));
+const quoted = (option: OptionSpec, text: string): string =>
+  option.isSecret ? "(hidden)" : JSON.stringify(text);

@@ -43,8 +43,10 @@ export interface Log {
 /** A log that writes JSON lines to `destination` (default: standard error). */
 export function createLog(level: LogLevel, destination: DestinationStream = process.stderr): Log {
   const logger: Logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
-  const at = (write: (fields: object) => void) => (event: LogEvent, fields: object = {}) =>
-    write({ event, ...fields });
+  const at =
+    (write: (fields: object) => void) =>
+    (event: LogEvent, fields: object = {}) =>
+      write({ event, ...fields });
   return {
     debug: at((fields) => logger.debug(fields)),
     info: at((fields) => logger.info(fields)),

@@ -67,17 +67,28 @@ export class ByteStream {
       const handle = holder._handle;
       holder._handle = null;
       accepted.destroy(); // an empty shell now; the server stops counting it
-      return new Socket({ handle, onread, allowHalfOpen: false } as unknown as ConstructorParameters<typeof Socket>[0]);
+      return new Socket({ handle, onread, allowHalfOpen: false } as unknown as ConstructorParameters<
+        typeof Socket
+      >[0]);
     });
   }
 
   /** Opens a connection; `onConnected` is called once when it stands, `owner.onClosed` when it does not. */
-  static connect(host: string, port: number, owner: StreamOwner, bufferBytes: number, onConnected: () => void): ByteStream {
+  static connect(
+    host: string,
+    port: number,
+    owner: StreamOwner,
+    bufferBytes: number,
+    onConnected: () => void,
+  ): ByteStream {
     return new ByteStream(owner, bufferBytes, (onread) => {
       const socket = connect({
         host,
         port,
-        onread: onread as unknown as { buffer: () => Uint8Array; callback: (n: number, b: Uint8Array) => boolean },
+        onread: onread as unknown as {
+          buffer: () => Uint8Array;
+          callback: (n: number, b: Uint8Array) => boolean;
+        },
         keepAlive: true,
         keepAliveInitialDelay: 60_000,
       });

@@ -10,9 +10,9 @@ import { Fault } from "../base/fault.ts";
 import type { ShardConfig } from "../config/config.ts";
 import { readAuthentication, readErrorFields, readParameterStatus } from "../wire/backendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
+import { md5Password } from "../wire/md5Password.ts";
 import { MessageFeed } from "../wire/messageFeed.ts";
 import { SERVER_MESSAGE } from "../wire/messageTypes.ts";
-import { md5Password } from "../wire/md5Password.ts";
 import { ScramClient } from "../wire/scramClient.ts";
 
 /** What a shard may send before login is done, in bytes. */

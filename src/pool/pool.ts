@@ -13,8 +13,8 @@
  * Invariant: what `checkout` returns is logged in, idle, within its lifetime, and nobody else's.
  */
 import genericPool, { type Pool as GenericPool } from "generic-pool";
-import type { Environment, Timer } from "../base/environment.ts";
 import { detach } from "../base/detach.ts";
+import type { Environment, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";

@@ -15,7 +15,7 @@ import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
 import { MESSAGE_BYTES_MAX, SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { type ControlReply, ControlReplyBuilder } from "./controlReply.ts";
-import { CONTROL, RELAY, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue, SWALLOW } from "./replyQueue.ts";
+import { CONTROL, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue, SWALLOW } from "./replyQueue.ts";
 
 export type ReadyStatus = "I" | "T" | "E";
 
@@ -55,7 +55,7 @@ for (const type of [
 }
 
 const NOTHING = Buffer.alloc(0);
-const STATUS_BYTES: Readonly<Record<number, ReadyStatus>> = { 0x49: "I", 0x54: "T", 0x45: "E" };
+const STATUS_BYTES: Readonly<Record<number, ReadyStatus>> = { 73: "I", 84: "T", 69: "E" };
 
 export class ReplyReader {
   readonly groups = new ReplyQueue();

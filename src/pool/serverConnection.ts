@@ -17,13 +17,13 @@ import { readBackendKeyData } from "../wire/backendReaders.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { ByteStream, type StreamOwner } from "./byteStream.ts";
+import { sendCancelRequest } from "./cancelRequest.ts";
 import type { ControlReply } from "./controlReply.ts";
 import { LoginExchange } from "./loginExchange.ts";
 import { Outbox } from "./outbox.ts";
 import { CONTROL } from "./replyQueue.ts";
-import { ReplyReader, type ReadyStatus, type ReplyHandler } from "./replyReader.ts";
+import { type ReadyStatus, type ReplyHandler, ReplyReader } from "./replyReader.ts";
 import { type ServerEvent, type ServerState, serverStep } from "./serverState.ts";
-import { sendCancelRequest } from "./cancelRequest.ts";
 
 /** Who holds the lease. */
 export interface LeaseHolder {

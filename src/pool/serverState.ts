@@ -27,11 +27,41 @@ export type ServerEvent =
 type Cell = ServerState | "ignored" | "illegal";
 
 export const SERVER_TABLE: Readonly<Record<ServerState, Readonly<Record<ServerEvent, Cell>>>> = {
-  connecting: { connected: "authenticating", loggedIn: "illegal", checkedOut: "illegal", checkedIn: "illegal", lost: "closed" },
-  authenticating: { connected: "illegal", loggedIn: "idle", checkedOut: "illegal", checkedIn: "illegal", lost: "closed" },
-  idle: { connected: "illegal", loggedIn: "illegal", checkedOut: "leased", checkedIn: "illegal", lost: "closed" },
-  leased: { connected: "illegal", loggedIn: "illegal", checkedOut: "illegal", checkedIn: "idle", lost: "closed" },
-  closed: { connected: "ignored", loggedIn: "ignored", checkedOut: "illegal", checkedIn: "ignored", lost: "ignored" },
+  connecting: {
+    connected: "authenticating",
+    loggedIn: "illegal",
+    checkedOut: "illegal",
+    checkedIn: "illegal",
+    lost: "closed",
+  },
+  authenticating: {
+    connected: "illegal",
+    loggedIn: "idle",
+    checkedOut: "illegal",
+    checkedIn: "illegal",
+    lost: "closed",
+  },
+  idle: {
+    connected: "illegal",
+    loggedIn: "illegal",
+    checkedOut: "leased",
+    checkedIn: "illegal",
+    lost: "closed",
+  },
+  leased: {
+    connected: "illegal",
+    loggedIn: "illegal",
+    checkedOut: "illegal",
+    checkedIn: "idle",
+    lost: "closed",
+  },
+  closed: {
+    connected: "ignored",
+    loggedIn: "ignored",
+    checkedOut: "illegal",
+    checkedIn: "ignored",
+    lost: "ignored",
+  },
 };
 
 /** The state after `event`; throws on an event that must not happen there. */

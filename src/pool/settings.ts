@@ -19,7 +19,9 @@ const CAPTURE =
   "AND name !~ '^transaction_' AND name <> 'is_superuser' ORDER BY name";
 
 const literal = (text: string): string =>
-  text.includes("\\") ? ` E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'` : `'${text.replaceAll("'", "''")}'`;
+  text.includes("\\")
+    ? ` E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`
+    : `'${text.replaceAll("'", "''")}'`;
 
 /** The canonical form of settings by name. */
 export function settingsOf(entries: Iterable<readonly [name: string, value: string]>): string {
@@ -30,7 +32,10 @@ export function settingsOf(entries: Iterable<readonly [name: string, value: stri
 }
 
 /** What is set on `connection` now; null when the shard did not say. */
-export async function captureSettings(connection: ServerConnection, timeoutMs: number): Promise<string | null> {
+export async function captureSettings(
+  connection: ServerConnection,
+  timeoutMs: number,
+): Promise<string | null> {
   const reply = await connection.run(CAPTURE, timeoutMs);
   if (reply.kind !== "complete") return null;
   return settingsOf(reply.rows.map(([name, value]) => [name ?? "", value ?? ""] as const));
@@ -40,11 +45,16 @@ export async function captureSettings(connection: ServerConnection, timeoutMs: n
  * Brings `connection` to `settings`; outside a transaction only. Throws the shard's refusal (`ShardError`), or
  * `pool.connection_lost`.
  */
-export async function applySettings(connection: ServerConnection, settings: string, timeoutMs: number): Promise<void> {
+export async function applySettings(
+  connection: ServerConnection,
+  settings: string,
+  timeoutMs: number,
+): Promise<void> {
   const sql = settings === NO_SETTINGS ? "RESET ALL" : `RESET ALL; ${settings}`;
   connection.settings = null;
   const reply = await connection.run(sql, timeoutMs);
-  if (reply.kind === "lost") throw new Fault("pool.connection_lost", { detail: `Shard "${connection.shard}": ${reply.reason}.` });
+  if (reply.kind === "lost")
+    throw new Fault("pool.connection_lost", { detail: `Shard "${connection.shard}": ${reply.reason}.` });
   if (reply.kind === "error") throw new ShardError(reply.error);
   connection.settings = settings;
 }

@@ -1,7 +1,11 @@
 /** How a client proves who it is, step by step: nothing to prove, or SCRAM-SHA-256. */
 import type { Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
-import { authenticationSasl, authenticationSaslContinue, authenticationSaslFinal } from "../wire/backendWriters.ts";
+import {
+  authenticationSasl,
+  authenticationSaslContinue,
+  authenticationSaslFinal,
+} from "../wire/backendWriters.ts";
 import { readSaslInitialResponse, readSaslResponse } from "../wire/frontendReaders.ts";
 import type { ScramSecret } from "../wire/scramSecret.ts";
 import { SCRAM_MECHANISM, ScramServer } from "../wire/scramServer.ts";
@@ -51,7 +55,9 @@ export class ScramAuthentication implements Authentication {
   #first(buffer: Buffer, start: number, end: number): AuthenticationStep {
     const { mechanism, data } = readSaslInitialResponse(buffer, start, end);
     if (mechanism !== SCRAM_MECHANISM || data === null) {
-      throw new Fault("protocol.violation", { message: "client selected an invalid SASL authentication mechanism" });
+      throw new Fault("protocol.violation", {
+        message: "client selected an invalid SASL authentication mechanism",
+      });
     }
     this.#hasBegun = true;
     return { kind: "ask", message: authenticationSaslContinue(this.#scram.first(data)) };

@@ -47,7 +47,7 @@ export class ClientRegistry {
   newKey(minor: number): ClientKey {
     const secret = Buffer.from(this.#random.bytes(minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES));
     for (;;) {
-      const pid = (Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX) || 1;
+      const pid = Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX || 1;
       if (!this.#entries.has(pid)) return { pid, secret };
     }
   }

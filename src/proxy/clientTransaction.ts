@@ -156,7 +156,10 @@ export class ClientTransaction {
   async commit(): Promise<CommitOutcome> {
     const current = this.#current;
     invariant(current !== null && current.status === "T", "only a sound transaction is committed");
-    const branches = current.joined.map(({ connection, sawWrites }) => ({ connection, sawOnlyReads: !sawWrites }));
+    const branches = current.joined.map(({ connection, sawWrites }) => ({
+      connection,
+      sawOnlyReads: !sawWrites,
+    }));
     const outcome: CommitOutcome =
       branches.length === 0 ? { kind: "committed" } : await this.#parts.commits.commit(branches);
     const isCommitted = outcome.kind === "committed";
@@ -197,7 +200,7 @@ export class ClientTransaction {
     const connections = (this.#current?.joined ?? []).map((branch) => branch.connection);
     const others = connections.filter((connection) => connection !== except);
     const replies = await Promise.all(others.map((connection) => connection.run(sql, NO_TIMEOUT_MS)));
-    replies.forEach((reply, i) => throwUnlessComplete(others[i]!, reply));
+    for (const [i, reply] of replies.entries()) throwUnlessComplete(others[i]!, reply);
   }
 
   /** Runs messages that end with one Query or Sync on `shard`'s branch; throws what refuses them. */
@@ -284,7 +287,10 @@ export class ClientTransaction {
       if (applied === undefined) this.#giveBack(shard, connection);
       else if (this.#pins.get(shard) !== connection) {
         connection.passTo(NOBODY);
-        detach(applied.then(() => this.#giveBack(shard, connection)), "the client has its answer");
+        detach(
+          applied.then(() => this.#giveBack(shard, connection)),
+          "the client has its answer",
+        );
       }
     }
   }

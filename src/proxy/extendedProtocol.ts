@@ -21,31 +21,17 @@ import { readPortalName, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { WAIT_REPLY } from "./clientSide.ts";
-import type { RoutedPlan } from "./destination.ts";
 import { runUnnamed } from "./everywhere.ts";
 import { isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
+import { type Portal, Portals } from "./portals.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { ShardedSession } from "./shardedSession.ts";
-import { ensureStatement, sendParse, type Statement } from "./statementStore.ts";
-
-type Portal =
-  | { readonly kind: "local"; readonly plan: LocalPlan }
-  | {
-      readonly kind: "shard";
-      readonly shard: ShardIndex;
-      readonly plan: RoutedPlan;
-      /** What every shard but the last runs first; null for a statement of one shard. */
-      readonly everywhere: Buffer | null;
-      /** Whether the other shards or branches have had it. */
-      isElsewhereDone: boolean;
-    };
-
-const PORTALS_MAX = 10_000;
+import { ensureStatement, type Statement, sendParse } from "./statementStore.ts";
 
 export class ExtendedProtocol {
   readonly #session: ShardedSession;
   readonly #bind = new BindReader();
-  readonly #portals = new Map<string, Portal>();
+  readonly #portals = new Portals();
   /** The connection that has had messages of this batch and no Sync yet. */
   #segment: { readonly shard: ShardIndex; readonly connection: ServerConnection } | null = null;
   #hasExecuted = false;
@@ -114,7 +100,9 @@ export class ExtendedProtocol {
     const plan = destinations.plan(statement.text);
     this.#session.checkStatus(plan);
     if (name !== "" && statements.find(name) !== null) {
-      throw new Fault("session.duplicate_statement", { message: `prepared statement "${name}" already exists` });
+      throw new Fault("session.duplicate_statement", {
+        message: `prepared statement "${name}" already exists`,
+      });
     }
     if (statements.size >= parts.config.limits.statementsMax) {
       throw new Fault("session.too_many_statements");
@@ -135,7 +123,8 @@ export class ExtendedProtocol {
 
   #bindPortal(buffer: Buffer, start: number, end: number): boolean {
     const bind = this.#bind;
-    if (!bind.reset(buffer, start, end)) throw new Fault("protocol.violation", { message: "invalid message format" });
+    if (!bind.reset(buffer, start, end))
+      throw new Fault("protocol.violation", { message: "invalid message format" });
     const statement = this.#statement(bind.statement);
     const plan = this.#session.destinations.plan(statement.text);
     this.#session.checkStatus(plan);
@@ -150,12 +139,12 @@ export class ExtendedProtocol {
     if (statement.key === "") connection.outbox.pass(buffer, start, end);
     else connection.outbox.put(send.bindRenamed(buffer, start, end, statement.key));
     const everywhere = isEverywhere ? runUnnamed(statement, buffer, start, end) : null;
-    this.#keepPortal(bind.portal, { kind: "shard", shard, plan, everywhere, isElsewhereDone: false });
+    this.#portals.set(bind.portal, { kind: "shard", shard, plan, everywhere, isElsewhereDone: false });
     return true;
   }
 
   #bindLocal(name: string, plan: LocalPlan): boolean {
-    this.#keepPortal(name, { kind: "local", plan });
+    this.#portals.set(name, { kind: "local", plan });
     this.#session.client.say(write.bindComplete());
     return true;
   }
@@ -169,7 +158,8 @@ export class ExtendedProtocol {
     if (isLocal(plan)) {
       return this.#isQuietFor(plan) && this.#say(write.parameterDescription([]), describeLocal(plan));
     }
-    const connection = this.#segment?.connection ?? this.#turnTo(this.#session.destinations.forDescribe(plan));
+    const connection =
+      this.#segment?.connection ?? this.#turnTo(this.#session.destinations.forDescribe(plan));
     if (connection === null) return false;
     ensureStatement(connection, statement);
     if (name === "") connection.outbox.pass(buffer, start, end);
@@ -178,15 +168,16 @@ export class ExtendedProtocol {
   }
 
   #describePortal(buffer: Buffer, start: number, end: number): boolean {
-    const portal = this.#portal(readPortalName(buffer, start, end)!);
-    if (portal.kind === "local") return this.#isQuietFor(portal.plan) && this.#say(describeLocal(portal.plan));
+    const portal = this.#portals.get(readPortalName(buffer, start, end)!);
+    if (portal.kind === "local")
+      return this.#isQuietFor(portal.plan) && this.#say(describeLocal(portal.plan));
     const connection = this.#turnTo(portal.shard);
     connection?.outbox.pass(buffer, start, end);
     return connection !== null;
   }
 
   #execute(buffer: Buffer, start: number, end: number): boolean {
-    const portal = this.#portal(readPortalName(buffer, start, end)!);
+    const portal = this.#portals.get(readPortalName(buffer, start, end)!);
     this.#session.checkStatus(portal.plan);
     if (portal.kind === "local") return this.#isQuietFor(portal.plan) && this.#executeLocal(portal.plan);
     const connection = this.#turnTo(portal.shard);
@@ -242,7 +233,7 @@ export class ExtendedProtocol {
 
   #closePortal(buffer: Buffer, start: number, end: number): boolean {
     const name = readPortalName(buffer, start, end)!;
-    const portal = this.#portals.get(name);
+    const portal = this.#portals.find(name);
     if (portal?.kind !== "shard") {
       if (!this.closeSegment()) return false;
       this.#portals.delete(name);
@@ -320,7 +311,8 @@ export class ExtendedProtocol {
     if (!this.#hasExecuted || this.#session.transaction.current !== null) return;
     throw new Fault("route.many_shards", {
       message: "the statements of this batch belong to several shards",
-      detail: "Outside a transaction block all statements up to a Sync are one transaction, and a part has been executed.",
+      detail:
+        "Outside a transaction block all statements up to a Sync are one transaction, and a part has been executed.",
       hint: "Send BEGIN first, or a Sync after each statement.",
     });
   }
@@ -376,19 +368,11 @@ export class ExtendedProtocol {
   #statement(name: string): Statement {
     const statement = this.#session.statements.find(name);
     if (statement !== null) return statement;
-    const message = name === "" ? "unnamed prepared statement does not exist" : `prepared statement "${name}" does not exist`;
+    const message =
+      name === ""
+        ? "unnamed prepared statement does not exist"
+        : `prepared statement "${name}" does not exist`;
     throw new Fault("session.no_statement", { message });
-  }
-
-  #portal(name: string): Portal {
-    const portal = this.#portals.get(name);
-    if (portal !== undefined) return portal;
-    throw new Fault("session.no_portal", { message: `portal "${name}" does not exist` });
-  }
-
-  #keepPortal(name: string, portal: Portal): void {
-    if (this.#portals.size >= PORTALS_MAX) this.#portals.clear();
-    this.#portals.set(name, portal);
   }
 
   #say(...messages: readonly Buffer[]): true {

@@ -58,7 +58,9 @@ export class Gate {
   }
 
   #secretOf(password: string): ScramSecret {
-    return parseScramSecret(password) ?? buildScramSecret(password, this.#random.bytes(SALT_BYTES), ITERATIONS);
+    return (
+      parseScramSecret(password) ?? buildScramSecret(password, this.#random.bytes(SALT_BYTES), ITERATIONS)
+    );
   }
 }
 

@@ -172,7 +172,11 @@ export class Handshake implements StreamOwner {
     }
   }
 
-  #finish(message: StartupMessage, parameters: ClientParameters, greeting: ReadonlyMap<string, string>): void {
+  #finish(
+    message: StartupMessage,
+    parameters: ClientParameters,
+    greeting: ReadonlyMap<string, string>,
+  ): void {
     const key = this.#host.newKey(Math.min(message.minor, PROTOCOL_MINOR_MAX));
     const messages: Buffer[] = [];
     for (const [name, value] of greeting) {

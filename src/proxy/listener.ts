@@ -8,7 +8,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { Fault } from "../base/fault.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
-import { ClientRegistry } from "./clientRegistry.ts";
+import type { ClientRegistry } from "./clientRegistry.ts";
 import type { Gate } from "./gate.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
@@ -107,4 +107,3 @@ export class Listener implements HandshakeHost {
 }
 
 const NOBODY_YET = { onChunk() {}, onDrain() {}, onClosed() {} };
-

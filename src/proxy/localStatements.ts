@@ -11,7 +11,13 @@ import { ShardError } from "../pool/shardError.ts";
 import type { Plan, ShardIndex } from "../routing/plan.ts";
 import type { Router } from "../routing/router.ts";
 import type { CommitOutcome } from "../txn/commitProtocol.ts";
-import { type Column, commandComplete, dataRow, emptyQueryResponse, noticeResponse } from "../wire/backendWriters.ts";
+import {
+  type Column,
+  commandComplete,
+  dataRow,
+  emptyQueryResponse,
+  noticeResponse,
+} from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { HintName, Hints } from "./hints.ts";
@@ -87,7 +93,11 @@ export async function answerLocal(plan: LocalPlan, context: LocalContext): Promi
   }
 }
 
-function begin(characteristics: string, tag: string, { transaction, hints }: LocalContext): readonly Buffer[] {
+function begin(
+  characteristics: string,
+  tag: string,
+  { transaction, hints }: LocalContext,
+): readonly Buffer[] {
   if (transaction.current !== null) {
     return [warning("25001", "there is already a transaction in progress"), commandComplete(tag)];
   }
@@ -158,20 +168,29 @@ async function setTransaction(
 ): Promise<readonly Buffer[]> {
   const { current } = transaction;
   if (current === null) {
-    return [warning("25P01", "SET TRANSACTION can only be used in transaction blocks"), commandComplete("SET")];
+    return [
+      warning("25P01", "SET TRANSACTION can only be used in transaction blocks"),
+      commandComplete("SET"),
+    ];
   }
   await transaction.runOnBranches(sql);
   current.addCharacteristics(characteristics);
   return [commandComplete("SET")];
 }
 
-function setHint(name: HintName, value: string | null, isLocal: boolean, context: LocalContext): readonly Buffer[] {
+function setHint(
+  name: HintName,
+  value: string | null,
+  isLocal: boolean,
+  context: LocalContext,
+): readonly Buffer[] {
   const { router, hints, transaction } = context;
   if (value === null || value === "") {
     hints.set(name, null, isLocal);
     return [commandComplete(value === null ? "RESET" : "SET")];
   }
-  const shard: ShardIndex | Fault = name === "pgxa.shard" ? router.shardByName(value) : router.shardByKey(value);
+  const shard: ShardIndex | Fault =
+    name === "pgxa.shard" ? router.shardByName(value) : router.shardByKey(value);
   if (shard instanceof Fault) throw shard;
   if (isLocal && transaction.current === null) {
     return [warning("25P01", "SET LOCAL can only be used in transaction blocks"), commandComplete("SET")];
@@ -182,7 +201,9 @@ function setHint(name: HintName, value: string | null, isLocal: boolean, context
 
 function outsideBlock(tag: "COMMIT" | "ROLLBACK", chain: boolean): readonly Buffer[] {
   if (chain) {
-    throw new Fault("session.no_transaction", { message: `${tag} AND CHAIN can only be used in transaction blocks` });
+    throw new Fault("session.no_transaction", {
+      message: `${tag} AND CHAIN can only be used in transaction blocks`,
+    });
   }
   return [warning("25P01", "there is no transaction in progress"), commandComplete(tag)];
 }

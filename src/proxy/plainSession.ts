@@ -11,27 +11,27 @@
  */
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
-import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { ByteStream } from "../pool/byteStream.ts";
 import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
+import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import { readyForQuery } from "../wire/backendWriters.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
-import type { ByteStream } from "../pool/byteStream.ts";
+import { returnAbandoned } from "./abandonedLease.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import {
-  ClientSide,
   type ClientMessages,
+  ClientSide,
   WAIT_LEASE,
   WAIT_REPLY,
   WAIT_SERVER_DRAIN,
   WAIT_WORK,
 } from "./clientSide.ts";
-import { returnAbandoned } from "./abandonedLease.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
-import { ensureStatement, sendParse, StatementStore } from "./statementStore.ts";
+import { ensureStatement, StatementStore, sendParse } from "./statementStore.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseHolder {
   readonly #parts: SessionParts;
@@ -144,7 +144,12 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     return this.#client.stream.write(chunk.subarray(start, end));
   }
 
-  onClientGroup(connection: ServerConnection, status: ReadyStatus, _hadError: boolean, isLast: boolean): void {
+  onClientGroup(
+    connection: ServerConnection,
+    status: ReadyStatus,
+    _hadError: boolean,
+    isLast: boolean,
+  ): void {
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
     if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
@@ -153,7 +158,8 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   }
 
   onParameter(connection: ServerConnection, name: string, value: string): void {
-    if (connection === this.#lease && connection.replies.groups.current <= RELAY) this.#parameters.noteTold(name, value);
+    if (connection === this.#lease && connection.replies.groups.current <= RELAY)
+      this.#parameters.noteTold(name, value);
   }
 
   onStatement(_connection: ServerConnection, key: string, stands: boolean): void {
@@ -332,4 +338,3 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     this.#lease?.statements.clear();
   }
 }
-

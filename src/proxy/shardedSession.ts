@@ -14,26 +14,25 @@ import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
-import { RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
+import { type RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import type { Plan, StatementPlan } from "../routing/plan.ts";
-import { readyForQuery, rowDescription } from "../wire/backendWriters.ts";
-import { readQuery } from "../wire/frontendReaders.ts";
-import { query } from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ClientParameters } from "./clientParameters.ts";
-import { ClientSide, type ClientMessages, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
+import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
 import { ClientTransaction } from "./clientTransaction.ts";
 import { DestinationFinder } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
-import { answerAtOnce, answerLocal, endsFailure, isLocal, type LocalContext, type LocalPlan, localColumns, refusalOf } from "./localStatements.ts";
+import { answerLocal, endsFailure, type LocalContext, type LocalPlan, refusalOf } from "./localStatements.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
+import { SimpleProtocol } from "./simpleProtocol.ts";
 import { StatementStore } from "./statementStore.ts";
 
-type ClientGroup = typeof RELAY | typeof RELAY_WITHOUT_READY;
+/** What a client's group of replies may be. */
+export type ClientGroup = typeof RELAY | typeof RELAY_WITHOUT_READY;
 type OnGroupEnd = (hadError: boolean) => void;
 
 export class ShardedSession implements Session, ClientMessages, LeaseHolder {
@@ -44,7 +43,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   readonly hints = new Hints();
   readonly parts: SessionParts;
   readonly #parameters: ClientParameters;
-  readonly #local: LocalContext;
+  readonly local: LocalContext;
+  readonly #simple: SimpleProtocol;
   readonly #extended: ExtendedProtocol;
   /** The connection whose bytes go to the client. */
   #active: ServerConnection | null = null;
@@ -73,7 +73,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     });
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
     this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);
-    this.#local = { router, transaction: this.transaction, hints: this.hints, faultPoint: parts.faultPoint };
+    this.local = { router, transaction: this.transaction, hints: this.hints, faultPoint: parts.faultPoint };
+    this.#simple = new SimpleProtocol(this);
     this.#extended = new ExtendedProtocol(this);
     this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
@@ -97,7 +98,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   // --- ClientMessages ---
 
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
-    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail) return this.onCopyPiece(buffer, start, end);
+    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail)
+      return this.onCopyPiece(buffer, start, end);
     if (this.#active !== null) return this.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.terminate) {
       this.client.end();
@@ -110,13 +112,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
       return this.#extended.onMessage(type, buffer, start, end);
     }
     if (this.#extended.isSkipping) return true;
-    if (!this.#extended.closeSegment()) return false;
-    try {
-      return this.#simple(type, buffer, start, end);
-    } catch (error) {
-      this.#refuseSimple(asRefusal(error));
-      return true;
-    }
+    return this.#extended.closeSegment() && this.#simple.onMessage(type, buffer, start, end);
   }
 
   onCopyPiece(chunk: Buffer, start: number, end: number): boolean {
@@ -185,8 +181,11 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     this.parts.log.warn("server.lost", { shard, pid: connection.pid, reason });
     this.transaction.lose(connection, reason);
     if (connection !== this.#active && connection !== this.#extended.connection) return;
+    const onGroupEnd = this.#onGroupEnd;
     this.#active = null;
+    this.#onGroupEnd = null;
     this.#extended.forget();
+    onGroupEnd?.(true);
     this.client.refuse(
       new Fault("pool.connection_lost", {
         message: `the connection to shard "${shard}" was lost`,
@@ -269,7 +268,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     const isCommit = plan.kind === "commit";
     this.#isCommitting = isCommit;
     try {
-      return await answerLocal(plan, this.#local);
+      return await answerLocal(plan, this.local);
     } finally {
       this.#isCommitting = false;
       if (isCommit) this.parts.faultPoint("client.before-told", 0);
@@ -300,104 +299,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     await last(connection);
   }
 
-  // --- simple protocol ---
-
-  #simple(type: number, buffer: Buffer, start: number, end: number): boolean {
-    this.throwRefusal();
-    if (type === CLIENT_MESSAGE.functionCall) {
-      throw new Fault("session.unsupported", {
-        message: "function calls by protocol message are not supported with several shards",
-        hint: "Call the function with SELECT and say where: /* pgxa: shard=NAME */.",
-      });
-    }
-    const text = readQuery(buffer, start, end);
-    const plan = this.destinations.plan(text);
-    this.checkStatus(plan);
-    this.statements.unnamed = null;
-    if (isLocal(plan)) return this.#simpleLocal(plan);
-    const destination = this.destinations.ofText(plan);
-    if (destination === "all") return this.#simpleEverywhere(text);
-    const others = plan.kind === "set" && this.transaction.current !== null;
-    if (others) return this.#simpleSet(plan, destination, buffer, start, end);
-    const connection = this.open(destination);
-    if (connection === null) return false;
-    this.note(plan, destination);
-    this.#send(connection, buffer, start, end);
-    return true;
-  }
-
-  #send(connection: ServerConnection, buffer: Buffer, start: number, end: number): void {
-    connection.unnamedStatement = null;
-    this.expect(connection, RELAY);
-    connection.outbox.pass(buffer, start, end);
-  }
-
-  /** Sends a query whose answer goes to the client without ReadyForQuery; resolves with whether it was an error. */
-  #relayed(connection: ServerConnection, bytes: Buffer): Promise<boolean> {
-    return new Promise((resolve) => {
-      connection.unnamedStatement = null;
-      this.expect(connection, RELAY_WITHOUT_READY, resolve);
-      connection.outbox.put(bytes);
-      connection.flush();
-    });
-  }
-
-  #simpleLocal(plan: LocalPlan): boolean {
-    const columns = localColumns(plan);
-    const head = columns === null ? [] : [rowDescription(columns)];
-    const atOnce = answerAtOnce(plan, this.#local);
-    if (atOnce !== null) {
-      this.tell(plan, ...head, ...atOnce, readyForQuery(this.transaction.status));
-      return true;
-    }
-    this.work(async () => {
-      let messages: readonly Buffer[];
-      try {
-        messages = await this.answer(plan);
-      } catch (error) {
-        this.fail();
-        messages = [refusalResponse(asRefusal(error))];
-      }
-      this.tell(plan, ...head, ...messages, readyForQuery(this.transaction.status));
-    });
-    return true;
-  }
-
-  /** SET within a transaction: on every branch, so that all stand alike. */
-  #simpleSet(plan: Extract<Plan, { kind: "set" }>, shard: number, buffer: Buffer, start: number, end: number): boolean {
-    this.work(async () => {
-      try {
-        const connection = await this.transaction.open(shard);
-        await this.transaction.runOnBranches(plan.sql, connection);
-        this.note(plan, shard);
-        this.#send(connection, buffer, start, end);
-        connection.flush();
-      } catch (error) {
-        this.#refuseSimple(asRefusal(error));
-      }
-    });
-    return true;
-  }
-
-  #simpleEverywhere(text: string): boolean {
-    const isImplicit = this.transaction.current === null;
-    if (isImplicit) this.transaction.begin("", true);
-    this.work(async () => {
-      try {
-        const bytes = query(text);
-        await this.everywhere(bytes, async (connection) => {
-          if (await this.#relayed(connection, bytes)) this.fail();
-        });
-      } catch (error) {
-        this.fail();
-        this.client.say(refusalResponse(asRefusal(error)));
-      }
-      if (isImplicit) await this.endImplicit();
-      this.client.say(readyForQuery(this.transaction.status));
-    });
-    return true;
-  }
-
   /** Ends the transaction that pgxa began for one statement; tells the client if it could not be committed. */
   async endImplicit(): Promise<void> {
     if (this.transaction.current?.status !== "T") return this.transaction.rollback();
@@ -407,11 +308,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     const refusal = refusalOf(outcome);
     if (refusal !== null) this.client.say(refusalResponse(refusal));
     this.parts.faultPoint("client.before-told", 0);
-  }
-
-  #refuseSimple(refusal: Refusal): void {
-    this.fail();
-    this.client.say(refusalResponse(refusal), readyForQuery(this.transaction.status));
   }
 
   // --- inside ---

@@ -33,7 +33,10 @@ export function effectsOf(statement: Node, sql: string): readonly SessionEffect[
     case "CallStmt":
       return [ANY_SETTING, ...functionEffects(fields)];
     case "DeclareCursorStmt":
-      return [...((integer(fields, "options") & CURSOR_HOLD) === 0 ? [] : [pin("hold cursor")]), ...functionEffects(fields)];
+      return [
+        ...((integer(fields, "options") & CURSOR_HOLD) === 0 ? [] : [pin("hold cursor")]),
+        ...functionEffects(fields),
+      ];
     default:
       return [...(makesTemporary(fields) ? [pin("temporary table")] : []), ...functionEffects(fields)];
   }
@@ -72,7 +75,8 @@ function functionEffects(fields: Fields): readonly SessionEffect[] {
 /** set_config(name, value, is_local): local only if that is plain. */
 function setConfigEffect(call: Fields): SessionEffect {
   const [name, value, isLocal] = nodes(call, "args");
-  if (isLocal?.type !== "A_Const" || !flag(struct(isLocal.fields, "boolval") ?? {}, "boolval")) return ANY_SETTING;
+  if (isLocal?.type !== "A_Const" || !flag(struct(isLocal.fields, "boolval") ?? {}, "boolval"))
+    return ANY_SETTING;
   const setting = constantText(name);
   const given = constantText(value);
   if (setting === null || given === null) return ANY_SETTING;
@@ -87,4 +91,3 @@ function constantText(value: Node | undefined): string | null {
 
 const quote = (value: string): string =>
   `${value.includes("\\") ? " E" : ""}'${value.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
-

@@ -101,13 +101,24 @@ export class FootprintReader {
       this.#expressions(fields, ["sortClause", "limitCount", "limitOffset"], scope);
       return;
     }
-    if (fields["intoClause"] !== undefined) throw unsupported("SELECT INTO makes a table", "Make the table on every shard first.");
+    if (fields.intoClause !== undefined)
+      throw unsupported("SELECT INTO makes a table", "Make the table on every shard first.");
     if (nodes(fields, "lockingClause").length > 0) {
       this.#isLocking = true;
       this.#isWrite = true;
     }
     this.#level(nodes(fields, "fromClause"), [], node(fields, "whereClause"), scope);
-    const rest = ["targetList", "groupClause", "havingClause", "windowClause", "valuesLists", "sortClause", "distinctClause", "limitCount", "limitOffset"];
+    const rest = [
+      "targetList",
+      "groupClause",
+      "havingClause",
+      "windowClause",
+      "valuesLists",
+      "sortClause",
+      "distinctClause",
+      "limitCount",
+      "limitOffset",
+    ];
     this.#expressions(fields, rest, scope);
   }
 
@@ -125,10 +136,25 @@ export class FootprintReader {
   #insertSharded(table: ShardedTableConfig, fields: Fields, select: Node | null): void {
     const columns = nodes(fields, "cols").map((column) => text(column.fields, "name"));
     const key = columns.indexOf(table.key);
-    if (columns.length === 0) throw noKey(table, "The INSERT does not name its columns.", `Name them: INSERT INTO ${table.name} (${table.key}, …) VALUES (…).`);
-    if (key < 0) throw noKey(table, "The INSERT gives no value for it.", `Give ${table.key} in the column list; pgxa cannot use a default of the shard.`);
+    if (columns.length === 0)
+      throw noKey(
+        table,
+        "The INSERT does not name its columns.",
+        `Name them: INSERT INTO ${table.name} (${table.key}, …) VALUES (…).`,
+      );
+    if (key < 0)
+      throw noKey(
+        table,
+        "The INSERT gives no value for it.",
+        `Give ${table.key} in the column list; pgxa cannot use a default of the shard.`,
+      );
     const rows = select === null ? [] : nodes(select.fields, "valuesLists");
-    if (rows.length === 0) throw noKey(table, "The rows come from a query.", "Send the rows as VALUES, or run the INSERT on one shard: /* pgxa: shard=NAME */.");
+    if (rows.length === 0)
+      throw noKey(
+        table,
+        "The rows come from a query.",
+        "Send the rows as VALUES, or run the INSERT on one shard: /* pgxa: shard=NAME */.",
+      );
     for (const row of rows) this.#keys.push(this.#rowKey(table, nodes(row.fields, "items")[key]));
     this.#refuseKeyChange(table, struct(fields, "onConflictClause"));
   }
@@ -163,7 +189,8 @@ export class FootprintReader {
   }
 
   #refuseKeyChange(table: ShardedTableConfig, fields: Fields | null): void {
-    const columns = fields === null ? [] : nodes(fields, "targetList").map((target) => text(target.fields, "name"));
+    const columns =
+      fields === null ? [] : nodes(fields, "targetList").map((target) => text(target.fields, "name"));
     if (!columns.includes(table.key)) return;
     throw new Fault("route.key_update", {
       detail: `Column "${table.key}" of table "${table.name}" decides which shard the row is on.`,
@@ -177,12 +204,16 @@ export class FootprintReader {
     const clause = struct(fields, "withClause");
     if (clause === null) return outer;
     const scope = new Set(outer);
-    const isRecursive = clause["recursive"] === true;
+    const isRecursive = clause.recursive === true;
     const expressions = nodes(clause, "ctes");
     if (isRecursive) for (const { fields: cte } of expressions) scope.add(text(cte, "ctename"));
     for (const { fields: cte } of expressions) {
       const query = node(cte, "ctequery");
-      if (query === null || !this.read(query, new Set(scope))) throw unsupported("A WITH query of this kind is not understood", "Use SELECT, INSERT, UPDATE or DELETE.");
+      if (query === null || !this.read(query, new Set(scope)))
+        throw unsupported(
+          "A WITH query of this kind is not understood",
+          "Use SELECT, INSERT, UPDATE or DELETE.",
+        );
       scope.add(text(cte, "ctename"));
     }
     return scope;
@@ -196,7 +227,11 @@ export class FootprintReader {
     relations.forEach(({ table }, i) => {
       const key = keys[i];
       if (key === null || key === undefined) {
-        throw noKey(table, `The statement does not compare ${table.key} with a literal or a parameter.`, `Add "${table.key} = value" to the WHERE clause, or say where the statement goes: /* pgxa: shard=NAME */.`);
+        throw noKey(
+          table,
+          `The statement does not compare ${table.key} with a literal or a parameter.`,
+          `Add "${table.key} = value" to the WHERE clause, or say where the statement goes: /* pgxa: shard=NAME */.`,
+        );
       }
       this.#keys.push(key);
     });
@@ -211,7 +246,8 @@ export class FootprintReader {
       else this.#note(table, false);
     } else if (type === "JoinExpr") this.#join(fields, conditions, relations, scope);
     else if (type === "RangeSubselect") this.read(node(fields, "subquery") ?? { type: "", fields }, scope);
-    else if (type === "RangeTableSample") this.#gather(node(fields, "relation")!, conditions, relations, scope);
+    else if (type === "RangeTableSample")
+      this.#gather(node(fields, "relation")!, conditions, relations, scope);
     else this.#expression(fields, scope);
   }
 
@@ -247,7 +283,8 @@ export class FootprintReader {
       this.#hasReference = true;
       if (isWritten) this.#writesReference = true;
     }
-    if (table.kind === "catalog" && isWritten) throw unsupported("The system catalog is written", "Run it on each shard.");
+    if (table.kind === "catalog" && isWritten)
+      throw unsupported("The system catalog is written", "Run it on each shard.");
   }
 
   #expressions(fields: Fields, names: readonly string[], scope: Scope): void {
@@ -262,7 +299,11 @@ export class FootprintReader {
         this.#select(fields, scope);
         return false;
       }
-      if (type === "RangeVar") throw unsupported("A table stands where none is expected", "Say where the statement goes: /* pgxa: shard=NAME */.");
+      if (type === "RangeVar")
+        throw unsupported(
+          "A table stands where none is expected",
+          "Say where the statement goes: /* pgxa: shard=NAME */.",
+        );
       if (type === "FuncCall") this.#call(strings(fields, "funcname").at(-1) ?? "");
       if (type === "SQLValueFunction") this.#unstable ??= text(fields, "op");
       return true;
@@ -280,11 +321,20 @@ export class FootprintReader {
 }
 
 const isNode = (value: unknown): value is Node =>
-  typeof value === "object" && value !== null && typeof (value as Node).type === "string" && "fields" in value;
+  typeof value === "object" &&
+  value !== null &&
+  typeof (value as Node).type === "string" &&
+  "fields" in value;
 
 function relationOf(table: ShardedTableConfig, relation: Fields): Relation {
   const alias = struct(relation, "alias");
-  return { table, name: alias === null ? table.name : text(alias, "aliasname"), hasAlias: alias !== null, conditions: [], sameAs: [] };
+  return {
+    table,
+    name: alias === null ? table.name : text(alias, "aliasname"),
+    hasAlias: alias !== null,
+    conditions: [],
+    sameAs: [],
+  };
 }
 
 /** USING says of a column that it is equal on both sides. */

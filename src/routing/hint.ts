@@ -8,7 +8,9 @@
  */
 import { Fault } from "../base/fault.ts";
 
-export type CommentHint = { readonly kind: "shard"; readonly name: string } | { readonly kind: "key"; readonly value: string };
+export type CommentHint =
+  | { readonly kind: "shard"; readonly name: string }
+  | { readonly kind: "key"; readonly value: string };
 
 const MARK = "pgxa:";
 const FORM = /^\s*(shard|key)\s*=\s*(?:'((?:[^']|'')*)'|([^\s',;]+))\s*$/;
@@ -87,7 +89,9 @@ function pastQuoted(text: string, start: number, quote: string, hasEscapes: bool
 }
 
 function pastDollarQuote(text: string, start: number): number {
-  const tag = /^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/.exec(text.slice(start, start + 70))?.[0];
+  const tag = /^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/.exec(
+    text.slice(start, start + 70),
+  )?.[0];
   if (tag === undefined) return start + 1;
   const end = text.indexOf(tag, start + tag.length);
   return end < 0 ? text.length : end + tag.length;

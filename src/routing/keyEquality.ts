@@ -39,7 +39,9 @@ export function keyEqualities(relations: readonly Relation[], tables: Tables): r
     isNew = false;
     relations.forEach((relation, i) => {
       if (found[i] !== null) return;
-      const other = relations.findIndex((candidate, j) => found[j] !== null && isEqualTo(relation, candidate, relations));
+      const other = relations.findIndex(
+        (candidate, j) => found[j] !== null && isEqualTo(relation, candidate, relations),
+      );
       if (other < 0) return;
       found[i] = found[other]!;
       isNew = true;
@@ -54,9 +56,12 @@ export function constantKey(value: Node, table: ShardedTableConfig, tables: Tabl
   if (value.type === "TypeCast") {
     const type = struct(value.fields, "typeName");
     const name = type === null ? "" : (strings(type, "names").at(-1) ?? "");
-    const isPlain = type !== null && nodes(type, "typmods").length === 0 && nodes(type, "arrayBounds").length === 0;
+    const isPlain =
+      type !== null && nodes(type, "typmods").length === 0 && nodes(type, "arrayBounds").length === 0;
     const argument = node(value.fields, "arg");
-    return isPlain && argument !== null && CASTS[keyType].includes(name) ? constantKey(argument, table, tables) : null;
+    return isPlain && argument !== null && CASTS[keyType].includes(name)
+      ? constantKey(argument, table, tables)
+      : null;
   }
   if (value.type === "ParamRef") {
     return { kind: "parameter", index: integer(value.fields, "number") - 1, keyType, column: key };
@@ -132,5 +137,10 @@ function isKeyOf(column: Node, relation: Relation, all: readonly Relation[]): bo
   if (parts.length === 3) return !hasAlias && parts[0] === table.schema && parts[1] === table.name;
   // Unqualified: the table has that column, so it means that one, or the server finds it ambiguous.
   const withSameKey = all.filter((other) => other.table.key === table.key);
-  return parts.length === 1 && (withSameKey.length === 1 || withSameKey[0] === relation || relation.sameAs.includes(withSameKey[0]!.name));
+  return (
+    parts.length === 1 &&
+    (withSameKey.length === 1 ||
+      withSameKey[0] === relation ||
+      relation.sameAs.includes(withSameKey[0]!.name))
+  );
 }

@@ -177,7 +177,8 @@ function dateOf(text: string): number {
 }
 
 const isLeap = (year: number): boolean => (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
-const daysOf = (year: number, month: number): number => DAYS_PER_MONTH[month - 1]! + (month === 2 && isLeap(year) ? 1 : 0);
+const daysOf = (year: number, month: number): number =>
+  DAYS_PER_MONTH[month - 1]! + (month === 2 && isLeap(year) ? 1 : 0);
 
 /** Days from the year 1 to the first of January of `year`, in the Gregorian calendar. */
 function daysBefore(year: number): number {
@@ -191,7 +192,8 @@ function timestampOf(text: string): bigint {
   if (match === null) {
     throw badKey("timestamptz", "an ISO timestamp with its offset, such as 2026-02-28 12:30:00+00");
   }
-  const [, date, hour, minute, second = "0", fraction = "", , sign, offsetHour = "0", offsetMinute = "0"] = match;
+  const [, date, hour, minute, second = "0", fraction = "", , sign, offsetHour = "0", offsetMinute = "0"] =
+    match;
   const clock = [hour, minute, second, offsetHour, offsetMinute].map(Number);
   const limits = [23, 59, 59, 15, 59];
   if (clock.some((value, i) => value > limits[i]!)) throw badKey("timestamptz", "a time of the clock");

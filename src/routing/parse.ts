@@ -29,10 +29,10 @@ export function parse(text: string): readonly ParsedStatement[] {
   if (text.length > TEXT_BYTES_MAX) throw tooComplex(`It has more than ${TEXT_BYTES_MAX} characters.`);
   if (nesting(text) > NESTING_MAX) throw tooComplex(`It is nested more than ${NESTING_MAX} levels deep.`);
   const tree = parseTree(text);
-  const statements = Array.isArray(tree["stmts"]) ? (tree["stmts"] as Fields[]) : [];
+  const statements = Array.isArray(tree.stmts) ? (tree.stmts as Fields[]) : [];
   const bytes = statements.length === 1 ? null : Buffer.from(text);
   return statements.map((statement) => ({
-    node: nodeOf(statement["stmt"])!,
+    node: nodeOf(statement.stmt)!,
     sql: bytes === null ? trimmed(text) : slice(bytes, statement),
   }));
 }
@@ -46,7 +46,8 @@ function parseTree(text: string): Fields {
 }
 
 function asFault(error: unknown, text: string): Fault {
-  const details = error instanceof Error ? (error as { sqlDetails?: { cursorPosition?: number } }).sqlDetails : undefined;
+  const details =
+    error instanceof Error ? (error as { sqlDetails?: { cursorPosition?: number } }).sqlDetails : undefined;
   if (details === undefined) return tooComplex("The parser ended without a result.", error);
   const position = (details.cursorPosition ?? -1) + 1;
   return new Fault("route.syntax_error", {
@@ -56,8 +57,8 @@ function asFault(error: unknown, text: string): Fault {
 }
 
 function slice(bytes: Buffer, statement: Fields): string {
-  const start = typeof statement["stmt_location"] === "number" ? statement["stmt_location"] : 0;
-  const length = typeof statement["stmt_len"] === "number" ? statement["stmt_len"] : bytes.length - start;
+  const start = typeof statement.stmt_location === "number" ? statement.stmt_location : 0;
+  const length = typeof statement.stmt_len === "number" ? statement.stmt_len : bytes.length - start;
   return bytes.toString("utf8", start, start + length).trim();
 }
 

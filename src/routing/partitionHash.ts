@@ -65,7 +65,7 @@ export function hashNumeric(digits: readonly number[] | null, weight: number): H
   if (digits === null) return { high: SEED_HIGH, low: SEED_LOW };
   if (digits.length === 0) return { high: SEED_HIGH, low: SEED_LOW - 1 };
   const bytes = Buffer.allocUnsafe(2 * digits.length);
-  digits.forEach((digit, i) => bytes.writeInt16LE(digit, 2 * i));
+  for (const [i, digit] of digits.entries()) bytes.writeInt16LE(digit, 2 * i);
   const { high, low } = hashBytes(bytes);
   return { high: (high ^ (weight < 0 ? -1 : 0)) >>> 0, low: (low ^ weight) >>> 0 };
 }
@@ -73,7 +73,10 @@ export function hashNumeric(digits: readonly number[] | null, weight: number): H
 /** Little-endian; bytes beyond the end count as zero. */
 function wordAt(bytes: Uint8Array, at: number): number {
   return (
-    (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 24)
+    (bytes[at] ?? 0) |
+    ((bytes[at + 1] ?? 0) << 8) |
+    ((bytes[at + 2] ?? 0) << 16) |
+    ((bytes[at + 3] ?? 0) << 24)
   );
 }
 

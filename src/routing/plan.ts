@@ -12,7 +12,12 @@ export type ShardIndex = number;
 /** One source of the shard key: known from the text, or a parameter of Bind (0-based). */
 export type KeySource =
   | { readonly kind: "literal"; readonly shard: ShardIndex }
-  | { readonly kind: "parameter"; readonly index: number; readonly keyType: KeyType; readonly column: string };
+  | {
+      readonly kind: "parameter";
+      readonly index: number;
+      readonly keyType: KeyType;
+      readonly column: string;
+    };
 
 export type Target =
   /** The shard is known: by hint, by a single-shard table. */
@@ -37,7 +42,14 @@ export type SessionEffect =
   /** State that cannot be carried: the client keeps its server connection. */
   | { readonly kind: "pin"; readonly reason: PinReason };
 
-export type PinReason = "temporary table" | "listen" | "hold cursor" | "advisory lock" | "prepare" | "role" | "load";
+export type PinReason =
+  | "temporary table"
+  | "listen"
+  | "hold cursor"
+  | "advisory lock"
+  | "prepare"
+  | "role"
+  | "load";
 
 export type Plan =
   | {
@@ -60,9 +72,19 @@ export type Plan =
   /** SET TRANSACTION …: belongs to the transaction's characteristics while no branch is open. */
   | { readonly kind: "setTransaction"; readonly characteristics: string; readonly sql: string }
   /** SET / RESET / SHOW of a session setting: `show` needs any shard; `set` is tracked and applied lazily. */
-  | { readonly kind: "set"; readonly effect: SessionEffect; readonly tag: "SET" | "RESET" | "DISCARD ALL"; readonly sql: string }
+  | {
+      readonly kind: "set";
+      readonly effect: SessionEffect;
+      readonly tag: "SET" | "RESET" | "DISCARD ALL";
+      readonly sql: string;
+    }
   /** `SET pgxa.shard`, `SET pgxa.key`: answered by pgxa; `value` null is RESET or an empty string. */
-  | { readonly kind: "hintSetting"; readonly name: "pgxa.shard" | "pgxa.key"; readonly value: string | null; readonly local: boolean }
+  | {
+      readonly kind: "hintSetting";
+      readonly name: "pgxa.shard" | "pgxa.key";
+      readonly value: string | null;
+      readonly local: boolean;
+    }
   | { readonly kind: "showHintSetting"; readonly name: "pgxa.shard" | "pgxa.key" }
   /** Not routable; `hinted` is what it becomes once the user says where to, null where even that is not right. */
   | { readonly kind: "refused"; readonly fault: Fault; readonly hinted: StatementPlan | null };

@@ -16,7 +16,13 @@ import { planTransaction, renderCharacteristics } from "./transactionPlan.ts";
 
 /** Refused inside a transaction block by the server, so never given one by pgxa. */
 const OUTSIDE_BLOCK: ReadonlySet<string> = new Set([
-  "VacuumStmt", "CreatedbStmt", "DropdbStmt", "AlterSystemStmt", "CreateTableSpaceStmt", "DropTableSpaceStmt", "ReindexStmt",
+  "VacuumStmt",
+  "CreatedbStmt",
+  "DropdbStmt",
+  "AlterSystemStmt",
+  "CreateTableSpaceStmt",
+  "DropTableSpaceStmt",
+  "ReindexStmt",
 ]);
 const HINT_SETTINGS: ReadonlySet<string> = new Set(["pgxa.shard", "pgxa.key"]);
 
@@ -83,7 +89,8 @@ function planQuery(parsed: Node, tables: Tables, hinted: StatementPlan): Plan {
 function planWrapped({ fields, type }: Node, tables: Tables, hinted: StatementPlan): Plan {
   const query = node(fields, "query");
   const inner = query === null ? null : planQuery(query, tables, hinted);
-  if (inner?.kind !== "statement") throw unsupported("Its query is not understood", "Say where it goes: /* pgxa: shard=NAME */.");
+  if (inner?.kind !== "statement")
+    throw unsupported("Its query is not understood", "Say where it goes: /* pgxa: shard=NAME */.");
   const isAll = inner.target.kind === "all";
   if (isAll && type === "ExplainStmt") return { ...inner, target: { kind: "default" }, access: "write" };
   return type === "ExplainStmt" ? { ...inner, access: "write" } : inner;
@@ -151,7 +158,10 @@ function planSetting(fields: Fields, sql: string, hinted: StatementPlan): Plan {
   }
   const effect = settingEffect(fields, sql);
   if (effect.kind === "pin") {
-    const fault = unsupported("The role of a session is of one shard", "Say on which: /* pgxa: shard=NAME */.");
+    const fault = unsupported(
+      "The role of a session is of one shard",
+      "Say on which: /* pgxa: shard=NAME */.",
+    );
     return { kind: "refused", fault, hinted };
   }
   return { kind: "set", effect, tag: text(fields, "kind").startsWith("VAR_RESET") ? "RESET" : "SET", sql };
@@ -171,7 +181,7 @@ function settingText(argument: Node | undefined): string {
   const fraction = struct(fields, "fval");
   if (fraction !== null) return text(fraction, "fval");
   const whole = struct(fields, "ival");
-  return whole === null ? "" : String(whole["ival"] ?? 0);
+  return whole === null ? "" : String(whole.ival ?? 0);
 }
 
 function planShow(fields: Fields, hinted: StatementPlan): Plan {
@@ -181,7 +191,8 @@ function planShow(fields: Fields, hinted: StatementPlan): Plan {
 }
 
 function planDiscard(fields: Fields, sql: string): Plan {
-  if (text(fields, "target") !== "DISCARD_ALL") throw unsupported("It concerns one server connection", "Use DISCARD ALL.");
+  if (text(fields, "target") !== "DISCARD_ALL")
+    throw unsupported("It concerns one server connection", "Use DISCARD ALL.");
   const effect: SessionEffect = { kind: "resetAll" };
   return { kind: "set", effect, tag: "DISCARD ALL", sql };
 }
@@ -201,24 +212,37 @@ export function hintedPlan(parsed: Node, sql: string): StatementPlan {
 
 function refusalOf({ type, fields }: Node): Fault {
   if (type === "CopyStmt") {
-    return unsupported("COPY of a table over several shards is not split", "Copy shard by shard: COPY … /* pgxa: shard=NAME */, or use INSERT.");
+    return unsupported(
+      "COPY of a table over several shards is not split",
+      "Copy shard by shard: COPY … /* pgxa: shard=NAME */, or use INSERT.",
+    );
   }
   if (type === "FetchStmt" || type === "ClosePortalStmt") {
-    return unsupported("A cursor is open on the shard where it was declared", "Say where: FETCH … /* pgxa: shard=NAME */.");
+    return unsupported(
+      "A cursor is open on the shard where it was declared",
+      "Say where: FETCH … /* pgxa: shard=NAME */.",
+    );
   }
   if (type === "TruncateStmt" || type === "LockStmt" || type === "MergeStmt") {
     return unsupported("It concerns rows of every shard", "Run it shard by shard: /* pgxa: shard=NAME */.");
   }
   if (type === "CallStmt" || type === "DoStmt") {
-    return unsupported("What a procedure does cannot be seen in the statement", "Say where it runs: /* pgxa: shard=NAME */.");
+    return unsupported(
+      "What a procedure does cannot be seen in the statement",
+      "Say where it runs: /* pgxa: shard=NAME */.",
+    );
   }
   const isTemporary = text(struct(fields, "relation") ?? {}, "relpersistence") === "t";
   return isTemporary
     ? unsupported("A temporary table is on one shard", "Say on which: /* pgxa: shard=NAME */.")
-    : unsupported("Statements of this kind are not sent to all shards", "Run it shard by shard: /* pgxa: shard=NAME */.");
+    : unsupported(
+        "Statements of this kind are not sent to all shards",
+        "Run it shard by shard: /* pgxa: shard=NAME */.",
+      );
 }
 
-const unsupported = (what: string, hint: string): Fault => new Fault("route.unsupported", { detail: `${what}.`, hint });
+const unsupported = (what: string, hint: string): Fault =>
+  new Fault("route.unsupported", { detail: `${what}.`, hint });
 
 const manyShards = (detail: string): Fault =>
   new Fault("route.many_shards", { detail, hint: "Send one statement for each shard, in one transaction." });

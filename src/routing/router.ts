@@ -5,12 +5,13 @@
  * A plan is made once for a text and kept; everything that depends on the session or on parameters comes later, and
  * costs no parse.
  */
-import { Fault } from "../base/fault.ts";
+
 import type { ShardId } from "../base/brands.ts";
+import { Fault } from "../base/fault.ts";
 import type { TableConfig } from "../config/config.ts";
 import { type CommentHint, commentHint } from "./hint.ts";
 import { checkParameterType, hashOfBinary, hashOfText } from "./keyValue.ts";
-import { parse, type ParsedStatement } from "./parse.ts";
+import { type ParsedStatement, parse } from "./parse.ts";
 import { shardOfHash } from "./partitionHash.ts";
 import type { KeySource, Plan, ShardIndex, StatementPlan, Target } from "./plan.ts";
 import { PlanCache } from "./planCache.ts";
@@ -35,7 +36,11 @@ export class Router {
   readonly #cache: PlanCache;
 
   /** `loadParser()` must have been awaited before the first plan. */
-  constructor(shards: readonly ShardId[], tables: readonly TableConfig[], cacheEntriesMax = CACHE_ENTRIES_MAX) {
+  constructor(
+    shards: readonly ShardId[],
+    tables: readonly TableConfig[],
+    cacheEntriesMax = CACHE_ENTRIES_MAX,
+  ) {
     this.#tables = new Tables(shards, tables);
     this.#cache = new PlanCache(cacheEntriesMax, CACHE_CHARACTERS_MAX);
   }
@@ -55,11 +60,16 @@ export class Router {
   }
 
   /** The shard that all `keys` name; a Fault if one cannot be read or they differ. */
-  resolveKeys(keys: readonly KeySource[], bind: ParameterReader, parameterTypes: readonly number[]): ShardIndex | Fault {
+  resolveKeys(
+    keys: readonly KeySource[],
+    bind: ParameterReader,
+    parameterTypes: readonly number[],
+  ): ShardIndex | Fault {
     try {
       let shard = -1;
       for (const key of keys) {
-        const next = key.kind === "literal" ? key.shard : this.#shardOf(key, bind, parameterTypes[key.index] ?? 0);
+        const next =
+          key.kind === "literal" ? key.shard : this.#shardOf(key, bind, parameterTypes[key.index] ?? 0);
         if (shard >= 0 && next !== shard) return differing();
         shard = next;
       }
@@ -88,10 +98,12 @@ export class Router {
         hint: "Send the statement with its parameters, by the extended protocol.",
       });
     }
-    if (bind.isNull(index)) throw new Fault("route.null_key", { message: `the shard key "${column}" must not be null` });
+    if (bind.isNull(index))
+      throw new Fault("route.null_key", { message: `the shard key "${column}" must not be null` });
     checkParameterType(keyType, oid);
     const value = bind.parameter(index);
-    const hash = bind.format(index) === 1 ? hashOfBinary(keyType, value) : hashOfText(keyType, value.toString("utf8"));
+    const hash =
+      bind.format(index) === 1 ? hashOfBinary(keyType, value) : hashOfText(keyType, value.toString("utf8"));
     return shardOfHash(hash, this.#tables.shardCount);
   }
 
@@ -119,7 +131,9 @@ export class Router {
       if (plan.kind === "statement") return plan;
       if (plan.kind === "set") return hintedPlan(statement.node, statement.sql);
       if (plan.kind === "refused" && plan.hinted !== null) return plan.hinted;
-      throw plan.kind === "refused" ? plan.fault : notTogether("Transaction control goes to no single shard.");
+      throw plan.kind === "refused"
+        ? plan.fault
+        : notTogether("Transaction control goes to no single shard.");
     });
     return { ...merged(plans), target };
   }
@@ -129,7 +143,9 @@ export class Router {
     const plans = statements.map((statement): StatementPlan => {
       const plan = planStatement(statement, this.#tables);
       if (plan.kind === "statement") return plan;
-      throw plan.kind === "refused" ? plan.fault : notTogether("One of them belongs to the session or ends a transaction.");
+      throw plan.kind === "refused"
+        ? plan.fault
+        : notTogether("One of them belongs to the session or ends a transaction.");
     });
     return { ...merged(plans), target: mergedTarget(plans.map((plan) => plan.target)) };
   }

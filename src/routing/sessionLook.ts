@@ -6,9 +6,10 @@
  * at the first word of each statement, and anywhere for the functions and the word that matter. What it finds is
  * then asked of the parser, and remembered by text.
  */
-import type { SessionEffect } from "./plan.ts";
+
 import { effectsOf } from "./effects.ts";
 import { parse } from "./parse.ts";
+import type { SessionEffect } from "./plan.ts";
 
 const FIRST_WORDS =
   /(?:^|;)(?:\s+|--[^\n\r]*|\/\*(?:[^*]|\*(?!\/))*\*\/)*(?:set|reset|discard|listen|load|declare|prepare|deallocate|do|call)\b/i;

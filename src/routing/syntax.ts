@@ -51,14 +51,15 @@ export const strings = (fields: Fields, name: string): readonly string[] =>
   nodes(fields, name).map((entry) => text(entry.fields, "sval"));
 
 /** Visits every node below `value`, parents first; `visit` may return false to leave what is below alone. */
-export function walk(value: unknown, visit: (found: Node) => boolean | void): void {
+export function walk(value: unknown, visit: (found: Node) => boolean | undefined): void {
   if (Array.isArray(value)) {
     for (const entry of value) walk(entry, visit);
     return;
   }
   if (typeof value !== "object" || value === null) return;
   for (const [name, inner] of Object.entries(value)) {
-    const isNode = /^[A-Z]/.test(name) && typeof inner === "object" && inner !== null && !Array.isArray(inner);
+    const isNode =
+      /^[A-Z]/.test(name) && typeof inner === "object" && inner !== null && !Array.isArray(inner);
     if (isNode && visit({ type: name, fields: inner as Fields }) === false) continue;
     walk(inner, visit);
   }

@@ -1,11 +1,12 @@
 // Pure.
 /** The configured tables, found by the names that statements use. */
-import { Fault } from "../base/fault.ts";
+
 import type { ShardId } from "../base/brands.ts";
+import { Fault } from "../base/fault.ts";
 import type { KeyType, TableConfig } from "../config/config.ts";
-import type { KeySource, ShardIndex } from "./plan.ts";
 import { hashOfText } from "./keyValue.ts";
 import { shardOfHash } from "./partitionHash.ts";
+import type { KeySource, ShardIndex } from "./plan.ts";
 
 /** A table as the planner sees it; `catalog` is the system's own. */
 export type Table = TableConfig | { readonly kind: "catalog" };

@@ -21,7 +21,7 @@ import type { BranchConnection } from "./participant.ts";
 import type { Resolver } from "./resolver.ts";
 import type { ShardControl } from "./shardControl.ts";
 import { TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
-import { type CommitError, commitReply } from "./vote.ts";
+import { ASK_XID, type CommitError, commitReply } from "./vote.ts";
 
 export interface CommitBranch {
   readonly connection: BranchConnection;
@@ -54,8 +54,6 @@ interface Writer {
   readonly connection: BranchConnection;
   readonly xid: Xid | null;
 }
-
-const ASK_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()";
 
 export class CommitProtocol {
   readonly #options: CommitProtocolOptions;
@@ -140,7 +138,10 @@ export class CommitProtocol {
     return failed === undefined ? null : errorOf(failed.connection, failed.reply);
   }
 
-  async #abort(branches: readonly { readonly connection: BranchConnection }[], error: CommitError): Promise<CommitOutcome> {
+  async #abort(
+    branches: readonly { readonly connection: BranchConnection }[],
+    error: CommitError,
+  ): Promise<CommitOutcome> {
     const { commitTimeoutMs } = this.#options.config;
     await Promise.all(branches.map(({ connection }) => connection.run("ROLLBACK", commitTimeoutMs)));
     return { kind: "aborted", error };
@@ -161,7 +162,9 @@ export class CommitProtocol {
     const control = this.#controlOf(connection);
     const unknown: CommitOutcome = {
       kind: "unknown",
-      fault: new Fault("commit.unknown", { detail: `Shard "${connection.shard}" did not answer COMMIT: ${reason}.` }),
+      fault: new Fault("commit.unknown", {
+        detail: `Shard "${connection.shard}" did not answer COMMIT: ${reason}.`,
+      }),
     };
     if (control === undefined || xid === null) return unknown;
     try {
@@ -170,7 +173,10 @@ export class CommitProtocol {
       const evidence = await control.evidence({ xid, server });
       if (evidence === "committed") return { kind: "committed" };
       if (evidence !== "aborted") return unknown;
-      return { kind: "aborted", error: new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reason}.` }) };
+      return {
+        kind: "aborted",
+        error: new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reason}.` }),
+      };
     } catch {
       return unknown; // the shard cannot be asked either
     }
@@ -224,9 +230,14 @@ export class CommitProtocol {
         return outcome;
       case "undecided":
         log.error("txn.unknown", { gtrid: transaction });
-        return { kind: "unknown", fault: new Fault("commit.unknown", { detail: outcome.fault.detail ?? outcome.fault.message }) };
+        return {
+          kind: "unknown",
+          fault: new Fault("commit.unknown", { detail: outcome.fault.detail ?? outcome.fault.message }),
+        };
       case "committed":
-        return outcome.left.length === 0 ? { kind: "committed" } : { kind: "committed", notice: notApplied(outcome.left) };
+        return outcome.left.length === 0
+          ? { kind: "committed" }
+          : { kind: "committed", notice: notApplied(outcome.left) };
     }
   }
 

@@ -29,7 +29,14 @@ export type Vote = "yes" | "no" | "unknown";
 /** What has become of a participant. */
 type Standing = "asked" | "prepared" | "refused" | "unheard" | "settled";
 
-export type Phase = "preparing" | "aborting" | "deciding" | "committing" | "committed" | "aborted" | "undecided";
+export type Phase =
+  | "preparing"
+  | "aborting"
+  | "deciding"
+  | "committing"
+  | "committed"
+  | "aborted"
+  | "undecided";
 
 export interface CoordinatorState {
   readonly phase: Phase;
@@ -58,27 +65,59 @@ export type CoordinatorEffect =
   | { readonly kind: "tell"; readonly outcome: "aborted"; readonly refusedBy: ParticipantIndex };
 
 /** An event as the table knows it: with what it means for the whole. */
-export type Occurrence = "yes" | "lastYes" | "no" | "unknown" | "decided" | "logFailed" | "settled" | "lastSettled";
+export type Occurrence =
+  | "yes"
+  | "lastYes"
+  | "no"
+  | "unknown"
+  | "decided"
+  | "logFailed"
+  | "settled"
+  | "lastSettled";
 
 type Cell = Phase | "illegal";
 
 /** Complete: every phase, every occurrence. */
 export const COORDINATOR_TABLE: Readonly<Record<Phase, Readonly<Record<Occurrence, Cell>>>> = {
   preparing: {
-    yes: "preparing", lastYes: "deciding", no: "aborting", unknown: "aborting",
-    decided: "illegal", logFailed: "illegal", settled: "illegal", lastSettled: "illegal",
+    yes: "preparing",
+    lastYes: "deciding",
+    no: "aborting",
+    unknown: "aborting",
+    decided: "illegal",
+    logFailed: "illegal",
+    settled: "illegal",
+    lastSettled: "illegal",
   },
   aborting: {
-    yes: "aborting", lastYes: "aborting", no: "aborting", unknown: "aborting",
-    decided: "illegal", logFailed: "illegal", settled: "aborting", lastSettled: "aborted",
+    yes: "aborting",
+    lastYes: "aborting",
+    no: "aborting",
+    unknown: "aborting",
+    decided: "illegal",
+    logFailed: "illegal",
+    settled: "aborting",
+    lastSettled: "aborted",
   },
   deciding: {
-    yes: "illegal", lastYes: "illegal", no: "illegal", unknown: "illegal",
-    decided: "committing", logFailed: "undecided", settled: "illegal", lastSettled: "illegal",
+    yes: "illegal",
+    lastYes: "illegal",
+    no: "illegal",
+    unknown: "illegal",
+    decided: "committing",
+    logFailed: "undecided",
+    settled: "illegal",
+    lastSettled: "illegal",
   },
   committing: {
-    yes: "illegal", lastYes: "illegal", no: "illegal", unknown: "illegal",
-    decided: "illegal", logFailed: "illegal", settled: "committing", lastSettled: "committed",
+    yes: "illegal",
+    lastYes: "illegal",
+    no: "illegal",
+    unknown: "illegal",
+    decided: "illegal",
+    logFailed: "illegal",
+    settled: "committing",
+    lastSettled: "committed",
   },
   committed: ended(),
   aborted: ended(),
@@ -107,7 +146,8 @@ export function step(state: CoordinatorState, event: CoordinatorEvent): Step {
   const cell = COORDINATOR_TABLE[state.phase][occurrence];
   invariant(cell !== "illegal", `coordinator: ${occurrence} while ${state.phase}`);
   const isRefusal = occurrence === "no" || occurrence === "unknown";
-  const refusedBy = isRefusal && state.refusedBy < 0 && event.kind === "voted" ? event.participant : state.refusedBy;
+  const refusedBy =
+    isRefusal && state.refusedBy < 0 && event.kind === "voted" ? event.participant : state.refusedBy;
   const next: CoordinatorState = { phase: cell, standings, refusedBy };
   const effects = effectsOf(state, next, event);
   return afterRefusals({ state: next, effects });
@@ -118,7 +158,10 @@ function standingsAfter({ standings }: CoordinatorState, event: CoordinatorEvent
   const { participant } = event;
   const before = standings[participant];
   if (event.kind === "settled") {
-    invariant(before === "prepared" || before === "unheard", "what is settled has voted and is not settled yet");
+    invariant(
+      before === "prepared" || before === "unheard",
+      "what is settled has voted and is not settled yet",
+    );
     return standings.with(participant, "settled");
   }
   invariant(before === "asked", "a participant votes once");
@@ -145,7 +188,11 @@ function occurrenceOf(event: CoordinatorEvent, standings: readonly Standing[]): 
 const isAllSettled = (standings: readonly Standing[]): boolean =>
   standings.every((standing) => standing === "settled" || standing === "refused");
 
-function effectsOf(before: CoordinatorState, after: CoordinatorState, event: CoordinatorEvent): readonly CoordinatorEffect[] {
+function effectsOf(
+  before: CoordinatorState,
+  after: CoordinatorState,
+  event: CoordinatorEvent,
+): readonly CoordinatorEffect[] {
   switch (after.phase) {
     case "preparing":
       return [];
@@ -154,7 +201,9 @@ function effectsOf(before: CoordinatorState, after: CoordinatorState, event: Coo
     case "committing":
       return before.phase === "deciding" ? everyPrepared(after, "commitPrepared") : [];
     case "aborting":
-      return before.phase === "preparing" ? everyPrepared(after, "rollbackPrepared") : ownRollback(after, event);
+      return before.phase === "preparing"
+        ? everyPrepared(after, "rollbackPrepared")
+        : ownRollback(after, event);
     case "committed":
     case "undecided":
       return [{ kind: "tell", outcome: after.phase }];
@@ -164,7 +213,10 @@ function effectsOf(before: CoordinatorState, after: CoordinatorState, event: Coo
 }
 
 /** Every participant that stands prepared; on the way to an abort also those not heard of. */
-function everyPrepared(state: CoordinatorState, kind: "commitPrepared" | "rollbackPrepared"): readonly CoordinatorEffect[] {
+function everyPrepared(
+  state: CoordinatorState,
+  kind: "commitPrepared" | "rollbackPrepared",
+): readonly CoordinatorEffect[] {
   return state.standings.flatMap((standing, participant): readonly CoordinatorEffect[] => {
     if (standing === "prepared") return [{ kind, participant }];
     return standing === "unheard" ? [{ kind: "fence", participant }] : [];
@@ -184,12 +236,21 @@ function ownRollback(state: CoordinatorState, event: CoordinatorEvent): readonly
 function afterRefusals({ state, effects }: Step): Step {
   if (state.phase !== "aborting" || !isAllSettled(state.standings)) return { state, effects };
   const aborted: CoordinatorState = { ...state, phase: "aborted" };
-  return { state: aborted, effects: [...effects, { kind: "tell", outcome: "aborted", refusedBy: state.refusedBy }] };
+  return {
+    state: aborted,
+    effects: [...effects, { kind: "tell", outcome: "aborted", refusedBy: state.refusedBy }],
+  };
 }
 
 function ended(): Readonly<Record<Occurrence, Cell>> {
   return {
-    yes: "illegal", lastYes: "illegal", no: "illegal", unknown: "illegal",
-    decided: "illegal", logFailed: "illegal", settled: "illegal", lastSettled: "illegal",
+    yes: "illegal",
+    lastYes: "illegal",
+    no: "illegal",
+    unknown: "illegal",
+    decided: "illegal",
+    logFailed: "illegal",
+    settled: "illegal",
+    lastSettled: "illegal",
   };
 }

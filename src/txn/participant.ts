@@ -15,6 +15,9 @@ export interface BranchConnection {
   readonly pid: BackendPid;
   /** `pg_stat_activity.backend_start` of this backend, as text: with the pid, the backend's identity. */
   readonly backendStart: string;
-  /** Runs `sql` as one simple query; resolves with the answer, never rejects. At `timeoutMs` the answer is lost. */
+  /**
+   * Runs `sql` as one simple query; resolves with the answer, never rejects. At `timeoutMs` the answer is lost. Called
+   * again before that, it sends at once; the answers come in order.
+   */
   run(sql: string, timeoutMs: number): Promise<ControlReply>;
 }

@@ -43,13 +43,25 @@ export type Action =
   /** Nobody can tell: shown to the operator, touched by nobody. */
   | "report";
 
-const LEAVE: Readonly<Record<Verdict, Action>> = { commit: "leave", abort: "leave", absent: "leave", unknowable: "leave" };
+const LEAVE: Readonly<Record<Verdict, Action>> = {
+  commit: "leave",
+  abort: "leave",
+  absent: "leave",
+  unknowable: "leave",
+};
 
 /** For what was seen in both readings. */
-export const RECOVERY_TABLE: Readonly<Record<Owner, Readonly<Record<Activity, Readonly<Record<Verdict, Action>>>>>> = {
+export const RECOVERY_TABLE: Readonly<
+  Record<Owner, Readonly<Record<Activity, Readonly<Record<Verdict, Action>>>>>
+> = {
   ours: {
     running: LEAVE,
-    idle: { commit: "commitPrepared", abort: "rollbackPrepared", absent: "rollbackPrepared", unknowable: "report" },
+    idle: {
+      commit: "commitPrepared",
+      abort: "rollbackPrepared",
+      absent: "rollbackPrepared",
+      unknowable: "report",
+    },
   },
   fleet: { running: LEAVE, idle: LEAVE },
   foreign: { running: LEAVE, idle: LEAVE },

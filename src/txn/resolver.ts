@@ -13,7 +13,7 @@ import type { Environment, Timer } from "../base/environment.ts";
 import type { Log } from "../observe/log.ts";
 import type { DecisionLog, Participant } from "./decisionLog.ts";
 import { gidPrefix, gtrid, parseGid } from "./gid.ts";
-import { type Action, actionFor, type Evidence, EVIDENCE_TABLE, type Facts, type Owner } from "./recovery.ts";
+import { type Action, actionFor, EVIDENCE_TABLE, type Evidence, type Facts, type Owner } from "./recovery.ts";
 import type { PreparedBranch, ShardControl } from "./shardControl.ts";
 
 export interface ResolverOptions {
@@ -80,7 +80,13 @@ export class Resolver {
   constructor(options: ResolverOptions) {
     this.#options = options;
     this.#watches = options.controls.map((control) => ({
-      control, fences: [], inDoubt: [], timer: null, isSweeping: false, isWoken: false, failures: 0,
+      control,
+      fences: [],
+      inDoubt: [],
+      timer: null,
+      isSweeping: false,
+      isWoken: false,
+      failures: 0,
     }));
   }
 
@@ -162,7 +168,9 @@ export class Resolver {
     const limit = Math.min(intervalMs, RETRY_MS_MIN * 2 ** Math.min(watch.failures, 20));
     const backoffMs = RETRY_MS_MIN / 2 + environment.random.fraction() * limit;
     const delayMs = watch.isWoken ? 0 : watch.failures === 0 ? intervalMs : backoffMs;
-    watch.timer = environment.clock.after(delayMs, () => detach(this.#sweep(watch), "the resolver's own work"));
+    watch.timer = environment.clock.after(delayMs, () =>
+      detach(this.#sweep(watch), "the resolver's own work"),
+    );
   }
 
   /** Whether all that can be done was done. */
@@ -209,7 +217,8 @@ export class Resolver {
   #factsOf({ gid }: PreparedBranch): Omit<Facts, "sighting"> {
     const parts = parseGid(gid);
     const { fleet, coordinator, decisions, isRunning } = this.#options;
-    if (parts === null || parts.fleet !== fleet) return { owner: "foreign", activity: "idle", verdict: "unknowable" };
+    if (parts === null || parts.fleet !== fleet)
+      return { owner: "foreign", activity: "idle", verdict: "unknowable" };
     const owner: Owner = parts.coordinator === coordinator ? "ours" : "fleet";
     const transaction = gtrid(parts);
     // Running is asked before the decision: a commit that ends in between is found decided, not absent.
@@ -286,6 +295,11 @@ export class Resolver {
   #reportLoss({ gid, shard }: Participant, evidence: Evidence): InDoubt {
     if (!this.#reported.has(gid)) this.#options.log.error("resolver.evidence_lost", { shard, gid, evidence });
     this.#reported.add(gid);
-    return { gid, shard, preparedAtMs: null, reason: `decided commit is not proven to be applied: ${evidence}` };
+    return {
+      gid,
+      shard,
+      preparedAtMs: null,
+      reason: `decided commit is not proven to be applied: ${evidence}`,
+    };
   }
 }

@@ -128,10 +128,16 @@ export class ShardControl {
     this.#isClosed = true;
     const client = this.#client;
     this.#client = null;
-    await client?.then((open) => open.end(), () => {});
+    await client?.then(
+      (open) => open.end(),
+      () => {},
+    );
   }
 
-  async #query(sql: string, values: readonly unknown[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  async #query(
+    sql: string,
+    values: readonly unknown[],
+  ): Promise<readonly Readonly<Record<string, unknown>>[]> {
     if (this.#isClosed) throw new Error("closed");
     this.#client ??= this.#open();
     const opening = this.#client;
@@ -187,7 +193,8 @@ export class ShardControl {
   }
 }
 
-const sqlstateOf = (error: unknown): string | null => (error instanceof DatabaseError ? (error.code ?? null) : null);
+const sqlstateOf = (error: unknown): string | null =>
+  error instanceof DatabaseError ? (error.code ?? null) : null;
 
 /** Whether the shard answered and the session goes on; it ends with class 08 and the shutdowns of class 57. */
 const isAnswer = (error: unknown): boolean => {

@@ -54,7 +54,9 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
   opening(): string {
     // SET TRANSACTION on its own, so that a refusal leaves a failed transaction behind and not none at all.
     const characteristics = this.characteristics === "" ? [] : [`SET TRANSACTION${this.characteristics}`];
-    const script = this.#script.map((entry) => (entry.kind === "savepoint" ? `SAVEPOINT ${quoteName(entry.name)}` : entry.sql));
+    const script = this.#script.map((entry) =>
+      entry.kind === "savepoint" ? `SAVEPOINT ${quoteName(entry.name)}` : entry.sql,
+    );
     return ["BEGIN", ...characteristics, ...script].join("; ");
   }
 

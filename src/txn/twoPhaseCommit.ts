@@ -3,14 +3,21 @@
  *
  * A crash at any of the fault points means what coordinator.ts says of the phase it falls in.
  */
-import { type Gid, type Gtrid, type Xid } from "../base/brands.ts";
+import type { Gid, Gtrid, Xid } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import { invariant } from "../base/invariant.ts";
-import { type CoordinatorEffect, type CoordinatorEvent, type CoordinatorState, type ParticipantIndex, start, step } from "./coordinator.ts";
+import {
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type CoordinatorState,
+  type ParticipantIndex,
+  start,
+  step,
+} from "./coordinator.ts";
 import type { DecisionLog, Participant } from "./decisionLog.ts";
 import type { BranchConnection } from "./participant.ts";
-import { type CommitError, prepareVote, type PrepareVote } from "./vote.ts";
+import { ASK_XID, type CommitError, type PrepareVote, prepareVote } from "./vote.ts";
 
 export interface Member {
   readonly connection: BranchConnection;
@@ -106,9 +113,11 @@ export class TwoPhaseCommit {
     const { members, faultPoint, prepareTimeoutMs } = this.#options;
     const { connection, gid } = members[participant]!;
     faultPoint("prepare.before-send", participant);
-    // One message: the transaction id is evidence later, and costs no round trip here.
-    const sql = `SELECT pg_catalog.pg_current_xact_id_if_assigned(); PREPARE TRANSACTION '${gid}'`;
-    connection.run(sql, prepareTimeoutMs).then((reply) => this.#voted(participant, prepareVote(reply)), throwLater);
+    // Two messages in one round trip, never one query: statements of one query make a block of their own where there is
+    // none, and PREPARE TRANSACTION would say yes for a transaction that is gone.
+    const id = connection.run(ASK_XID, prepareTimeoutMs);
+    const reply = connection.run(`PREPARE TRANSACTION '${gid}'`, prepareTimeoutMs);
+    Promise.all([id, reply]).then((replies) => this.#voted(participant, prepareVote(...replies)), throwLater);
     faultPoint("prepare.after-send", participant);
   }
 

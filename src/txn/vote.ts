@@ -5,6 +5,7 @@
  */
 import { type Xid, xidOf } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
+import { invariant } from "../base/invariant.ts";
 import type { ControlReply } from "../pool/controlReply.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 
@@ -24,16 +25,25 @@ export type CommitReply =
 /** Class 08 and the shutdowns of class 57: the connection is ending, and the transaction may be either way. */
 const ENDS_CONNECTION = /^(08|57P0[123])/;
 
-/** PREPARE TRANSACTION in a failed transaction raises no error: the tag is ROLLBACK. */
-export function prepareVote(reply: ControlReply): PrepareVote {
+/** Null if the transaction wrote nothing so far; noted before PREPARE, it is evidence later. */
+export const ASK_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()";
+
+/**
+ * The vote, by the answers to `ASK_XID` and to PREPARE TRANSACTION. In a failed transaction, and where there is none,
+ * the latter raises no error: its tag is ROLLBACK.
+ */
+export function prepareVote(id: ControlReply, reply: ControlReply): PrepareVote {
   if (reply.kind === "lost") return { vote: "unknown", reason: reply.reason };
   if (reply.kind === "error") {
     const { error } = reply;
     if (ENDS_CONNECTION.test(error.sqlstate)) return { vote: "unknown", reason: error.message };
     return { vote: "no", error };
   }
-  if (reply.tags.at(-1) !== "PREPARE TRANSACTION") return { vote: "no", error: new Fault("session.failed_transaction") };
-  const xid = reply.rows[0]?.[0] ?? null;
+  if (reply.tags.at(-1) !== "PREPARE TRANSACTION") {
+    return { vote: "no", error: id.kind === "error" ? id.error : new Fault("session.failed_transaction") };
+  }
+  invariant(id.kind === "complete", "a transaction that could be prepared could say its id");
+  const xid = id.rows[0]?.[0] ?? null;
   return { vote: "yes", xid: xid === null ? null : xidOf(xid) };
 }
 

@@ -45,7 +45,8 @@ function isFound(name: string, faults: Faults, mutation: Partial<Rules>, what: R
 }
 
 isFound(
-  "the decision is written after phase 2 has begun", CRASHES,
+  "the decision is written after phase 2 has begun",
+  CRASHES,
   {
     step(state, event) {
       if (event.kind === "decided" || event.kind === "logFailed") return { state, effects: [] };
@@ -59,37 +60,52 @@ isFound(
 );
 
 isFound(
-  "an unknown vote counts as no and is not fenced", LOSSES,
-  { step: (state, event) => step(state, event.kind === "voted" && event.vote === "unknown" ? { ...event, vote: "no" } : event) },
+  "an unknown vote counts as no and is not fenced",
+  LOSSES,
+  {
+    step: (state, event) =>
+      step(state, event.kind === "voted" && event.vote === "unknown" ? { ...event, vote: "no" } : event),
+  },
   /left prepared/,
 );
 
 isFound(
-  "an unknown vote counts as yes", CRASHES,
-  { step: (state, event) => step(state, event.kind === "voted" && event.vote === "unknown" ? { ...event, vote: "yes" } : event) },
+  "an unknown vote counts as yes",
+  CRASHES,
+  {
+    step: (state, event) =>
+      step(state, event.kind === "voted" && event.vote === "unknown" ? { ...event, vote: "yes" } : event),
+  },
   /two outcomes|reported for nothing/,
 );
 
 isFound(
-  "42704 counts as success", FAILOVERS,
+  "42704 counts as success",
+  FAILOVERS,
   { evidence: { ...EVIDENCE_TABLE, aborted: "done", forgotten: "done", "other server": "done" } },
   /two outcomes and nobody said so/,
 );
 
 isFound(
-  "a transaction id is believed on another server", FAILOVERS,
+  "a transaction id is believed on another server",
+  FAILOVERS,
   { comparesServers: false },
   /two outcomes and nobody said so/,
 );
 
 isFound(
-  "recovery does not ask what is running", LOSSES,
+  "recovery does not ask what is running",
+  LOSSES,
   { actionFor: (facts) => actionFor({ ...facts, activity: "idle" }) },
   /aborted by somebody else while it runs|two outcomes|reported/,
 );
 
 isFound(
-  "abort is presumed where the log cannot know", LOST_LOG,
-  { actionFor: (facts) => actionFor({ ...facts, verdict: facts.verdict === "unknowable" ? "absent" : facts.verdict }) },
+  "abort is presumed where the log cannot know",
+  LOST_LOG,
+  {
+    actionFor: (facts) =>
+      actionFor({ ...facts, verdict: facts.verdict === "unknowable" ? "absent" : facts.verdict }),
+  },
   /two outcomes|rolled back by guess/,
 );

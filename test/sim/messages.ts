@@ -82,7 +82,9 @@ export class Messages {
 
   /** The backend is gone, and what it had not read yet. */
   terminate(shard: number, gtrid: string): void {
-    this.#travelling = this.#travelling.filter((one) => one.isHeard || one.shard !== shard || one.gtrid !== gtrid);
+    this.#travelling = this.#travelling.filter(
+      (one) => one.isHeard || one.shard !== shard || one.gtrid !== gtrid,
+    );
   }
 
   #lose(message: Travelling): void {

@@ -10,13 +10,18 @@
  *
  * A late request of the living process is delivered only after the last sweep: who forgot to fence leaves it behind.
  */
-import type { CoordinatorEffect, CoordinatorEvent, CoordinatorState, Step } from "../../src/txn/coordinator.ts";
+import type {
+  CoordinatorEffect,
+  CoordinatorEvent,
+  CoordinatorState,
+  Step,
+} from "../../src/txn/coordinator.ts";
 import { start } from "../../src/txn/coordinator.ts";
-import type { Evidence, Facts, Action, Settlement } from "../../src/txn/recovery.ts";
+import type { Action, Evidence, Facts, Settlement } from "../../src/txn/recovery.ts";
 import { Messages } from "./messages.ts";
 import { SeededRandom } from "./seededRandom.ts";
-import { type Answer, SimulatedShard } from "./simulatedShard.ts";
 import { SimulatedLog } from "./simulatedLog.ts";
+import { type Answer, SimulatedShard } from "./simulatedShard.ts";
 
 /** What is tested; a test plants a bug by replacing a part. */
 export interface Rules {
@@ -208,13 +213,23 @@ export class Simulation {
   }
 
   #finish(gtrid: string, shard: number, participant: number, outcome: "committed" | "aborted"): void {
-    this.#send(gtrid, shard, () => this.#shards[shard]!.finish(gtrid, outcome), (answer) => {
-      if (answer === "done" && outcome === "committed") this.#noteApplied(gtrid, shard);
-      this.#dispatch(gtrid, { kind: "settled", participant });
-    });
+    this.#send(
+      gtrid,
+      shard,
+      () => this.#shards[shard]!.finish(gtrid, outcome),
+      (answer) => {
+        if (answer === "done" && outcome === "committed") this.#noteApplied(gtrid, shard);
+        this.#dispatch(gtrid, { kind: "settled", participant });
+      },
+    );
   }
 
-  #send(gtrid: string, shard: number, execute: () => Answer, onAnswer: (answer: Answer | null) => void): void {
+  #send(
+    gtrid: string,
+    shard: number,
+    execute: () => Answer,
+    onAnswer: (answer: Answer | null) => void,
+  ): void {
     this.#messages.send({ generation: this.#generation, shard, gtrid, execute, onAnswer });
   }
 
@@ -253,14 +268,20 @@ export class Simulation {
     }
   }
 
-  #act(shard: number, first: readonly string[], facts: readonly Omit<Facts, "sighting">[], losesAnswer: boolean): void {
+  #act(
+    shard: number,
+    first: readonly string[],
+    facts: readonly Omit<Facts, "sighting">[],
+    losesAnswer: boolean,
+  ): void {
     const stillThere = this.#shards[shard]!.prepared;
     for (const [i, gtrid] of first.entries()) {
       const sighting = stillThere.includes(gtrid) ? "twice" : "once";
       const action = this.#rules.actionFor({ ...facts[i]!, sighting });
       if (action === "report") this.#reported.add(gtrid);
       if (action === "commitPrepared") this.#resolve(shard, gtrid, "committed", losesAnswer);
-      if (action === "rollbackPrepared" && this.#log.decideAbort(gtrid)) this.#resolve(shard, gtrid, "aborted", losesAnswer);
+      if (action === "rollbackPrepared" && this.#log.decideAbort(gtrid))
+        this.#resolve(shard, gtrid, "aborted", losesAnswer);
     }
     for (const gtrid of [...this.#log.commits]) this.#gatherEvidence(shard, gtrid, stillThere);
   }
@@ -274,7 +295,11 @@ export class Simulation {
     const { shards, servers } = this.#known.get(gtrid)!;
     if (!shards.includes(shard) || stillThere.includes(gtrid) || this.#running.has(gtrid)) return;
     if (this.#applied.get(gtrid)?.has(shard)) return;
-    const evidence = this.#shards[shard]!.evidence(gtrid, servers.get(shard) ?? 0, this.#rules.comparesServers);
+    const evidence = this.#shards[shard]!.evidence(
+      gtrid,
+      servers.get(shard) ?? 0,
+      this.#rules.comparesServers,
+    );
     const settlement = this.#rules.evidence[evidence];
     if (settlement === "done") this.#noteApplied(gtrid, shard);
     else if (settlement === "lost") this.#reported.add(gtrid);
@@ -307,7 +332,8 @@ export class Simulation {
     const committed = statuses.filter((status) => status === "committed").length;
     const isTorn = committed > 0 && committed < shards.length;
     const isReported = this.#reported.has(gtrid);
-    const problem = (is: boolean, what: string) => (is ? [`${gtrid} ${what}: told ${told}, is ${statuses.join(" ")}`] : []);
+    const problem = (is: boolean, what: string) =>
+      is ? [`${gtrid} ${what}: told ${told}, is ${statuses.join(" ")}`] : [];
     const hurt = (isTorn || (told === "committed" && committed < shards.length)) && !isReported;
     return [
       ...problem(hurt, "has two outcomes and nobody said so"),

@@ -14,8 +14,25 @@ import {
   type Vote,
 } from "../../src/txn/coordinator.ts";
 
-const PHASES: readonly Phase[] = ["preparing", "aborting", "deciding", "committing", "committed", "aborted", "undecided"];
-const OCCURRENCES: readonly Occurrence[] = ["yes", "lastYes", "no", "unknown", "decided", "logFailed", "settled", "lastSettled"];
+const PHASES: readonly Phase[] = [
+  "preparing",
+  "aborting",
+  "deciding",
+  "committing",
+  "committed",
+  "aborted",
+  "undecided",
+];
+const OCCURRENCES: readonly Occurrence[] = [
+  "yes",
+  "lastYes",
+  "no",
+  "unknown",
+  "decided",
+  "logFailed",
+  "settled",
+  "lastSettled",
+];
 
 const voted = (participant: number, vote: Vote): CoordinatorEvent => ({ kind: "voted", participant, vote });
 const settled = (participant: number): CoordinatorEvent => ({ kind: "settled", participant });
@@ -37,7 +54,8 @@ test("the table is total: every phase says something of every occurrence", () =>
   assert.deepEqual(Object.keys(COORDINATOR_TABLE).sort(), [...PHASES].sort());
   for (const phase of PHASES) {
     assert.deepEqual(Object.keys(COORDINATOR_TABLE[phase]).sort(), [...OCCURRENCES].sort(), phase);
-    for (const cell of Object.values(COORDINATOR_TABLE[phase])) assert.ok(cell === "illegal" || PHASES.includes(cell));
+    for (const cell of Object.values(COORDINATOR_TABLE[phase]))
+      assert.ok(cell === "illegal" || PHASES.includes(cell));
   }
 });
 
@@ -52,7 +70,12 @@ const WAYS: Readonly<Record<Phase, readonly CoordinatorEvent[]>> = {
   undecided: [voted(0, "yes"), voted(1, "yes"), LOG_FAILED],
 };
 const EVENTS: Readonly<Record<string, CoordinatorEvent>> = {
-  yes: voted(1, "yes"), no: voted(1, "no"), unknown: voted(1, "unknown"), decided: DECIDED, logFailed: LOG_FAILED, settled: settled(1),
+  yes: voted(1, "yes"),
+  no: voted(1, "no"),
+  unknown: voted(1, "unknown"),
+  decided: DECIDED,
+  logFailed: LOG_FAILED,
+  settled: settled(1),
 };
 /** Where each event leads participant 1 of two; what is not here must throw. */
 const LEADS: Readonly<Partial<Record<Phase, Readonly<Record<string, readonly [Phase, ...string[]]>>>>> = {
@@ -66,7 +89,10 @@ const LEADS: Readonly<Partial<Record<Phase, Readonly<Record<string, readonly [Ph
     no: ["aborted", "tell"],
     unknown: ["aborting", "fence 1"],
   },
-  deciding: { decided: ["committing", "commitPrepared 0", "commitPrepared 1"], logFailed: ["undecided", "tell"] },
+  deciding: {
+    decided: ["committing", "commitPrepared 0", "commitPrepared 1"],
+    logFailed: ["undecided", "tell"],
+  },
   committing: { settled: ["committed", "tell"] },
 };
 
@@ -149,16 +175,27 @@ test("any schedule ends, told once, with nothing committed before the decision n
       assert.equal(tells.length, 1);
       assert.equal(tells[0]!.outcome, current.state.phase);
       assert.equal(performed.at(-1)!.kind, "tell");
-      for (const [participant, vote] of votes) checkCleanUp(performed, participant, vote, current.state.phase);
+      for (const [participant, vote] of votes)
+        checkCleanUp(performed, participant, vote, current.state.phase);
     }),
     { numRuns: 2_000 },
   );
 });
 
 /** An abort undoes each yes, fences each unknown, and has nothing to do after a no. */
-function checkCleanUp(performed: readonly CoordinatorEffect[], participant: number, vote: Vote, phase: Phase): void {
-  const own = performed.filter((effect) => "participant" in effect && effect.participant === participant).slice(1);
+function checkCleanUp(
+  performed: readonly CoordinatorEffect[],
+  participant: number,
+  vote: Vote,
+  phase: Phase,
+): void {
+  const own = performed
+    .filter((effect) => "participant" in effect && effect.participant === participant)
+    .slice(1);
   if (phase !== "aborted") return;
   const expected = { yes: ["rollbackPrepared"], unknown: ["fence"], no: [] }[vote];
-  assert.deepEqual(own.map(({ kind }) => kind), expected);
+  assert.deepEqual(
+    own.map(({ kind }) => kind),
+    expected,
+  );
 }

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, unlink, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { gidOf, type Gtrid, gtridOf, shardId, xidOf } from "../../src/base/brands.ts";
+import { type Gtrid, gidOf, gtridOf, shardId, xidOf } from "../../src/base/brands.ts";
 import { Fault } from "../../src/base/fault.ts";
 import type { FaultPoint } from "../../src/base/faultPoint.ts";
 import { type Log, silentLog } from "../../src/observe/log.ts";
@@ -32,7 +32,10 @@ const openLog = (directory: string, wallMs: number, more: Partial<FileLogOptions
 const commit = (log: FileLog, gtrid: Gtrid) => log.decide(gtrid, "commit", participantsOf(gtrid));
 
 const segmentsOf = async (directory: string): Promise<string[]> =>
-  (await readdir(directory)).filter((name) => name.endsWith(".log")).map((name) => join(directory, name)).sort();
+  (await readdir(directory))
+    .filter((name) => name.endsWith(".log"))
+    .map((name) => join(directory, name))
+    .sort();
 
 /** A log that notes the events given to it. */
 function notingLog(): { readonly log: Log; readonly events: string[] } {
@@ -53,7 +56,10 @@ test("a decision is found by the next start, with its participants", async (t) =
   const directory = await emptyDirectory(t);
   await decideThree(directory);
   const log = await openLog(directory, 200);
-  assert.deepEqual(log.unconcluded(), [A, B, C].map((gtrid) => ({ gtrid, participants: participantsOf(gtrid) })));
+  assert.deepEqual(
+    log.unconcluded(),
+    [A, B, C].map((gtrid) => ({ gtrid, participants: participantsOf(gtrid) })),
+  );
   assert.deepEqual(log.unconcludedParticipants(B), participantsOf(B));
   assert.equal(log.unconcludedParticipants(gtridOf("f:c:1:9")), null);
   assert.equal(log.lookup(A, 100), "commit");
@@ -63,7 +69,13 @@ test("a decision is found by the next start, with its participants", async (t) =
 
 test("the epoch grows with every start, even if the clock goes back", async (t) => {
   const directory = await emptyDirectory(t);
-  for (const [wallMs, epoch] of [[100, 100], [90, 101], [90, 102], [500, 500], [0, 501]] as const) {
+  for (const [wallMs, epoch] of [
+    [100, 100],
+    [90, 101],
+    [90, 102],
+    [500, 500],
+    [0, 501],
+  ] as const) {
     const log = await openLog(directory, wallMs);
     assert.equal(log.epoch, epoch);
     await log.close();
@@ -100,7 +112,8 @@ test("decisions that arrive while the disk is busy share one sync", async (t) =>
 
 test("a decision made in answer to another one is made durable too", async (t) => {
   const log = await openLog(await emptyDirectory(t), 100);
-  for (let i = 0; i < 50; i += 1) await commit(log, gtridOf(`f:c:2s:${i}`)).then(() => commit(log, gtridOf(`f:c:2s:x${i}`)));
+  for (let i = 0; i < 50; i += 1)
+    await commit(log, gtridOf(`f:c:2s:${i}`)).then(() => commit(log, gtridOf(`f:c:2s:x${i}`)));
   await log.close();
 });
 
@@ -112,7 +125,10 @@ test("fault points are passed in the order write, sync, told", async (t) => {
   assert.deepEqual(passed, ["decision.before-write", "decision.before-sync", "decision.after-sync", "told"]);
 });
 
-for (const failsAt of ["decision.before-write", "decision.before-sync"] as const satisfies readonly FaultPoint[]) {
+for (const failsAt of [
+  "decision.before-write",
+  "decision.before-sync",
+] as const satisfies readonly FaultPoint[]) {
   test(`a disk that fails at ${failsAt} is fatal: nobody is told an outcome, nothing is decided any more`, async (t) => {
     const directory = await emptyDirectory(t);
     const noted = notingLog();
@@ -139,13 +155,18 @@ test("a tail torn at any byte loses at most the last decision and is no damage",
   const directory = await emptyDirectory(t);
   const path = await decideThree(directory);
   const bytes = await readFile(path);
-  const beforeC = bytes.length - encodeFrame([{ kind: "commit", gtrid: C, participants: participantsOf(C) }]).length;
+  const beforeC =
+    bytes.length - encodeFrame([{ kind: "commit", gtrid: C, participants: participantsOf(C) }]).length;
   for (let end = beforeC; end < bytes.length; end += 1) {
     for (const segment of await segmentsOf(directory)) await unlink(segment);
     await writeFile(path, bytes.subarray(0, end));
     const noted = notingLog();
     const log = await openLog(directory, 200, { log: noted.log });
-    assert.deepEqual([A, B, C].map((gtrid) => log.lookup(gtrid, 100)), ["commit", "commit", "absent"], `cut at ${end}`);
+    assert.deepEqual(
+      [A, B, C].map((gtrid) => log.lookup(gtrid, 100)),
+      ["commit", "commit", "absent"],
+      `cut at ${end}`,
+    );
     assert.equal(noted.events.includes("log.tail_cut"), end > beforeC);
     assert.equal(noted.events.includes("log.damaged"), false);
     assert.equal(await commit(log, gtridOf("f:c:5k:1")), "commit");
@@ -166,15 +187,24 @@ test("a bad record before a good one is damage: what it may have held is not pre
   const noted = notingLog();
   const log = await openLog(directory, 200, { log: noted.log });
   assert.ok(noted.events.includes("log.damaged"));
-  assert.deepEqual([A, B, C].map((gtrid) => log.lookup(gtrid, 100)), ["commit", "unknowable", "commit"]);
+  assert.deepEqual(
+    [A, B, C].map((gtrid) => log.lookup(gtrid, 100)),
+    ["commit", "unknowable", "commit"],
+  );
   assert.equal(log.lookup(gtridOf("f:c:5j:1"), 199), "unknowable");
   assert.equal(log.lookup(gtridOf("f:c:5k:1"), 200), "absent");
   assert.equal(await commit(log, gtridOf("f:c:5k:2")), "commit");
   await log.close();
-  assert.ok((await readdir(directory)).some((name) => name.endsWith(".damaged")), "the damaged segment is kept");
+  assert.ok(
+    (await readdir(directory)).some((name) => name.endsWith(".damaged")),
+    "the damaged segment is kept",
+  );
 
   const later = await openLog(directory, 300);
-  assert.deepEqual([A, B, C].map((gtrid) => later.lookup(gtrid, 100)), ["commit", "unknowable", "commit"]);
+  assert.deepEqual(
+    [A, B, C].map((gtrid) => later.lookup(gtrid, 100)),
+    ["commit", "unknowable", "commit"],
+  );
   assert.equal(later.lookup(gtridOf("f:c:5k:1"), 200), "absent");
   await later.close();
 });
@@ -182,10 +212,27 @@ test("a bad record before a good one is damage: what it may have held is not pre
 test("a start that dies on a damaged log leaves the damage for the next one to find", async (t) => {
   const directory = await emptyDirectory(t);
   await damage(await decideThree(directory));
-  const dies: Log = { ...silentLog, error() { throw new Error("died"); } };
+  const dies: Log = {
+    ...silentLog,
+    error() {
+      throw new Error("died");
+    },
+  };
   await assert.rejects(openLog(directory, 200, { log: dies }), /died/);
+  const diesLater: FileLogOptions = {
+    directory,
+    log: silentLog,
+    faultPoint() {},
+    get wallMs(): number {
+      throw new Error("died");
+    },
+  };
+  await assert.rejects(FileLog.open(diesLater), /died/);
   const log = await openLog(directory, 300);
-  assert.deepEqual([A, B, C].map((gtrid) => log.lookup(gtrid, 100)), ["commit", "unknowable", "commit"]);
+  assert.deepEqual(
+    [A, B, C].map((gtrid) => log.lookup(gtrid, 100)),
+    ["commit", "unknowable", "commit"],
+  );
   await log.close();
 });
 
@@ -197,7 +244,11 @@ test("a segment that was being made when the process died counts for nothing", a
     await writeFile(join(directory, "decisions-0009999999.log"), next.subarray(0, end));
     const noted = notingLog();
     const log = await openLog(directory, 200, { log: noted.log });
-    assert.deepEqual([A, B, C].map((gtrid) => log.lookup(gtrid, 100)), ["commit", "commit", "commit"], `cut at ${end}`);
+    assert.deepEqual(
+      [A, B, C].map((gtrid) => log.lookup(gtrid, 100)),
+      ["commit", "commit", "commit"],
+      `cut at ${end}`,
+    );
     assert.equal(noted.events.includes("log.damaged"), false);
     await log.close();
     for (const segment of await segmentsOf(directory)) await unlink(segment);
@@ -215,7 +266,10 @@ test("an old segment that was not removed in time is not believed over its succe
   await writeFile(path, old.subarray(0, -3));
   const noted = notingLog();
   const next = await openLog(directory, 300, { log: noted.log });
-  assert.deepEqual([A, B, C].map((gtrid) => next.lookup(gtrid, 100)), ["absent", "commit", "commit"]);
+  assert.deepEqual(
+    [A, B, C].map((gtrid) => next.lookup(gtrid, 100)),
+    ["absent", "commit", "commit"],
+  );
   assert.equal(noted.events.includes("log.damaged"), false);
   await next.close();
 });
@@ -226,10 +280,16 @@ test("what is concluded is forgotten, over restarts too", async (t) => {
   const log = await openLog(directory, 200);
   log.conclude(B);
   log.conclude(B);
-  assert.deepEqual(log.unconcluded().map(({ gtrid }) => gtrid), [A, C]);
+  assert.deepEqual(
+    log.unconcluded().map(({ gtrid }) => gtrid),
+    [A, C],
+  );
   await log.close();
   const next = await openLog(directory, 300);
-  assert.deepEqual(next.unconcluded().map(({ gtrid }) => gtrid), [A, C]);
+  assert.deepEqual(
+    next.unconcluded().map(({ gtrid }) => gtrid),
+    [A, C],
+  );
   await next.close();
 });
 
@@ -247,7 +307,10 @@ test("a log that goes on for long stays small and keeps what is not concluded", 
   assert.equal(segments.length, 1);
   assert.ok((await readFile(segments[0]!)).length < 4_000);
   const next = await openLog(directory, 200);
-  assert.deepEqual(next.unconcluded().map(({ gtrid }) => gtrid), [A]);
+  assert.deepEqual(
+    next.unconcluded().map(({ gtrid }) => gtrid),
+    [A],
+  );
   await next.close();
 });
 
@@ -262,7 +325,10 @@ test("aborts that are remembered are bounded", async (t) => {
 test("one process owns the directory; when it is closed another may", async (t) => {
   const directory = await emptyDirectory(t);
   const log = await openLog(directory, 100);
-  await assert.rejects(openLog(directory, 100), (error: unknown) => error instanceof Fault && error.id === "log.owned");
+  await assert.rejects(
+    openLog(directory, 100),
+    (error: unknown) => error instanceof Fault && error.id === "log.owned",
+  );
   assert.equal(await commit(log, A), "commit");
   await log.close();
   await (await openLog(directory, 200)).close();

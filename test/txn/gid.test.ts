@@ -34,16 +34,36 @@ test("names that could break out of a literal or a gid are refused", () => {
   for (const bad of ["", "a:b", "a'b", "a b", "ä", "a\\b"]) {
     assert.throws(() => gtrid({ fleet: bad, coordinator: "c", epoch: 1, seq: 1 }), InvariantError);
     assert.throws(() => gtrid({ fleet: "f", coordinator: bad, epoch: 1, seq: 1 }), InvariantError);
-    assert.throws(() => gid(gtrid({ fleet: "f", coordinator: "c", epoch: 1, seq: 1 }), shardId(bad)), InvariantError);
+    assert.throws(
+      () => gid(gtrid({ fleet: "f", coordinator: "c", epoch: 1, seq: 1 }), shardId(bad)),
+      InvariantError,
+    );
   }
   const long = "x".repeat(GID_BYTES_MAX);
-  assert.throws(() => gid(gtrid({ fleet: long, coordinator: "c", epoch: 1, seq: 1 }), shardId("a")), InvariantError);
+  assert.throws(
+    () => gid(gtrid({ fleet: long, coordinator: "c", epoch: 1, seq: 1 }), shardId("a")),
+    InvariantError,
+  );
 });
 
 const NONE_OF_PGXA = [
-  "", "pgxa", "pgxa:f:c:1:1::", "pgxa:f:c:1:1:a", "other:f:c:1:1::a", "pgxa::c:1:1::a", "pgxa:f::1:1::a",
-  "pgxa:f:c:01:1::a", "pgxa:f:c:1:-1::a", "pgxa:f:c:1:0x1::a", "pgxa:f:c:1:1.5::a", "pgxa:f:c:Z:1::a",
-  "pgxa:f:c:1:1::a:b", "pgxa:f:odd name:1:1::a", "pgxa:f:c':1:1::a", "pgxa:f:c:1:1::a b", "pgxa:f:c:0:1::a",
+  "",
+  "pgxa",
+  "pgxa:f:c:1:1::",
+  "pgxa:f:c:1:1:a",
+  "other:f:c:1:1::a",
+  "pgxa::c:1:1::a",
+  "pgxa:f::1:1::a",
+  "pgxa:f:c:01:1::a",
+  "pgxa:f:c:1:-1::a",
+  "pgxa:f:c:1:0x1::a",
+  "pgxa:f:c:1:1.5::a",
+  "pgxa:f:c:Z:1::a",
+  "pgxa:f:c:1:1::a:b",
+  "pgxa:f:odd name:1:1::a",
+  "pgxa:f:c':1:1::a",
+  "pgxa:f:c:1:1::a b",
+  "pgxa:f:c:0:1::a",
 ];
 
 test("what pgxa cannot have named is not read as a gid", () => {

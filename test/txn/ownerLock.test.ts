@@ -23,7 +23,9 @@ async function otherOwner(t: TestContext, directory: string) {
   const code = `import { takeOwnership } from ${JSON.stringify(SOURCE)};
     try { await takeOwnership(${JSON.stringify(directory)}); console.log("has it"); } catch { console.log("refused"); }
     setInterval(() => {}, 1000);`;
-  const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", code], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   t.after(() => child.kill("SIGKILL"));
   const [line] = await once(child.stdout, "data");
   return { says: String(line).trim(), child };
@@ -45,7 +47,10 @@ test("of several that find a stale lock at once exactly one gets the directory",
     const directory = await emptyDirectory(t);
     await writeFile(join(directory, "owner"), JSON.stringify({ pid: 1, started: "before the last boot" }));
     const others = await Promise.all(Array.from({ length: 6 }, () => otherOwner(t, directory)));
-    assert.deepEqual(others.map(({ says }) => says).sort(), ["has it", ...Array.from({ length: 5 }, () => "refused")]);
+    assert.deepEqual(others.map(({ says }) => says).sort(), [
+      "has it",
+      ...Array.from({ length: 5 }, () => "refused"),
+    ]);
     for (const { child } of others) child.kill("SIGKILL");
   }
 });

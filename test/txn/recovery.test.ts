@@ -40,7 +40,8 @@ test("the recovery table is total", () => {
   assert.deepEqual(Object.keys(RECOVERY_TABLE).sort(), [...OWNERS].sort());
   for (const rows of Object.values(RECOVERY_TABLE)) {
     assert.deepEqual(Object.keys(rows).sort(), [...ACTIVITIES].sort());
-    for (const cells of Object.values(rows)) assert.deepEqual(Object.keys(cells).sort(), [...VERDICTS].sort());
+    for (const cells of Object.values(rows))
+      assert.deepEqual(Object.keys(cells).sort(), [...VERDICTS].sort());
   }
 });
 

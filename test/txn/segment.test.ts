@@ -14,14 +14,19 @@ const commit = (name: string): Entry => ({
   ],
 });
 const ENTRIES: readonly (readonly Entry[])[] = [
-  [{ kind: "open", epoch: 9, firstEpoch: 3 }, { kind: "damage", upToEpoch: 4 }],
+  [
+    { kind: "open", epoch: 9, firstEpoch: 3 },
+    { kind: "damage", upToEpoch: 4 },
+  ],
   [commit("f:c:9:1"), commit("f:c:9:2")],
   [{ kind: "concluded", gtrid: gtridOf("f:c:9:1") }, commit("f:c:9:3")],
 ];
 const FRAMES = ENTRIES.map(encodeFrame);
 const SEGMENT = Buffer.concat([MAGIC, ...FRAMES]);
 /** Where each frame ends. */
-const ENDS = FRAMES.map((_, i) => MAGIC.length + FRAMES.slice(0, i + 1).reduce((sum, frame) => sum + frame.length, 0));
+const ENDS = FRAMES.map(
+  (_, i) => MAGIC.length + FRAMES.slice(0, i + 1).reduce((sum, frame) => sum + frame.length, 0),
+);
 
 test("the checksum is CRC-32C: the check value and the vectors of RFC 3720", () => {
   assert.equal(crc32c(Buffer.from("123456789")), 0xe306_9283);
@@ -34,7 +39,10 @@ test("the checksum is CRC-32C: the check value and the vectors of RFC 3720", () 
 test("what is written is read back", () => {
   const contents = readSegment(SEGMENT);
   assert.deepEqual(contents.entries, ENTRIES.flat());
-  assert.deepEqual([contents.kind, contents.goodBytes, contents.hasBeginning], ["whole", SEGMENT.length, true]);
+  assert.deepEqual(
+    [contents.kind, contents.goodBytes, contents.hasBeginning],
+    ["whole", SEGMENT.length, true],
+  );
 });
 
 test("cut at any byte, a segment gives its whole frames and nothing of the torn one", () => {

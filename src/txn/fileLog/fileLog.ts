@@ -23,7 +23,7 @@ import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
 import { LogState } from "./logState.ts";
 import { type OwnerLock, takeOwnership } from "./ownerLock.ts";
-import { encodeFrame, type Entry, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
+import { type Entry, encodeFrame, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
 
 export interface FileLogOptions {
   readonly directory: string;
@@ -89,7 +89,10 @@ export class FileLog implements DecisionLog {
       // Only now: interrupted before, the next start must find the same damage again.
       for (const { path } of damaged) await rename(path, `${path}.damaged`);
       const intact = found.filter((one) => !damaged.includes(one));
-      await removeSegments(options.directory, intact.map(({ number }) => number));
+      await removeSegments(
+        options.directory,
+        intact.map(({ number }) => number),
+      );
       options.log.info("log.opened", { epoch: state.epoch, unconcluded: state.commits.size });
       return new FileLog(options, state, lock, segment);
     } catch (error) {

@@ -18,7 +18,8 @@ export class LogState {
     switch (entry.kind) {
       case "open":
         this.epoch = Math.max(this.epoch, entry.epoch);
-        this.firstEpoch = this.firstEpoch === 0 ? entry.firstEpoch : Math.min(this.firstEpoch, entry.firstEpoch);
+        this.firstEpoch =
+          this.firstEpoch === 0 ? entry.firstEpoch : Math.min(this.firstEpoch, entry.firstEpoch);
         return;
       case "damage":
         this.damagedUpToEpoch = Math.max(this.damagedUpToEpoch, entry.upToEpoch);

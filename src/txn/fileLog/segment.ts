@@ -45,7 +45,11 @@ export interface SegmentContents {
   readonly hasBeginning: boolean;
 }
 
-const contents = (entries: readonly Entry[], goodBytes: number, kind: SegmentContents["kind"]): SegmentContents => ({
+const contents = (
+  entries: readonly Entry[],
+  goodBytes: number,
+  kind: SegmentContents["kind"],
+): SegmentContents => ({
   entries,
   goodBytes,
   kind,

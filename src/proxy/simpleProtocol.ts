@@ -1,0 +1,142 @@
+/**
+ * The simple protocol over several shards: one Query, one statement, one answer.
+ *
+ * A statement for one shard is passed on as it came. One for all runs everywhere but on the last shard first; only
+ * when those have it does the last one run it and answer the client.
+ */
+import { Fault } from "../base/fault.ts";
+import { RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
+import type { ServerConnection } from "../pool/serverConnection.ts";
+import type { Plan } from "../routing/plan.ts";
+import { readyForQuery, rowDescription } from "../wire/backendWriters.ts";
+import { readQuery } from "../wire/frontendReaders.ts";
+import { query } from "../wire/frontendWriters.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { answerAtOnce, isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
+import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
+import type { ShardedSession } from "./shardedSession.ts";
+
+export class SimpleProtocol {
+  readonly #session: ShardedSession;
+
+  constructor(session: ShardedSession) {
+    this.#session = session;
+  }
+
+  /** Handles a Query or FunctionCall; false: present it again. */
+  onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
+    try {
+      return this.#take(type, buffer, start, end);
+    } catch (error) {
+      this.#refuse(asRefusal(error));
+      return true;
+    }
+  }
+
+  #take(type: number, buffer: Buffer, start: number, end: number): boolean {
+    this.#session.throwRefusal();
+    if (type === CLIENT_MESSAGE.functionCall) {
+      throw new Fault("session.unsupported", {
+        message: "function calls by protocol message are not supported with several shards",
+        hint: "Call the function with SELECT and say where: /* pgxa: shard=NAME */.",
+      });
+    }
+    const text = readQuery(buffer, start, end);
+    const plan = this.#session.destinations.plan(text);
+    this.#session.checkStatus(plan);
+    this.#session.statements.unnamed = null;
+    if (isLocal(plan)) return this.#local(plan);
+    const destination = this.#session.destinations.ofText(plan);
+    if (destination === "all") return this.#everywhere(text);
+    const others = plan.kind === "set" && this.#session.transaction.current !== null;
+    if (others) return this.#set(plan, destination, buffer, start, end);
+    const connection = this.#session.open(destination);
+    if (connection === null) return false;
+    this.#session.note(plan, destination);
+    this.#send(connection, buffer, start, end);
+    return true;
+  }
+
+  #send(connection: ServerConnection, buffer: Buffer, start: number, end: number): void {
+    connection.unnamedStatement = null;
+    this.#session.expect(connection, RELAY);
+    connection.outbox.pass(buffer, start, end);
+  }
+
+  /** Sends a query whose answer goes to the client without ReadyForQuery; resolves with whether it was an error. */
+  #relayed(connection: ServerConnection, bytes: Buffer): Promise<boolean> {
+    return new Promise((resolve) => {
+      connection.unnamedStatement = null;
+      this.#session.expect(connection, RELAY_WITHOUT_READY, resolve);
+      connection.outbox.put(bytes);
+      connection.flush();
+    });
+  }
+
+  #local(plan: LocalPlan): boolean {
+    const columns = localColumns(plan);
+    const head = columns === null ? [] : [rowDescription(columns)];
+    const atOnce = answerAtOnce(plan, this.#session.local);
+    if (atOnce !== null) {
+      this.#session.tell(plan, ...head, ...atOnce, readyForQuery(this.#session.transaction.status));
+      return true;
+    }
+    this.#session.work(async () => {
+      let messages: readonly Buffer[];
+      try {
+        messages = await this.#session.answer(plan);
+      } catch (error) {
+        this.#session.fail();
+        messages = [refusalResponse(asRefusal(error))];
+      }
+      this.#session.tell(plan, ...head, ...messages, readyForQuery(this.#session.transaction.status));
+    });
+    return true;
+  }
+
+  /** SET within a transaction: on every branch, so that all stand alike. */
+  #set(
+    plan: Extract<Plan, { kind: "set" }>,
+    shard: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    this.#session.work(async () => {
+      try {
+        const connection = await this.#session.transaction.open(shard);
+        await this.#session.transaction.runOnBranches(plan.sql, connection);
+        this.#session.note(plan, shard);
+        this.#send(connection, buffer, start, end);
+        connection.flush();
+      } catch (error) {
+        this.#refuse(asRefusal(error));
+      }
+    });
+    return true;
+  }
+
+  #everywhere(text: string): boolean {
+    const isImplicit = this.#session.transaction.current === null;
+    if (isImplicit) this.#session.transaction.begin("", true);
+    this.#session.work(async () => {
+      try {
+        const bytes = query(text);
+        await this.#session.everywhere(bytes, async (connection) => {
+          if (await this.#relayed(connection, bytes)) this.#session.fail();
+        });
+      } catch (error) {
+        this.#session.fail();
+        this.#session.client.say(refusalResponse(asRefusal(error)));
+      }
+      if (isImplicit) await this.#session.endImplicit();
+      this.#session.client.say(readyForQuery(this.#session.transaction.status));
+    });
+    return true;
+  }
+
+  #refuse(refusal: Refusal): void {
+    this.#session.fail();
+    this.#session.client.say(refusalResponse(refusal), readyForQuery(this.#session.transaction.status));
+  }
+}
