@@ -17,6 +17,7 @@ const spec = (
 export const CATALOGUE = {
   // wire
   "protocol.violation": spec("08P01", "FATAL", "session", "client", "protocol violation"),
+  "protocol.malformed": spec("08P01", "ERROR", "statement", "client", "invalid message format"),
   "protocol.message_too_long": spec("08P01", "FATAL", "session", "client", "message is too long"),
   "protocol.unsupported_version": spec(
     "0A000",
@@ -29,6 +30,13 @@ export const CATALOGUE = {
   // login
   "login.timeout": spec("08P01", "FATAL", "session", "client", "startup was not completed in time"),
   "login.wrong_password": spec("28P01", "FATAL", "session", "client", "password authentication failed"),
+  "login.scram_unsupported": spec(
+    "0A000",
+    "FATAL",
+    "session",
+    "client",
+    "client asks for a part of SCRAM that is not supported",
+  ),
   "login.no_user": spec(
     "28000",
     "FATAL",

@@ -1,9 +1,19 @@
 // Pure.
-/** What is wrong between options that are right by themselves. */
-import type { RawConfig, Section } from "./load.ts";
+/**
+ * What is wrong between options that are right by themselves.
+ *
+ * An option that is wrong has no value here; a check that needs it says nothing then, for that problem is named
+ * already.
+ */
+import { tableName } from "./build.ts";
 import type { Problem } from "./problems.ts";
+import type { RawConfig, Section } from "./reader.ts";
+import type { Value } from "./values.ts";
 
-export function crossProblems(raw: RawConfig): readonly Problem[] {
+export type CrossProblem = Pick<Problem, "path" | "says" | "advice">;
+
+/** Every problem of `raw` that more than one option takes part in. */
+export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
   return [
     ...shardProblems(raw),
     ...tableProblems(raw),
@@ -13,116 +23,140 @@ export function crossProblems(raw: RawConfig): readonly Problem[] {
   ];
 }
 
-const problem = (path: string, says: string, advice: string): Problem => ({
-  path,
-  line: 0,
-  column: 0,
-  says,
-  advice,
-});
+const problem = (path: string, says: string, advice: string): CrossProblem => ({ path, says, advice });
 
 const list = (raw: RawConfig, name: string): readonly Section[] => raw.lists.get(name) ?? [];
 
-function shardProblems(raw: RawConfig): readonly Problem[] {
+function shardProblems(raw: RawConfig): readonly CrossProblem[] {
   const shards = list(raw, "shards");
   if (shards.length === 0)
     return [problem("shards", "is empty", "Name at least one shard: name, host, user.")];
   const places = shards.map((shard) => {
+    const [host, port] = [shard.get("host"), shard.get("port")];
     const database = shard.get("database") ?? raw.root.get("database");
-    return `${shard.get("host")}:${shard.get("port")}/${database}`;
+    return host === undefined || port === undefined ? undefined : `${host}:${port}/${database}`;
   });
+  const names = shards.map((shard) => shard.get("name"));
   return [
-    ...duplicates(shards, "shards", "name"),
-    ...places.flatMap((place, i) =>
-      places.indexOf(place) === i
-        ? []
-        : [
-            problem(
-              `shards[${i}]`,
-              `is the same database as shards[${places.indexOf(place)}]: ${place}`,
-              "Give each shard a database of its own.",
-            ),
-          ],
-    ),
+    ...repeated(names, (i, first) => [
+      `shards[${i}].name`,
+      `is that of shards[${first}] too: ${names[i]}`,
+      "Give each shard its own.",
+    ]),
+    ...repeated(places, (i, first) => [
+      `shards[${i}]`,
+      `is the same database as shards[${first}]: ${places[i]}`,
+      "Give each shard a database of its own.",
+    ]),
   ];
 }
 
-function tableProblems(raw: RawConfig): readonly Problem[] {
-  const shards = new Set(list(raw, "shards").map((shard) => shard.get("name")));
-  const problems = list(raw, "tables").flatMap((table, i): readonly Problem[] => {
-    const path = `tables[${i}]`;
-    const kinds =
-      ["key", "shard"].filter((name) => table.has(name)).length + (table.get("reference") === true ? 1 : 0);
-    if (kinds !== 1)
-      return [
-        problem(
-          path,
-          "has to be exactly one of sharded, reference and single-shard",
-          "Give key and key_type, or reference: true, or shard.",
-        ),
-      ];
-    if (table.has("key") !== table.has("key_type"))
-      return [problem(path, "needs key and key_type together", "Give both.")];
-    const shard = table.get("shard");
-    if (shard !== undefined && !shards.has(shard))
-      return [
-        problem(
-          `${path}.shard`,
-          `names no shard: ${JSON.stringify(shard)}`,
-          `The shards are ${[...shards].join(", ")}.`,
-        ),
-      ];
-    return [];
+function tableProblems(raw: RawConfig): readonly CrossProblem[] {
+  const tables = list(raw, "tables");
+  const shards = new Set(list(raw, "shards").flatMap((shard) => shard.get("name") ?? []));
+  const names = tables.map((table) => {
+    const name = table.get("name");
+    return name === undefined ? undefined : Object.values(tableName(String(name))).join(".");
   });
-  return [...problems, ...duplicates(list(raw, "tables"), "tables", "name")];
+  return [
+    ...tables.flatMap((table, i) => tableProblem(table, `tables[${i}]`, shards)),
+    ...repeated(names, (i, first) => [
+      `tables[${i}].name`,
+      `is the same table as tables[${first}]: ${names[i]}`,
+      "Keep one of them.",
+    ]),
+  ];
 }
 
-const userProblems = (raw: RawConfig): readonly Problem[] => {
+function tableProblem(table: Section, path: string, shards: ReadonlySet<Value>): readonly CrossProblem[] {
+  const [isSharded, isReference] = [
+    table.has("key") || table.has("key_type"),
+    table.get("reference") === true,
+  ];
+  const shard = table.get("shard");
+  if ([isSharded, isReference, shard !== undefined].filter(Boolean).length !== 1) {
+    const advice = "Give key and key_type, or reference: true, or shard.";
+    return [problem(path, "has to be exactly one of sharded, reference and single-shard", advice)];
+  }
+  if (isSharded && !(table.has("key") && table.has("key_type"))) {
+    return [problem(path, "needs key and key_type together", "Give both.")];
+  }
+  if (shard === undefined || shards.has(shard)) return [];
+  const advice = `The shards are ${[...shards].join(", ")}.`;
+  return [problem(`${path}.shard`, `names no shard: ${JSON.stringify(shard)}`, advice)];
+}
+
+function userProblems(raw: RawConfig): readonly CrossProblem[] {
   const users = list(raw, "users");
-  const isOpen =
-    raw.sections.get("auth")?.get("method") === "trust" ||
-    raw.sections.get("auth")?.get("trust_loopback") === true;
-  const nobody = users.length === 0 && !isOpen;
+  const names = users.map((user) => user.get("name"));
+  const auth = raw.sections.get("auth");
+  const mustProve = auth?.get("method") === "scram-sha-256" && auth.get("trust_loopback") === false;
+  const nobody = mustProve && users.length === 0;
   return [
     ...(nobody
       ? [
           problem(
             "users",
             "is empty, so that nobody can log in",
-            "Name a user with a password, or set auth.method to trust.",
+            "Name a user with a password, or trust clients.",
           ),
         ]
       : []),
-    ...duplicates(users, "users", "name"),
+    ...users.flatMap((user, i) => passwordProblem(user.get("password"), mustProve, `users[${i}]`)),
+    ...repeated(names, (i, first) => [
+      `users[${i}].name`,
+      `is that of users[${first}] too: ${JSON.stringify(names[i])}`,
+      "Keep one of them.",
+    ]),
   ];
-};
+}
 
-function poolProblems(raw: RawConfig): readonly Problem[] {
+/** Both forms are PostgreSQL's: https://www.postgresql.org/docs/current/catalog-pg-authid.html */
+const MD5_HASH = /^md5[0-9a-f]{32}$/;
+const SCRAM_SECRET = /^SCRAM-SHA-256\$[1-9]\d{0,8}:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}$/;
+
+function passwordProblem(
+  password: Value | undefined,
+  mustProve: boolean,
+  path: string,
+): readonly CrossProblem[] {
+  const advice = "Give the password itself, or the user's SCRAM-SHA-256 secret from pg_authid.";
+  if (password === undefined) {
+    return mustProve
+      ? [problem(`${path}.password`, "is missing, so that this user cannot log in", advice)]
+      : [];
+  }
+  const text = String(password);
+  if (MD5_HASH.test(text))
+    return [problem(`${path}.password`, "is an md5 hash; SCRAM cannot use it", advice)];
+  if (text.startsWith("SCRAM-SHA-256$") && !SCRAM_SECRET.test(text)) {
+    return [problem(`${path}.password`, "is a SCRAM-SHA-256 secret that is not whole", advice)];
+  }
+  return [];
+}
+
+function poolProblems(raw: RawConfig): readonly CrossProblem[] {
   const pool = raw.sections.get("pool");
-  const [min, max] = [Number(pool?.get("min")), Number(pool?.get("max"))];
-  return min > max
-    ? [problem("pool.min", `is ${min}, more than pool.max, which is ${max}`, "Lower it, or raise pool.max.")]
-    : [];
+  const [min, max] = [pool?.get("min"), pool?.get("max")];
+  if (min === undefined || max === undefined || min <= max) return [];
+  return [
+    problem("pool.min", `is ${min}, more than pool.max, which is ${max}`, "Lower it, or raise pool.max."),
+  ];
 }
 
-function logProblems(raw: RawConfig): readonly Problem[] {
-  const isNeeded = list(raw, "shards").length > 1 && !raw.sections.get("transaction")?.has("log_directory");
-  return isNeeded
-    ? [
-        problem(
-          "transaction.log_directory",
-          "is missing, and there are several shards",
-          "Give a directory on a durable disk, which pgxa alone uses.",
-        ),
-      ]
-    : [];
+function logProblems(raw: RawConfig): readonly CrossProblem[] {
+  if (list(raw, "shards").length < 2 || raw.sections.get("transaction")?.has("log_directory")) return [];
+  const advice = "Give a directory on a durable disk, which pgxa alone uses.";
+  return [problem("transaction.log_directory", "is missing, and there are several shards", advice)];
 }
 
-function duplicates(entries: readonly Section[], path: string, name: string): readonly Problem[] {
-  const values = entries.map((entry) => entry.get(name));
-  return values.flatMap((value, i) =>
-    values.indexOf(value) === i
-      ? []
-      : [problem(`${path}[${i}].${name}`, `is there twice: ${JSON.stringify(value)}`, "Give each its own.")],
-  );
+/** A problem for each value that was there before; those that are undefined are not compared. */
+function repeated(
+  values: readonly unknown[],
+  describe: (index: number, first: number) => readonly [path: string, says: string, advice: string],
+): readonly CrossProblem[] {
+  return values.flatMap((value, i) => {
+    const first = values.indexOf(value);
+    return value === undefined || first === i ? [] : [problem(...describe(i, first))];
+  });
 }

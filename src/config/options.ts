@@ -1,3 +1,4 @@
+// Pure.
 /**
  * The one table of options. From it come the validator, the defaults, what is redacted, and docs/configuration.md.
  *
@@ -20,6 +21,8 @@ export interface OptionSpec {
   readonly max?: number;
   readonly choices?: readonly string[];
   readonly isSecret?: boolean;
+  /** Whether a reload applies a change of it; without this it takes a restart. */
+  readonly isLive?: boolean;
   /** One sentence for the reference. */
   readonly says: string;
 }
@@ -282,6 +285,22 @@ export const OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** The options that are lists of entries. */
+export const LISTS: readonly string[] = ["shards", "tables", "users"];
+
+/** The options that are sections. */
+export const SECTIONS: readonly string[] = [
+  ...new Set(OPTIONS.flatMap(({ path }) => /^([a-z_]+)\./.exec(path)?.[1] ?? [])),
+];
+
 /** The spec of `path`; undefined if there is no such option. */
 export const optionAt = (path: string): OptionSpec | undefined =>
   OPTIONS.find((option) => option.path === path);
+
+/** The names of the options directly under `prefix`, such as `pool.` or `shards[].`. */
+export const namesUnder = (prefix: string): readonly string[] =>
+  OPTIONS.filter(({ path }) => path.startsWith(prefix))
+    .map(({ path }) => path.slice(prefix.length))
+    .filter((name) => !/[.[]/.test(name));
+
+export const topLevelNames = (): readonly string[] => [...namesUnder(""), ...SECTIONS, ...LISTS];

@@ -29,33 +29,36 @@ const FALSE = /^(false|no|off)$/i;
 const wrong = (says: string, advice: string): Reading => ({ ok: false, says, advice });
 const right = (value: Value): Reading => ({ ok: true, value });
 
-/** Reads what stands in the file as a value of `option`. Never quotes a secret. */
-export function readValue(option: OptionSpec, raw: unknown): Reading {
-  if (raw === null || typeof raw === "object" || raw === undefined)
-    return wrong("has no value", adviceFor(option));
-  const text = String(raw).trim();
+/**
+ * Reads `given` as a value of `option`; undefined is a list or a section. What is wrong quotes `written`, as it stands
+ * in the file before environment variables were put in, for a variable may hold a secret; and no secret itself.
+ */
+export function readValue(option: OptionSpec, given: string | undefined, written = given): Reading {
+  if (given === undefined) return wrong("has to be a single value", adviceFor(option));
+  const text = given.trim();
+  if (text === "") return wrong("has no value", adviceFor(option));
   switch (option.type) {
     case "text":
-      return text === "" ? wrong("is empty", "Give a text.") : right(String(raw));
+      return right(given);
     case "name":
       return NAME.test(text)
         ? right(text)
-        : wrong(`is not a name: ${quoted(option, text)}`, "Use letters, digits, _ and -, at most 32.");
+        : wrong(`is not a name: ${quoted(option, written)}`, "Use letters, digits, _ and -, at most 32.");
     case "boolean":
       if (TRUE.test(text)) return right(true);
       return FALSE.test(text)
         ? right(false)
-        : wrong(`is not true or false: ${quoted(option, text)}`, adviceFor(option));
+        : wrong(`is not true or false: ${quoted(option, written)}`, adviceFor(option));
     case "choice":
       return option.choices!.includes(text)
         ? right(text)
-        : wrong(`is none of the choices: ${quoted(option, text)}`, adviceFor(option));
+        : wrong(`is none of the choices: ${quoted(option, written)}`, adviceFor(option));
     case "integer":
-      return inRange(option, /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN, text);
+      return inRange(option, /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN, written);
     case "duration":
-      return inRange(option, withUnit(text, DURATION_MS), text);
+      return inRange(option, withUnit(text, DURATION_MS), written);
     case "size":
-      return inRange(option, withUnit(text, SIZE_BYTES), text);
+      return inRange(option, withUnit(text, SIZE_BYTES), written);
   }
 }
 
@@ -93,10 +96,10 @@ export function showSize(bytes: number): string {
   return unit === "B" ? String(bytes) : `${bytes / size}${unit}`;
 }
 
-function inRange(option: OptionSpec, value: number, text: string): Reading {
-  if (Number.isNaN(value)) return wrong(`is not understood: ${quoted(option, text)}`, adviceFor(option));
+function inRange(option: OptionSpec, value: number, written: string | undefined): Reading {
+  if (Number.isNaN(value)) return wrong(`is not understood: ${quoted(option, written)}`, adviceFor(option));
   if (value < option.min! || value > option.max!)
-    return wrong(`is out of range: ${quoted(option, text)}`, adviceFor(option));
+    return wrong(`is out of range: ${quoted(option, written)}`, adviceFor(option));
   return right(Math.round(value));
 }
 
@@ -107,5 +110,5 @@ function withUnit(text: string, units: Readonly<Record<string, number>>): number
   return unit === undefined ? Number.NaN : Number(match[1]) * unit;
 }
 
-const quoted = (option: OptionSpec, text: string): string =>
-  option.isSecret ? "(hidden)" : JSON.stringify(text);
+const quoted = (option: OptionSpec, written: string | undefined): string =>
+  option.isSecret ? "(hidden)" : JSON.stringify(written);

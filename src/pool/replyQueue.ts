@@ -43,6 +43,15 @@ export class ReplyQueue {
     return this.#length === 0 ? RELAY : (this.#ring[this.#head] as ReplyKind);
   }
 
+  /** How many groups of that kind are to come. */
+  count(kind: ReplyKind): number {
+    let found = 0;
+    for (let i = 0; i < this.#length; i += 1) {
+      if (this.#ring[(this.#head + i) & (this.#ring.length - 1)] === kind) found += 1;
+    }
+    return found;
+  }
+
   push(kind: ReplyKind): void {
     if (this.#length === this.#ring.length) this.#grow();
     this.#ring[(this.#head + this.#length) & (this.#ring.length - 1)] = kind;

@@ -59,6 +59,11 @@ const STATUS_BYTES: Readonly<Record<number, ReadyStatus>> = { 73: "I", 84: "T", 
 
 export class ReplyReader {
   readonly groups = new ReplyQueue();
+  /**
+   * Whether messages of an extended-protocol batch were sent whose Sync was not. An error that comes while there is
+   * none, and no group, answers nobody: the shard is ending the connection.
+   */
+  isBatchOpen = false;
   /** The transaction status of the last ReadyForQuery. */
   status: ReadyStatus = "I";
 
@@ -82,9 +87,15 @@ export class ReplyReader {
     return this.#scanner.isBetweenMessages;
   }
 
+  /** Whether the client has been told of an error in the current group. */
+  get hasError(): boolean {
+    return this.#hadError;
+  }
+
   /** Announces that something was sent that ends with a ReadyForQuery. */
   expectGroup(kind: ReplyKind): void {
     this.#groupsPushed += 1;
+    this.isBatchOpen = false;
     this.groups.push(kind);
   }
 
@@ -169,7 +180,8 @@ export class ReplyReader {
       if (kind === RELAY_WITHOUT_READY) this.#drop(chunk);
       if (scanner.isLast) this.#endClientGroup(chunk);
     } else if (scanner.type === SERVER_MESSAGE.errorResponse) {
-      this.#hadError = true;
+      if (this.groups.length > 0 || this.isBatchOpen) this.#hadError = true;
+      else this.#takeSwallowed(chunk);
     } else if (scanner.type === SERVER_MESSAGE.parameterStatus) {
       if (this.#collector.take(chunk, scanner)) this.#noteParameter();
     } else this.#takeMarked(chunk);

@@ -16,13 +16,16 @@ const SETTINGS_TIMEOUT_MS = 10_000;
 const NOT_SETTINGS: ReadonlySet<string> = new Set(["user", "database", "replication", "options"]);
 
 export class ClientParameters {
+  /** What the startup packet set, by name. */
+  readonly startup: ReadonlyMap<string, string>;
   settings: string;
   readonly #told = new Map<string, string>();
   #toldKey: string | null = null;
 
   /** `startup`: the startup packet's parameters. Throws a Fault if its `options` are beyond understanding. */
   constructor(startup: ReadonlyMap<string, string>) {
-    this.settings = settingsOf(startupSettings(startup));
+    this.startup = startupSettings(startup);
+    this.settings = settingsOf(this.startup);
   }
 
   /** Whether `connection` can be used by this client as it is. */

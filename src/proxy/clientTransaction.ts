@@ -230,6 +230,12 @@ export class ClientTransaction {
     });
   }
 
+  /** The client has been told of the loss already. */
+  noteLossTold(): void {
+    const current = this.#current;
+    if (current !== null && current.lostReason !== null) current.isLossTold = true;
+  }
+
   /** The client is gone: nothing of it stays. */
   abandon(isTangled: boolean): void {
     const current = this.#current;

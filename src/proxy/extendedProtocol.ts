@@ -48,7 +48,14 @@ export class ExtendedProtocol {
     return this.#segment?.connection ?? null;
   }
 
-  /** The segment's connection is gone. */
+  /** The connection whose answers are awaited is gone, and the client has been told. */
+  lose(): void {
+    // After its Sync the client is in step again; before it, the rest of the batch means nothing any more.
+    if (this.#segment !== null) this.isSkipping = true;
+    this.forget();
+  }
+
+  /** Nothing more goes to the segment's connection. */
   forget(): void {
     this.#segment = null;
     this.#hasExecuted = false;
@@ -123,8 +130,7 @@ export class ExtendedProtocol {
 
   #bindPortal(buffer: Buffer, start: number, end: number): boolean {
     const bind = this.#bind;
-    if (!bind.reset(buffer, start, end))
-      throw new Fault("protocol.violation", { message: "invalid message format" });
+    if (!bind.reset(buffer, start, end)) throw new Fault("protocol.malformed");
     const statement = this.#statement(bind.statement);
     const plan = this.#session.destinations.plan(statement.text);
     this.#session.checkStatus(plan);
@@ -292,6 +298,7 @@ export class ExtendedProtocol {
     const connection = session.open(shard);
     if (connection === null) return null;
     this.#segment = { shard, connection };
+    connection.replies.isBatchOpen = true;
     this.#hasExecuted = false;
     for (const statement of this.#pending.splice(0)) sendParse(connection, statement);
     return connection;

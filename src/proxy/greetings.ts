@@ -2,15 +2,22 @@
  * What a client is told at login: the parameters as a shard reports them under the client's own settings.
  *
  * A shard is asked once for each set of settings, so that the values are the server's own (normalised names of
- * encodings and time zones), and a setting that the server refuses is refused at login, as Postgres does. What
- * changes on a shard later is told with the first lease.
+ * encodings and time zones), and a setting that the server refuses is refused at login, as Postgres does. Of the two
+ * that nearly every client sends it is known what the server makes of them; so an ordinary client is let in without a
+ * server connection. What changes on a shard later is told with the first lease.
  */
+
 import type { Pool } from "../pool/pool.ts";
+import { applySettings, settingsOf } from "../pool/settings.ts";
 import { NOBODY } from "./abandonedLease.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 
 /** How many sets of settings are remembered; the oldest go first. */
 const GREETINGS_MAX = 1_000;
+const ASK_TIMEOUT_MS = 10_000;
+/** An application name that the server reports as it was given: printable ASCII, not cut. */
+const PLAIN_NAME = /^[ -~]{0,63}$/;
+const UTF8_NAME = /^'?utf-?8'?$/i;
 
 export class Greetings {
   readonly #pool: Pool;
@@ -21,15 +28,18 @@ export class Greetings {
   }
 
   /** Rejects with a Refusal: no shard to ask, or settings that it refuses. */
-  async of(client: ClientParameters): Promise<ReadonlyMap<string, string>> {
-    return this.#known.get(client.settings) ?? (await this.#ask(client));
+  async of({ startup }: ClientParameters): Promise<ReadonlyMap<string, string>> {
+    const { known, others } = split(startup);
+    const settings = settingsOf(others);
+    const greeting = this.#known.get(settings) ?? (await this.#ask(settings));
+    return new Map([...greeting, ...known]);
   }
 
-  async #ask(client: ClientParameters): Promise<ReadonlyMap<string, string>> {
+  async #ask(settings: string): Promise<ReadonlyMap<string, string>> {
     const lease = await this.#pool.checkout(NOBODY);
     try {
-      if (!client.isInForceOn(lease)) await client.apply(lease);
-      return this.#keep(client.settings, new Map(lease.parameters));
+      if (lease.settings !== settings) await applySettings(lease, settings, ASK_TIMEOUT_MS);
+      return this.#keep(settings, new Map(lease.parameters));
     } finally {
       this.#pool.checkIn(lease);
     }
@@ -43,4 +53,16 @@ export class Greetings {
     }
     return greeting;
   }
+}
+
+/** Settings of which the server's report is known, as it reports them, and all others. */
+function split(startup: ReadonlyMap<string, string>) {
+  const known = new Map<string, string>();
+  const others = new Map<string, string>();
+  for (const [name, value] of startup) {
+    if (name === "application_name" && PLAIN_NAME.test(value)) known.set(name, value);
+    else if (name === "client_encoding" && UTF8_NAME.test(value)) known.set(name, "UTF8");
+    else others.set(name, value);
+  }
+  return { known, others };
 }

@@ -15,7 +15,7 @@ import type { ByteStream } from "../pool/byteStream.ts";
 import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
-import { readyForQuery } from "../wire/backendWriters.ts";
+import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
@@ -77,40 +77,22 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
     if (type === CLIENT_MESSAGE.terminate) return this.#terminate();
-    if (this.#isSkipping && type !== CLIENT_MESSAGE.sync) return true;
+    if (this.#isSkipping && this.#skip(type)) return true;
     if (!this.#hasLease()) return this.#takeRefusal(type);
     const lease = this.#lease!;
     if (lease.replies.groups.isFull) return this.#hold(WAIT_REPLY);
-    switch (type) {
-      case CLIENT_MESSAGE.query:
-        this.#look(readQuery(buffer, start, end));
-        this.#statements.unnamed = null;
-        lease.unnamedStatement = null;
-        lease.replies.expectGroup(RELAY);
-        break;
-      case CLIENT_MESSAGE.sync:
-        this.#isBatchOpen = false;
-        this.#isSkipping = false;
-        lease.replies.expectGroup(RELAY);
-        break;
-      case CLIENT_MESSAGE.functionCall:
-        lease.replies.expectGroup(RELAY);
-        break;
-      case CLIENT_MESSAGE.parse:
-        this.#parse(lease, buffer, start, end);
-        return true;
-      case CLIENT_MESSAGE.bind:
-      case CLIENT_MESSAGE.describe:
-      case CLIENT_MESSAGE.close:
-        this.#isBatchOpen = true;
-        if (this.#renamed(lease, type, buffer, start, end)) return true;
-        break;
-      case CLIENT_MESSAGE.execute:
-      case CLIENT_MESSAGE.flush:
-        this.#isBatchOpen = true;
-        break;
-      case CLIENT_MESSAGE.password:
-        throw new Fault("protocol.violation", { message: "unexpected password message" });
+    if (type === CLIENT_MESSAGE.password) {
+      throw new Fault("protocol.violation", { message: "unexpected password message" });
+    }
+    if (this.#understood(lease, type, buffer, start, end)) return true;
+    if (
+      type === CLIENT_MESSAGE.query ||
+      type === CLIENT_MESSAGE.sync ||
+      type === CLIENT_MESSAGE.functionCall
+    ) {
+      this.#isBatchOpen = false;
+      this.#isSkipping = false;
+      lease.replies.expectGroup(RELAY);
     }
     lease.outbox.pass(buffer, start, end);
     return true;
@@ -172,16 +154,34 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   onLost(connection: ServerConnection, reason: string): void {
     if (connection !== this.#lease) return;
+    const { shard, pid, replies } = connection;
     this.#lease = null;
-    const shard = connection.shard;
-    this.#parts.log.warn("server.lost", { shard, pid: connection.pid, reason });
-    this.#client.refuse(
-      new Fault("pool.connection_lost", {
-        message: `the connection to shard "${shard}" was lost`,
-        detail: `${reason}. A statement that was running may or may not have been applied.`,
-        hint: "Connect again and repeat what was not committed.",
-      }),
-    );
+    this.#parts.log.warn("server.lost", { shard, pid, reason });
+    const fault = new Fault("pool.connection_lost", {
+      message: `the connection to shard "${shard}" was lost`,
+      detail: `${reason}. A statement that was running may or may not have been applied.`,
+      hint: "Repeat what was not committed.",
+    });
+    // A transaction block or state of the session went with it, or half a message: only a new session is sound.
+    const isBeyondRepair = replies.status !== "I" || this.#isPinned || !replies.isBetweenMessages;
+    if (isBeyondRepair) this.#client.refuse(fault);
+    else this.#answerLost(replies, fault);
+  }
+
+  /** Every answer that was owed is the loss of the connection. */
+  #answerLost(replies: ServerConnection["replies"], fault: Fault): void {
+    const owed = replies.groups.count(RELAY);
+    for (let i = 0; i < owed; i += 1) {
+      const isTold = i === 0 && replies.hasError;
+      this.#client.say(...(isTold ? [] : [faultResponse(fault)]), readyForQuery("I"));
+    }
+    if (this.#isBatchOpen) {
+      this.#isBatchOpen = false;
+      this.#isSkipping = true;
+      if (owed > 0 || !replies.hasError) this.#client.say(faultResponse(fault));
+    }
+    this.#client.go(WAIT_REPLY);
+    this.#client.go(WAIT_SERVER_DRAIN);
   }
 
   // --- leases ---
@@ -251,6 +251,51 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   // --- messages ---
 
+  /**
+   * Does what a message needs beyond being passed on; true if it has been sent in another form. What is malformed is
+   * passed on as it is: the shard says what is wrong with it, in its place among the answers.
+   */
+  #understood(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): boolean {
+    try {
+      switch (type) {
+        case CLIENT_MESSAGE.query:
+          this.#look(readQuery(buffer, start, end, "latin1"));
+          this.#statements.unnamed = null;
+          lease.unnamedStatement = null;
+          return false;
+        case CLIENT_MESSAGE.parse:
+          this.#openBatch(lease);
+          this.#parse(lease, buffer, start, end);
+          return true;
+        case CLIENT_MESSAGE.bind:
+        case CLIENT_MESSAGE.describe:
+        case CLIENT_MESSAGE.close:
+          this.#openBatch(lease);
+          return this.#renamed(lease, type, buffer, start, end);
+        case CLIENT_MESSAGE.execute:
+        case CLIENT_MESSAGE.flush:
+          this.#openBatch(lease);
+      }
+    } catch (error) {
+      if (!(error instanceof Fault) || error.id !== "protocol.malformed") throw error;
+    }
+    return false;
+  }
+
+  /** Whether the message is passed over after an error that pgxa told of; Sync ends that. */
+  #skip(type: number): boolean {
+    if (type !== CLIENT_MESSAGE.sync) return true;
+    if (this.#lease !== null) return false;
+    this.#isSkipping = false;
+    this.#client.say(readyForQuery("I"));
+    return true;
+  }
+
+  #openBatch(lease: ServerConnection): void {
+    this.#isBatchOpen = true;
+    lease.replies.isBatchOpen = true;
+  }
+
   #hold(reason: number): false {
     this.#client.wait(reason);
     return false;
@@ -281,8 +326,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   }
 
   #parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
-    this.#isBatchOpen = true;
-    const { name, statement } = this.#statements.read(buffer, start, end);
+    const { name, statement } = this.#statements.read(buffer, start, end, "latin1");
     this.#look(statement.text);
     if (name === "") {
       this.#statements.keep(name, statement);
@@ -301,7 +345,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   /** Sends Bind, Describe or Close of a named statement under its name there; false: it goes as it is. */
   #renamed(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): boolean {
-    const name = readStatementName(buffer, start, end);
+    const name = readStatementName(buffer, start, end, "latin1");
     if (name === null) {
       if (type === CLIENT_MESSAGE.close) lease.replies.expectClose(true);
       return false;

@@ -18,6 +18,7 @@ import { type RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import type { Plan, StatementPlan } from "../routing/plan.ts";
+import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
@@ -177,22 +178,27 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   }
 
   onLost(connection: ServerConnection, reason: string): void {
-    const { shard } = connection;
-    this.parts.log.warn("server.lost", { shard, pid: connection.pid, reason });
+    const { shard, pid, replies } = connection;
+    this.parts.log.warn("server.lost", { shard, pid, reason });
     this.transaction.lose(connection, reason);
     if (connection !== this.#active && connection !== this.#extended.connection) return;
+    const fault = new Fault("pool.connection_lost", {
+      message: `the connection to shard "${shard}" was lost`,
+      detail: `${reason}. A statement that was running may or may not have been applied.`,
+      hint: "Roll back, and repeat what was not committed.",
+    });
     const onGroupEnd = this.#onGroupEnd;
+    const isOwed = this.#active === connection;
     this.#active = null;
     this.#onGroupEnd = null;
-    this.#extended.forget();
-    onGroupEnd?.(true);
-    this.client.refuse(
-      new Fault("pool.connection_lost", {
-        message: `the connection to shard "${shard}" was lost`,
-        detail: `${reason}. A statement that was running may or may not have been applied.`,
-        hint: "Connect again and repeat what was not committed.",
-      }),
-    );
+    this.#extended.lose();
+    if (!replies.isBetweenMessages) this.client.refuse(fault);
+    else if (!replies.hasError) this.client.say(faultResponse(fault));
+    this.transaction.noteLossTold();
+    if (onGroupEnd !== null) onGroupEnd(true);
+    else if (isOwed) this.client.say(readyForQuery(this.transaction.status));
+    this.client.go(WAIT_REPLY);
+    this.client.go(WAIT_SERVER_DRAIN);
   }
 
   // --- for the protocols ---

@@ -8,6 +8,7 @@
  */
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { STATEMENTS_MAX } from "../pool/serverConnection.ts";
+import type { Encoding } from "../wire/fieldReader.ts";
 import { readParse } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 
@@ -68,8 +69,13 @@ export class StatementStore {
   }
 
   /** Reads a Parse message into a statement that is not kept yet. */
-  read(buffer: Buffer, start: number, end: number): { readonly name: string; readonly statement: Statement } {
-    const { name, text, parameterTypes } = readParse(buffer, start, end);
+  read(
+    buffer: Buffer,
+    start: number,
+    end: number,
+    encoding: Encoding = "utf8",
+  ): { readonly name: string; readonly statement: Statement } {
+    const { name, text, parameterTypes } = readParse(buffer, start, end, encoding);
     const key = name === "" ? "" : this.#names.nameOf(text, parameterTypes);
     const parse =
       name === "" ? Buffer.from(buffer.subarray(start, end)) : send.parseRenamed(buffer, start, end, key);

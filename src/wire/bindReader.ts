@@ -46,7 +46,7 @@ export class BindReader {
       this.#read();
       return true;
     } catch (error) {
-      if (error instanceof Fault && error.id === "protocol.violation") return false;
+      if (error instanceof Fault && error.id === "protocol.malformed") return false;
       throw error;
     }
   }

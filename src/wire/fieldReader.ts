@@ -18,15 +18,20 @@ const HEADER_BYTES = 5;
 /** What decoding puts in place of bytes that are not UTF-8. */
 const REPLACEMENT = "\u{fffd}";
 
+export type Encoding = "utf8" | "latin1";
+
 export class FieldReader {
   /** Where the next field begins in the buffer. */
   at = 0;
   #buffer: Buffer = NOTHING;
   #end = 0;
   readonly #sender: Side;
+  readonly #encoding: Encoding;
 
-  constructor(sender: Side) {
+  /** `latin1` reads each byte as one character, for texts in whatever encoding that are only looked at. */
+  constructor(sender: Side, encoding: Encoding = "utf8") {
     this.#sender = sender;
+    this.#encoding = encoding;
   }
 
   /** Turns to the body of the message that lies, header included, in `buffer[start, end)`. */
@@ -105,12 +110,13 @@ export class FieldReader {
   /** The protocol violation that `what` is on the part of the sender. */
   fault(what: string): Fault {
     return this.#sender === "client"
-      ? new Fault("protocol.violation", { message: what })
+      ? new Fault("protocol.malformed", { message: what })
       : new Fault("protocol.server_violation", { detail: what });
   }
 
   #decode(start: number, end: number): string {
     if (start === end) return "";
+    if (this.#encoding === "latin1") return this.#buffer.toString("latin1", start, end);
     const text = this.#buffer.toString("utf8", start, end);
     if (
       this.#sender === "client" &&

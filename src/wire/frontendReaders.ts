@@ -3,12 +3,12 @@
  * Reads what pgxa must know of a client's messages, in place: the message lies, header included, in
  * `buffer[start, end)`, as a `MessageCollector` shows it.
  *
- * All throw a `Fault`: `protocol.violation` for a body that is not what its type promises, and
+ * All throw a `Fault`: `protocol.malformed` for a body that is not what its type promises, and
  * `session.invalid_encoding` for text that is not UTF-8. Bind has a reader of its own, `bindReader.ts`.
  *
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
-import { FieldReader } from "./fieldReader.ts";
+import { type Encoding, FieldReader } from "./fieldReader.ts";
 import { CLIENT_MESSAGE } from "./messageTypes.ts";
 
 export interface ParseMessage {
@@ -28,19 +28,20 @@ export interface SaslInitialResponse {
 const STATEMENT = 0x53;
 const PORTAL = 0x50;
 
-const fieldsOf = (buffer: Buffer, start: number, end: number): FieldReader =>
-  new FieldReader("client").reset(buffer, start, end);
+function fieldsOf(buffer: Buffer, start: number, end: number, encoding: Encoding = "utf8"): FieldReader {
+  return new FieldReader("client", encoding).reset(buffer, start, end);
+}
 
 /** The text of a Query. */
-export function readQuery(buffer: Buffer, start: number, end: number): string {
-  const fields = fieldsOf(buffer, start, end);
+export function readQuery(buffer: Buffer, start: number, end: number, encoding?: Encoding): string {
+  const fields = fieldsOf(buffer, start, end, encoding);
   const text = fields.cstring();
   fields.finish();
   return text;
 }
 
-export function readParse(buffer: Buffer, start: number, end: number): ParseMessage {
-  const fields = fieldsOf(buffer, start, end);
+export function readParse(buffer: Buffer, start: number, end: number, encoding?: Encoding): ParseMessage {
+  const fields = fieldsOf(buffer, start, end, encoding);
   const name = fields.cstring();
   const text = fields.cstring();
   const parameterTypes: number[] = [];
@@ -50,8 +51,13 @@ export function readParse(buffer: Buffer, start: number, end: number): ParseMess
 }
 
 /** The statement that a Parse, Bind, Describe or Close names; null if a Describe or Close names a portal. */
-export function readStatementName(buffer: Buffer, start: number, end: number): string | null {
-  const fields = fieldsOf(buffer, start, end);
+export function readStatementName(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  encoding?: Encoding,
+): string | null {
+  const fields = fieldsOf(buffer, start, end, encoding);
   const type = buffer[start];
   if (type === CLIENT_MESSAGE.bind) fields.skipCString();
   else if (type !== CLIENT_MESSAGE.parse && readSubject(fields) !== STATEMENT) return null;
@@ -75,7 +81,8 @@ function readSubject(fields: FieldReader): number {
 }
 
 /** The password of a PasswordMessage: clear text or the md5 answer. */
-export const readPassword = readQuery;
+export const readPassword = (buffer: Buffer, start: number, end: number): string =>
+  readQuery(buffer, start, end);
 
 export function readSaslInitialResponse(buffer: Buffer, start: number, end: number): SaslInitialResponse {
   const fields = fieldsOf(buffer, start, end);

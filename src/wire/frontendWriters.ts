@@ -48,27 +48,27 @@ export function startup(parameters: Iterable<readonly [name: string, value: stri
 export const cancelRequest = (pid: number, secret: Uint8Array): Buffer =>
   new MessageBuilder(null).int32(CANCEL_REQUEST).uint32(pid).bytes(secret).finish();
 
-/** A copy of the Parse in `buffer[start, end)` that makes the statement `name`. Throws `protocol.violation`. */
+/** A copy of the Parse in `buffer[start, end)` that makes the statement `name`. Throws `protocol.malformed`. */
 export function parseRenamed(buffer: Buffer, start: number, end: number, name: string): Buffer {
   const fields = new FieldReader("client").reset(buffer, start, end);
   return withName(buffer, start, end, fields, name);
 }
 
-/** A copy of the Bind in `buffer[start, end)` of the statement `name`. Throws `protocol.violation`. */
+/** A copy of the Bind in `buffer[start, end)` of the statement `name`. Throws `protocol.malformed`. */
 export function bindRenamed(buffer: Buffer, start: number, end: number, name: string): Buffer {
   const fields = new FieldReader("client").reset(buffer, start, end);
   fields.skipCString();
   return withName(buffer, start, end, fields, name);
 }
 
-/** A copy of the Describe in `buffer[start, end)` about the statement `name`. Throws `protocol.violation`. */
+/** A copy of the Describe in `buffer[start, end)` about the statement `name`. Throws `protocol.malformed`. */
 export function describeRenamed(buffer: Buffer, start: number, end: number, name: string): Buffer {
   const fields = new FieldReader("client").reset(buffer, start, end);
   fields.skip(1);
   return withName(buffer, start, end, fields, name);
 }
 
-/** A copy of the Close in `buffer[start, end)` of the statement `name`. Throws `protocol.violation`. */
+/** A copy of the Close in `buffer[start, end)` of the statement `name`. Throws `protocol.malformed`. */
 export const closeRenamed = describeRenamed;
 
 /** Copies a message, with `name` for the one that `fields` stands in front of. */

@@ -128,6 +128,12 @@ export function lengthTable(side: Side, messageBytesMax: number): LengthTable {
     : tabulate(SERVER_MESSAGE, SERVER_BOUNDS, messageBytesMax);
 }
 
+/** Whether the protocol allows `length` for messages of `type` from `side`, whatever pgxa allows. */
+export function isValidLength(side: Side, type: number, length: number): boolean {
+  const { min, max } = lengthTable(side, MESSAGE_BYTES_MAX);
+  return length >= min[type]! && length <= max[type]!;
+}
+
 function tabulate<Name extends string>(
   types: Readonly<Record<Name, number>>,
   bounds: Readonly<Record<Name, Bounds>>,

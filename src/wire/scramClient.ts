@@ -8,14 +8,18 @@
  * All throw `protocol.server_violation` for a shard that does not keep to the exchange.
  * https://www.rfc-editor.org/rfc/rfc5802#section-5
  */
-import { Fault } from "../base/fault.ts";
 import type { Randomness } from "../base/environment.ts";
-import { attributes, clientKeyOf, hash, hmac, isSame, saltedPassword, serverKeyOf, xor } from "./scramKeys.ts";
+import { Fault } from "../base/fault.ts";
+import { clientKeyOf, hash, hmac, isSame, saltedPassword, serverKeyOf, xor } from "./scramKeys.ts";
 
 const NONCE_BYTES = 18;
 const GS2_HEADER = "n,,";
 /** More would let a shard burn the processor: Postgres's default is 4096. */
 const ITERATIONS_MAX = 1_000_000;
+/** Extensions may follow; a mandatory one (`m=`) would stand in front, and is refused with the form. */
+const SERVER_FIRST =
+  /^r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9]\d{0,9})(?:,[A-Za-z]=[^,]+)*$/;
+const SERVER_FINAL = /^v=([A-Za-z0-9+/]{43}=)(?:,[A-Za-z]=[^,]+)*$/;
 
 export class ScramClient {
   readonly #password: string;
@@ -35,13 +39,14 @@ export class ScramClient {
   /** The client-final message in answer to the server-first one. */
   respond(data: Uint8Array): string {
     const serverFirst = Buffer.from(data).toString("utf8");
-    const fields = attributes(serverFirst);
-    const nonce = fields?.get("r") ?? "";
-    const salt = Buffer.from(fields?.get("s") ?? "", "base64");
-    const iterations = Number(fields?.get("i"));
-    if (!nonce.startsWith(this.#nonce) || nonce === this.#nonce) throw broken("the server's nonce is not right");
-    if (salt.length === 0) throw broken("the salt is missing");
-    if (!(iterations >= 1 && iterations <= ITERATIONS_MAX)) throw broken("the iteration count is not right");
+    const match = SERVER_FIRST.exec(serverFirst);
+    if (match === null) throw broken("the server's first message is malformed");
+    const nonce = match[1]!;
+    const salt = Buffer.from(match[2]!, "base64");
+    const iterations = Number(match[3]);
+    if (!nonce.startsWith(this.#nonce) || nonce === this.#nonce)
+      throw broken("the server's nonce is not right");
+    if (iterations > ITERATIONS_MAX) throw broken(`the server asks for ${iterations} iterations`);
 
     const salted = saltedPassword(this.#password, salt, iterations);
     const clientKey = clientKeyOf(salted);
@@ -54,8 +59,9 @@ export class ScramClient {
 
   /** Checks the server-final message: that the server knows the secret too. */
   verify(data: Uint8Array): void {
-    const fields = attributes(Buffer.from(data).toString("utf8"));
-    const signature = Buffer.from(fields?.get("v") ?? "", "base64");
+    const match = SERVER_FINAL.exec(Buffer.from(data).toString("utf8"));
+    if (match === null) throw broken("the server's final message is malformed");
+    const signature = Buffer.from(match[1]!, "base64");
     if (this.#expectedSignature === null || !isSame(signature, this.#expectedSignature)) {
       throw broken("the server's signature is not right");
     }

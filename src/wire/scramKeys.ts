@@ -6,7 +6,8 @@ import { saslPrep } from "./saslPrep.ts";
 const KEY_BYTES = 32;
 
 export const hash = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
-export const hmac = (key: Uint8Array, text: string): Buffer => createHmac("sha256", key).update(text).digest();
+export const hmac = (key: Uint8Array, text: string): Buffer =>
+  createHmac("sha256", key).update(text).digest();
 
 /** What is derived from a password; about a millisecond of work for 4096 iterations. */
 export const saltedPassword = (password: string, salt: Uint8Array, iterations: number): Buffer =>
@@ -15,19 +16,11 @@ export const saltedPassword = (password: string, salt: Uint8Array, iterations: n
 export const clientKeyOf = (salted: Uint8Array): Buffer => hmac(salted, "Client Key");
 export const serverKeyOf = (salted: Uint8Array): Buffer => hmac(salted, "Server Key");
 
+/** Of two strings of the same length. */
 export function xor(a: Uint8Array, b: Uint8Array): Buffer {
-  return Buffer.from(a.map((byte, i) => byte ^ (b[i] ?? 0)));
+  return Buffer.from(a.map((byte, i) => byte ^ b[i]!));
 }
 
 /** Whether two byte strings are equal, in a time that tells nothing of where they differ. */
-export const isSame = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);
-
-/** The attributes of a SCRAM message (`r=…,s=…,i=…`) by letter; null if it is none. */
-export function attributes(message: string): ReadonlyMap<string, string> | null {
-  const found = new Map<string, string>();
-  for (const part of message.split(",")) {
-    if (part.length < 2 || part[1] !== "=") return null;
-    found.set(part[0]!, part.slice(2));
-  }
-  return found;
-}
+export const isSame = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && timingSafeEqual(a, b);

@@ -12,17 +12,15 @@ export interface ScramSecret {
   readonly serverKey: Buffer;
 }
 
-const FORM = /^SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})$/;
-const KEY_BYTES = 32;
+const FORM =
+  /^SCRAM-SHA-256\$([1-9]\d{0,8}):([A-Za-z0-9+/]+={0,2})\$([A-Za-z0-9+/]{43}=):([A-Za-z0-9+/]{43}=)$/;
 
 /** The secret in `text`; null if it is none. */
 export function parseScramSecret(text: string): ScramSecret | null {
   const match = FORM.exec(text);
   if (match === null) return null;
-  const iterations = Number(match[1]);
-  const [salt, storedKey, serverKey] = [match[2]!, match[3]!, match[4]!].map((part) => Buffer.from(part, "base64"));
-  if (iterations < 1 || storedKey!.length !== KEY_BYTES || serverKey!.length !== KEY_BYTES) return null;
-  return { iterations, salt: salt!, storedKey: storedKey!, serverKey: serverKey! };
+  const bytes = (part: number): Buffer => Buffer.from(match[part]!, "base64");
+  return { iterations: Number(match[1]), salt: bytes(2), storedKey: bytes(3), serverKey: bytes(4) };
 }
 
 /** The secret of `password`; `salt` is random, 16 bytes as Postgres has it. */

@@ -7,12 +7,13 @@
  * A user who does not exist gets a salt like any other, always the same, and fails at the end: the exchange does not
  * tell who exists. No channel binding is offered; a client that asks for it is refused.
  *
- * Messages that break the exchange throw `protocol.violation`, in Postgres's words.
+ * Messages that break the exchange throw `protocol.violation`, in Postgres's words; a `ScramServer` that threw is
+ * good for nothing more.
  * https://www.rfc-editor.org/rfc/rfc5802#section-5
  */
 import type { Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
-import { attributes, hash, hmac, isSame, xor } from "./scramKeys.ts";
+import { hash, hmac, isSame, xor } from "./scramKeys.ts";
 import type { ScramSecret } from "./scramSecret.ts";
 
 export const SCRAM_MECHANISM = "SCRAM-SHA-256";
@@ -21,7 +22,12 @@ const NONCE_BYTES = 18;
 const MOCK_ITERATIONS = 4_096;
 const SALT_BYTES = 16;
 const KEY_BYTES = 32;
-const NONCE_FORM = /^[\x21-\x2b\x2d-\x7e]+$/;
+/** Parts: channel binding flag (none for `p`), authorization identity. */
+const GS2_HEADER = /^(?:([ny])|p=[^,]*),(a=[^,]*)?,/;
+/** The user's name is not looked at; the nonce is printable ASCII without a comma. */
+const CLIENT_FIRST_BARE = /^n=[^,]*,r=([\x21-\x2b\x2d-\x7e]+)(?:,[A-Za-z]=[^,]+)*$/;
+/** Parts: the message without its proof, the channel binding, the nonce, the proof. */
+const CLIENT_FINAL = /^(c=([^,]+),r=([^,]+)(?:,[A-Za-z]=[^,]+)*),p=([A-Za-z0-9+/]{43}=)$/;
 
 export interface ScramUser {
   readonly name: string;
@@ -48,17 +54,15 @@ export class ScramServer {
   /** The server-first message. */
   first(data: Uint8Array): Buffer {
     const message = Buffer.from(data).toString("utf8");
-    const header = /^([nyp])(?:=[^,]*)?,(a=[^,]*)?,/.exec(message);
+    const header = GS2_HEADER.exec(message);
     if (header === null) throw malformed("The message is not a client-first message.");
-    if (header[1] === "p") throw malformed("Channel binding was not offered.");
-    if (header[2] !== undefined) throw unsupported("client uses authorization identity, but it is not supported");
+    if (header[1] === undefined)
+      throw malformed("The client asks for channel binding, which was not offered.");
+    if (header[2] !== undefined) throw refused("client uses authorization identity, but it is not supported");
     const bare = message.slice(header[0].length);
-    if (bare.startsWith("m=")) throw unsupported("client requires an unsupported SCRAM extension");
-    const fields = attributes(bare);
-    const nonce = fields?.get("r");
-    if (!fields?.has("n") || nonce === undefined || !NONCE_FORM.test(nonce)) {
-      throw malformed("The client's nonce is missing or not printable.");
-    }
+    if (bare.startsWith("m=")) throw refused("client requires an unsupported SCRAM extension");
+    const nonce = CLIENT_FIRST_BARE.exec(bare)?.[1];
+    if (nonce === undefined) throw malformed("The client's nonce is missing or not printable.");
     this.#gs2Header = header[0];
     this.#clientFirstBare = bare;
     this.#combinedNonce = nonce + this.#nonce;
@@ -70,19 +74,15 @@ export class ScramServer {
   /** The server-final message; null if the password was wrong. */
   final(data: Uint8Array): Buffer | null {
     const message = Buffer.from(data).toString("utf8");
-    const proofAt = message.lastIndexOf(",p=");
-    const fields = attributes(message);
-    const proof = Buffer.from(fields?.get("p") ?? "", "base64");
-    if (this.#serverFirst === "" || proofAt < 0 || fields === null || proof.length !== KEY_BYTES) {
-      throw malformed("The message is not a client-final message.");
-    }
-    if (fields.get("r") !== this.#combinedNonce) throw malformed("Nonce does not match.");
+    const match = this.#serverFirst === "" ? null : CLIENT_FINAL.exec(message);
+    if (match === null) throw malformed("The message is not a client-final message.");
+    if (match[3] !== this.#combinedNonce) throw malformed("Nonce does not match.");
     const binding = Buffer.from(this.#gs2Header).toString("base64");
-    if (fields.get("c") !== binding) throw malformed("The channel binding does not match.");
+    if (match[2] !== binding) throw malformed("The channel binding does not match.");
 
-    const authMessage = `${this.#clientFirstBare},${this.#serverFirst},${message.slice(0, proofAt)}`;
+    const authMessage = `${this.#clientFirstBare},${this.#serverFirst},${match[1]}`;
     const { storedKey, serverKey } = this.#secret;
-    const clientKey = xor(proof, hmac(storedKey, authMessage));
+    const clientKey = xor(Buffer.from(match[4]!, "base64"), hmac(storedKey, authMessage));
     if (!isSame(hash(clientKey), storedKey) || this.#isDoomed) return null;
     return Buffer.from(`v=${hmac(serverKey, authMessage).toString("base64")}`);
   }
@@ -97,4 +97,5 @@ function mockSecret(name: string, mockKey: Uint8Array): ScramSecret {
 const malformed = (detail: string): Fault =>
   new Fault("protocol.violation", { message: "malformed SCRAM message", detail });
 
-const unsupported = (message: string): Fault => new Fault("session.unsupported", { message });
+/** What SCRAM has and Postgres has not; like all that goes wrong in a login, it ends the connection. */
+const refused = (message: string): Fault => new Fault("login.scram_unsupported", { message });

@@ -142,7 +142,7 @@ describe("the demo", () => {
     await withBank(async (client) => {
       await client.query("BEGIN");
       await client.query("UPDATE accounts SET balance = 0 WHERE id = (SELECT min(id) FROM accounts)");
-      await client.query("PREPARE TRANSACTION 'pgxa:demo:demo:1:zz::east'");
+      await client.query(`PREPARE TRANSACTION 'pgxa:demo:demo:${Date.now().toString(36)}:zz::east'`);
     }, east);
     demo = await start().untilReady();
     assert.match(
