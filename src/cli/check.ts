@@ -4,7 +4,8 @@ import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { readConfigOptions } from "./configOption.ts";
 import { Progress } from "./progress.ts";
-import { checkShard, type Finding, type ShardReport, type Verdict } from "./shardChecks.ts";
+import { checkShard, type ShardReport } from "./shardChecks.ts";
+import type { Finding, Verdict } from "./shardFindings.ts";
 import { explain } from "./up.ts";
 
 const HELP = `Usage: pgxa check --config FILE [--json]

@@ -8,6 +8,7 @@ import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
 import { createLog, type Log } from "../observe/log.ts";
+import { Admission } from "../pool/admission.ts";
 import { Pool } from "../pool/pool.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { Gate } from "../proxy/gate.ts";
@@ -133,7 +134,14 @@ function createListener(
     pools,
     statementNames: new StatementNames(STATEMENT_NAMES_MAX),
     look: new SessionLook(),
-    sharding: commits === null ? null : { router: createRouter(config), commits: commits.protocol },
+    sharding:
+      commits === null
+        ? null
+        : {
+            router: createRouter(config),
+            commits: commits.protocol,
+            admission: new Admission(pools.length, config.pool, environment.clock),
+          },
     faultPoint,
     onEnd: (session) => registry.remove(session),
   };

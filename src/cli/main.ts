@@ -58,9 +58,10 @@ async function run(argv: readonly string[]): Promise<number> {
   }
   const command = COMMANDS[name];
   if (command !== undefined) return command(args);
-  const meant = nearest(name, Object.keys(COMMANDS));
-  const advice = meant === null ? "pgxa help lists the commands." : `Did you mean ${meant}?`;
-  console.error(`pgxa: there is no command "${name}". ${advice}`);
+  const isOption = name.startsWith("-");
+  const meant = nearest(name, isOption ? ["--help", "--version"] : Object.keys(COMMANDS));
+  const advice = meant === null ? "pgxa help lists all there is." : `Did you mean ${meant}?`;
+  console.error(`pgxa: there is no ${isOption ? "option" : "command"} ${name}. ${advice}`);
   return 2;
 }
 

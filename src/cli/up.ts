@@ -15,6 +15,8 @@ Options:
   --help, -h              show this help
 `;
 
+const SAME_SIGNAL_MS = 500;
+
 /** Resolves with the exit code: 0 after a stop, 1 if it could not run, 2 for a wrong command line or configuration. */
 export async function runUp(args: readonly string[]): Promise<number> {
   const options = readConfigOptions("up", args, false);
@@ -77,13 +79,16 @@ function explainSystemError(error: unknown, host: string, port: number): string 
   }
 }
 
-/** Resolves with the first signal to stop; the second ends the process. */
+/**
+ * Resolves with the first signal to stop. A later one ends the process at once; one that comes together with the first
+ * is the same Ctrl-C, which reaches a process under npm from the terminal and again from npm.
+ */
 function signal(): Promise<void> {
   return new Promise((resolve) => {
-    let isStopping = false;
+    let firstMs: number | null = null;
     const onSignal = (): void => {
-      if (isStopping) process.exit(130);
-      isStopping = true;
+      firstMs ??= performance.now();
+      if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(130);
       resolve();
     };
     process.on("SIGINT", onSignal);

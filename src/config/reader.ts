@@ -52,11 +52,12 @@ export class ConfigReader {
 
   /** Null if the text is not YAML, or no map: then nothing more can be said than `problems` does. */
   read(): RawConfig | null {
-    for (const { code, pos } of this.#document.errors) {
-      const { says, advice } = yamlSaying(code);
-      this.#problemAt("", pos[0], says, advice);
+    const [error] = this.#document.errors; // what follows from it are errors, too
+    if (error !== undefined) {
+      const { says, advice } = yamlSaying(error.code);
+      this.#problemAt("", error.pos[0], says, advice);
+      return null;
     }
-    if (this.problems.length > 0) return null;
     const root = this.#document.contents;
     if (!isMap(root)) {
       this.#problemAt("", 0, "holds no options", "See config/pgxa.yaml for all of them.");
@@ -126,7 +127,7 @@ export class ConfigReader {
     }
     const written = isScalar(node) ? String(node.value) : undefined;
     const text = written === undefined ? written : this.#substituted(written, node, path);
-    if (text === null) return undefined;
+    if (text === null || (option.isOptional && text === "")) return undefined;
     const reading = readValue(option, text, written);
     if (reading.ok) return reading.value;
     this.#problemAt(path, startOf(node), reading.says, reading.advice);

@@ -36,7 +36,7 @@ const right = (value: Value): Reading => ({ ok: true, value });
 export function readValue(option: OptionSpec, given: string | undefined, written = given): Reading {
   if (given === undefined) return wrong("has to be a single value", adviceFor(option));
   const text = given.trim();
-  if (text === "") return wrong("has no value", adviceFor(option));
+  if (text === "" && !(option.isSecret && given !== "")) return wrong("has no value", adviceFor(option));
   switch (option.type) {
     case "text":
       return right(given);

@@ -105,6 +105,8 @@ export class Pool {
 
   /** A connection, after waiting if need be; rejects with a Fault (`pool.*`). */
   async checkout(holder: LeaseHolder): Promise<ServerConnection> {
+    const parked = this.tryCheckout(holder);
+    if (parked !== null) return parked;
     const askedAtMs = this.#options.environment.clock.monotonicMs();
     for (;;) {
       const resource = await this.#acquire();

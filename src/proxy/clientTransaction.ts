@@ -11,6 +11,7 @@
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
+import type { Admission } from "../pool/admission.ts";
 import type { ControlReply } from "../pool/controlReply.ts";
 import type { Pool } from "../pool/pool.ts";
 import { SWALLOW } from "../pool/replyQueue.ts";
@@ -21,6 +22,7 @@ import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
 import { query } from "../wire/frontendWriters.ts";
 import { NOBODY, returnAbandoned } from "./abandonedLease.ts";
+import { ClientEntries } from "./clientEntries.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 
 /** How long a shard may take over SAVEPOINT, ROLLBACK and the like, in ms. */
@@ -29,6 +31,7 @@ const CONTROL_TIMEOUT_MS = 10_000;
 const NO_TIMEOUT_MS = 0x7fff_ffff;
 
 export interface ClientTransactionParts {
+  readonly admission: Admission;
   readonly pools: readonly Pool[];
   readonly commits: CommitProtocol;
   readonly parameters: ClientParameters;
@@ -40,6 +43,7 @@ export interface ClientTransactionParts {
 
 export class ClientTransaction {
   readonly #parts: ClientTransactionParts;
+  readonly #entries: ClientEntries;
   readonly #pins = new Map<ShardIndex, ServerConnection>();
   #current: Transaction<ServerConnection> | null = null;
   #single: { readonly shard: ShardIndex; readonly connection: ServerConnection } | null = null;
@@ -47,6 +51,7 @@ export class ClientTransaction {
 
   constructor(parts: ClientTransactionParts) {
     this.#parts = parts;
+    this.#entries = new ClientEntries(parts.admission);
   }
 
   get current(): Transaction<ServerConnection> | null {
@@ -76,11 +81,12 @@ export class ClientTransaction {
   tryOpen(shard: ShardIndex): ServerConnection | null {
     const held = this.#held(shard);
     if (held !== null) return held;
+    if (!this.#entries.tryEnter(shard, this.#current !== null)) return null;
     const pinned = this.#pins.get(shard);
     const lease = pinned ?? this.#pool(shard).tryCheckout(this.#parts.holder);
-    if (lease === null) return null;
-    if (this.#parts.parameters.isInForceOn(lease)) return this.#take(shard, lease);
-    if (pinned === undefined) this.#pool(shard).checkIn(lease);
+    if (lease !== null && this.#parts.parameters.isInForceOn(lease)) return this.#take(shard, lease);
+    if (lease !== null && pinned === undefined) this.#pool(shard).checkIn(lease);
+    this.#leaveUnused(shard);
     return null;
   }
 
@@ -88,16 +94,13 @@ export class ClientTransaction {
   async open(shard: ShardIndex): Promise<ServerConnection> {
     const held = this.#held(shard);
     if (held !== null) return held;
-    const pool = this.#pool(shard);
-    const pinned = this.#pins.get(shard);
-    const lease = pinned ?? (await pool.checkout(this.#parts.holder));
+    await this.#entries.enter(shard, this.#current !== null);
     try {
-      if (!this.#parts.parameters.isInForceOn(lease)) await this.#parts.parameters.apply(lease);
+      return this.#take(shard, await this.#prepared(shard));
     } catch (error) {
-      if (pinned === undefined) pool.checkIn(lease);
+      this.#leaveUnused(shard);
       throw error;
     }
-    return this.#take(shard, lease);
   }
 
   /** Notes that a statement which is not a proven read goes to `shard`. */
@@ -134,12 +137,15 @@ export class ClientTransaction {
     if (single === null) return;
     this.#pins.delete(single.shard);
     this.#pool(single.shard).discard(single.connection);
+    this.#entries.leave(single.shard);
   }
 
   /** A held connection is gone. */
   lose(connection: ServerConnection, reason: string): void {
+    const shard = this.#shardOf(connection);
     if (this.#single?.connection === connection) this.#single = null;
-    for (const [shard, pinned] of this.#pins) if (pinned === connection) this.#pins.delete(shard);
+    if (this.#pins.get(shard) === connection) this.#pins.delete(shard);
+    if (this.#single?.shard !== shard && !this.#pins.has(shard)) this.#entries.leave(shard);
     const isBranch = this.#current?.joined.some((branch) => branch.connection === connection);
     if (isBranch) this.#current?.lose(`the connection to shard "${connection.shard}" was lost: ${reason}`);
   }
@@ -246,6 +252,7 @@ export class ClientTransaction {
     for (const { shard, connection } of current?.joined ?? []) this.#leave(shard, connection, isTangled);
     for (const [shard, connection] of this.#pins) this.#leave(shard, connection, true);
     this.#pins.clear();
+    this.#entries.leaveAll();
   }
 
   // --- inside ---
@@ -256,6 +263,26 @@ export class ClientTransaction {
 
   #shardOf(connection: ServerConnection): ShardIndex {
     return this.#parts.pools.findIndex((pool) => pool.shard.id === connection.shard);
+  }
+
+  /** A connection to `shard` with the client's settings. */
+  async #prepared(shard: ShardIndex): Promise<ServerConnection> {
+    const pool = this.#pool(shard);
+    const pinned = this.#pins.get(shard);
+    const lease = pinned ?? (await pool.checkout(this.#parts.holder));
+    try {
+      if (!this.#parts.parameters.isInForceOn(lease)) await this.#parts.parameters.apply(lease);
+      return lease;
+    } catch (error) {
+      if (pinned === undefined) pool.checkIn(lease);
+      throw error;
+    }
+  }
+
+  /** An entry that led to no connection; a transaction's lasts as long as the transaction. */
+  #leaveUnused(shard: ShardIndex): void {
+    if (this.#current === null && this.#single?.shard !== shard && !this.#pins.has(shard))
+      this.#entries.leave(shard);
   }
 
   #held(shard: ShardIndex): ServerConnection | null {
@@ -278,15 +305,16 @@ export class ClientTransaction {
   }
 
   #giveBack(shard: ShardIndex, connection: ServerConnection): void {
-    if (connection.state === "closed") return;
-    if (this.#pins.get(shard) === connection && connection.isClean) return;
-    this.#pins.delete(shard);
-    this.#pool(shard).checkIn(connection);
+    if (this.#pins.get(shard) === connection && connection.isClean) return this.#entries.keep(shard);
+    if (connection.state !== "closed") this.#pool(shard).checkIn(connection);
+    if (this.#pins.get(shard) === connection) this.#pins.delete(shard);
+    if (!this.#pins.has(shard)) this.#entries.leave(shard);
   }
 
   /** `applied`: when the connections are free, if they are not yet. */
   #end(current: Transaction<ServerConnection>, isCommitted: boolean, applied?: Promise<unknown>): void {
     this.#current = null;
+    this.#entries.leaveTransaction();
     if (!isCommitted) this.#parts.parameters.settings = this.#settingsAtBegin;
     for (const { shard, connection } of current.joined) {
       if (current.changedSettings) connection.settings = null;

@@ -22,6 +22,8 @@ const UTF8_NAME = /^'?utf-?8'?$/i;
 export class Greetings {
   readonly #pool: Pool;
   readonly #known = new Map<string, ReadonlyMap<string, string>>();
+  /** Questions that are out; clients that come meanwhile wait for the same answer. */
+  readonly #asking = new Map<string, Promise<ReadonlyMap<string, string>>>();
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -31,8 +33,15 @@ export class Greetings {
   async of({ startup }: ClientParameters): Promise<ReadonlyMap<string, string>> {
     const { known, others } = split(startup);
     const settings = settingsOf(others);
-    const greeting = this.#known.get(settings) ?? (await this.#ask(settings));
+    const greeting = this.#known.get(settings) ?? (await this.#askOnce(settings));
     return new Map([...greeting, ...known]);
+  }
+
+  #askOnce(settings: string): Promise<ReadonlyMap<string, string>> {
+    const asking =
+      this.#asking.get(settings) ?? this.#ask(settings).finally(() => this.#asking.delete(settings));
+    this.#asking.set(settings, asking);
+    return asking;
   }
 
   async #ask(settings: string): Promise<ReadonlyMap<string, string>> {

@@ -4,12 +4,20 @@ import type { Fault } from "../base/fault.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
+import type { Admission } from "../pool/admission.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { ClientSide } from "./clientSide.ts";
 import type { StatementNames } from "./statementStore.ts";
+
+/** What several shards need besides. */
+export interface Sharding {
+  readonly router: Router;
+  readonly commits: CommitProtocol;
+  readonly admission: Admission;
+}
 
 /** The long-lived parts that sessions share. */
 export interface SessionParts {
@@ -21,7 +29,7 @@ export interface SessionParts {
   readonly statementNames: StatementNames;
   readonly look: SessionLook;
   /** Null with one shard. */
-  readonly sharding: { readonly router: Router; readonly commits: CommitProtocol } | null;
+  readonly sharding: Sharding | null;
   readonly faultPoint: FaultPointListener;
   onEnd(session: Session): void;
 }

@@ -61,12 +61,13 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
 
   constructor(stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
     invariant(parts.sharding !== null, "a sharded session has a router");
-    const { router, commits } = parts.sharding;
+    const { router, commits, admission } = parts.sharding;
     this.parts = parts;
     this.#parameters = parameters;
     this.statements = new StatementStore(parts.statementNames);
     this.transaction = new ClientTransaction({
       pools: parts.pools,
+      admission,
       commits,
       parameters,
       holder: this,

@@ -70,20 +70,21 @@ const TOKEN = 65_536;
 /** The shortest and the longest message of a type in bytes, type byte and length included. */
 type Bounds = readonly [min: number, max: number];
 
+/** As in Postgres, a body that is too short for its type is told where it is read, and costs only the statement. */
 const CLIENT_BOUNDS: Readonly<Record<keyof typeof CLIENT_MESSAGE, Bounds>> = {
-  bind: [13, MESSAGE_BYTES_MAX],
-  close: [7, SMALL],
-  describe: [7, SMALL],
-  execute: [10, SMALL],
-  functionCall: [15, MESSAGE_BYTES_MAX],
+  bind: [5, MESSAGE_BYTES_MAX],
+  close: [5, SMALL],
+  describe: [5, SMALL],
+  execute: [5, SMALL],
+  functionCall: [5, MESSAGE_BYTES_MAX],
   flush: [5, SMALL],
-  parse: [9, MESSAGE_BYTES_MAX],
-  query: [6, MESSAGE_BYTES_MAX],
+  parse: [5, MESSAGE_BYTES_MAX],
+  query: [5, MESSAGE_BYTES_MAX],
   sync: [5, SMALL],
   terminate: [5, SMALL],
   copyDone: [5, SMALL],
   copyData: [5, MESSAGE_BYTES_MAX],
-  copyFail: [6, SMALL],
+  copyFail: [5, SMALL],
   password: [5, TOKEN],
 };
 

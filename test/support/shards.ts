@@ -2,7 +2,8 @@
  * Real shards for tests: Postgres servers on free ports of 127.0.0.1, in a directory that is gone afterwards.
  *
  * `initdb` takes seconds, so its result is kept in the temporary directory and copied; whichever test process makes
- * it first renames it into place. Whatever ends the test process, its servers end with it.
+ * it first renames it into place. Whatever ends the test process, its servers end with it
+ * (`keeper.ts`).
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,6 +28,7 @@ import {
   startEmbeddedShard,
 } from "../../src/cli/embeddedShards.ts";
 import type { Postmaster, ServerSettings } from "../../src/cli/postmaster.ts";
+import { keep } from "./keeper.ts";
 
 export interface ShardsOptions {
   /** Added to, and stronger than, `SHARD_SETTINGS`. */
@@ -51,11 +53,10 @@ export async function startShards(count: number, options: ShardsOptions = {}): P
   const shards = embeddedShardIds(count).map(
     (id) => new TestShard(id, join(home, id), programs, settings, options.databases?.[0] ?? "postgres"),
   );
-  const disown = ownUntilExit(() => destroy(shards, home));
+  const clear = keep(home);
   const stop = async () => {
     await Promise.all(shards.map((shard) => shard.stop()));
-    destroy(shards, home);
-    disown();
+    await clear();
   };
   try {
     await Promise.all(shards.map((shard) => shard.open(template, options.databases ?? [])));
@@ -134,12 +135,6 @@ export class TestShard {
     await this.#server?.stop();
     this.#server = null;
   }
-
-  /** Kills it without waiting. */
-  abandon(): void {
-    this.#server?.killTree();
-    this.#server = null;
-  }
 }
 
 async function dataDirectoryTemplate(programs: EmbeddedPostgres): Promise<string> {
@@ -174,20 +169,4 @@ async function copyAs(programs: EmbeddedPostgres, source: string, target: string
   });
   const [code] = await once(child, "close");
   if (code !== 0) throw new Error(`could not copy ${source} to ${target}`);
-}
-
-function destroy(shards: readonly TestShard[], home: string): void {
-  for (const shard of shards) shard.abandon();
-  rmSync(home, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
-}
-
-/** Calls `destroy` if the process ends before the returned function is called. */
-function ownUntilExit(destroy: () => void): () => void {
-  const leave = () => process.exit(143);
-  process.once("exit", destroy);
-  process.once("SIGTERM", leave);
-  return () => {
-    process.off("exit", destroy);
-    process.off("SIGTERM", leave);
-  };
 }
