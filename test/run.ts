@@ -5,12 +5,17 @@
  *     npm test -- test/wire         the tests whose path contains the words given; no floor for coverage then
  *     npm test -- --no-lint         without types and style
  *
- * Ends with 1 if anything fails, or if a folder that decides over money is covered by less than its floor.
+ * Ends with 1 if anything fails, or if a folder that decides over money is covered by less than its floor. A program
+ * that tests want and that is not here is installed from Debian's packages where that is allowed (root, with apt-get);
+ * elsewhere one line says which, and its tests are skipped.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { findTool } from "../bench/tools.ts";
 
 /** Folders whose lines must be covered, in per cent. */
 const FLOORS: Readonly<Record<string, number>> = {
@@ -29,19 +34,9 @@ interface Coverage {
 const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 const isLinted = !process.argv.includes("--no-lint");
 
-process.exitCode = main();
+process.exitCode = await main();
 
-function main(): number {
-  if (
-    isLinted &&
-    words.length === 0 &&
-    !(
-      run("types", bin("tsc"), ["-p", "tsconfig.json", "--noEmit"]) &&
-      run("style", bin("biome"), ["check", "--error-on-warnings", "."])
-    )
-  ) {
-    return 1;
-  }
+async function main(): Promise<number> {
   const files = globSync("test/**/*.test.ts")
     .filter((file) => words.every((word) => file.includes(word)))
     .sort();
@@ -49,12 +44,33 @@ function main(): number {
     console.error(`no test has ${words.join(" and ")} in its path`);
     return 1;
   }
+  const isTidy = words.length > 0 || !isLinted || lint();
+  if (files.some((file) => file.startsWith("test/bench"))) await prepareTools();
+  const isPassed = await test(files);
+  if (!isTidy) console.error("\n✗ types or style, see above");
+  return isTidy && isPassed ? 0 : 1;
+}
+
+function lint(): boolean {
+  const isTyped = run("types", bin("tsc"), ["-p", "tsconfig.json", "--noEmit"]);
+  return (
+    run("style", bin("biome"), ["check", "--error-on-warnings", "--diagnostic-level=warn", "."]) && isTyped
+  );
+}
+
+async function prepareTools(): Promise<void> {
+  const pgbench = await findTool("pgbench", true, (line) => console.log(`▸ ${line}`));
+  if (typeof pgbench === "string") console.log(`▸ skipped where it is needed: ${pgbench}`);
+}
+
+/** Runs `files`, and reports what they cover; whether all passed and covered enough. */
+async function test(files: readonly string[]): Promise<boolean> {
   const directory = mkdtempSync(join(tmpdir(), "pgxa-coverage-"));
   try {
     const lcov = join(directory, "lcov.info");
-    const isPassed = runTests(files, lcov);
+    const isPassed = await runTests(files, lcov);
     const isCovered = words.length > 0 || report(readCoverage(lcov));
-    return isPassed && isCovered ? 0 : 1;
+    return isPassed && isCovered;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -71,7 +87,7 @@ function run(what: string, command: string, args: readonly string[]): boolean {
   return status === 0;
 }
 
-function runTests(files: readonly string[], lcov: string): boolean {
+async function runTests(files: readonly string[], lcov: string): Promise<boolean> {
   console.log(`▸ ${files.length} test files`);
   const args = [
     "--test",
@@ -85,11 +101,25 @@ function runTests(files: readonly string[], lcov: string): boolean {
     `--test-reporter-destination=${lcov}`,
     ...files,
   ];
-  const { status } = spawnSync(process.execPath, args, {
-    stdio: ["ignore", "inherit", "inherit"],
-    env: { ...process.env, NODE_NO_WARNINGS: "1" },
+  const colour = process.stdout.isTTY ? { FORCE_COLOR: "1" } : {};
+  const child = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...colour, NODE_NO_WARNINGS: "1" },
   });
+  const ended = once(child, "close");
+  await showWithoutCoverage(createInterface({ input: child.stdout }));
+  const [status] = await ended;
   return status === 0;
+}
+
+/** Node's table of every file would bury what matters; ours, by folder, comes at the end. */
+async function showWithoutCoverage(lines: AsyncIterable<string>): Promise<void> {
+  let isCoverage = false;
+  for await (const line of lines) {
+    isCoverage ||= line.includes("ℹ start of coverage report");
+    if (!isCoverage) console.log(line);
+    if (line.includes("ℹ end of coverage report")) isCoverage = false;
+  }
 }
 
 /** Lines found and hit, by folder. */

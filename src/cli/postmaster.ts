@@ -9,7 +9,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readFileSync, realpathSync } from "node:fs";
+import { closeSync, openSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -49,6 +49,7 @@ export class Postmaster {
     port: number,
     settings: ServerSettings,
   ): Promise<Postmaster> {
+    removeDeadPidFile(directory);
     const log = openSync(join(directory, SERVER_LOG), "a", 0o640);
     const child = spawn(programs.postgres, ["-D", directory, ...settingArguments(port, settings)], {
       stdio: ["ignore", log, log],
@@ -146,6 +147,15 @@ function readPidFile(directory: string): PidFile | null {
   return Number.isInteger(pid) && pid > 0
     ? { pid, port: Number(lines[3]), status: lines[7]?.trim() ?? "" }
     : null;
+}
+
+/**
+ * Postgres takes a zombie for a running server, and where nobody reaps orphans one may stay for ever. What the file
+ * also guards against, backends that outlived their postmaster, Postgres finds by its shared memory.
+ */
+function removeDeadPidFile(directory: string): void {
+  const file = readPidFile(directory);
+  if (file !== null && !isAlive(file.pid)) rmSync(join(directory, "postmaster.pid"), { force: true });
 }
 
 function worksIn(pid: number, directory: string): boolean {

@@ -55,10 +55,14 @@ const KEY_COLUMN = `
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation c ON c.oid = a.attcollation
   WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped`;
 
-/** Never rejects: a shard that cannot be asked is a finding. Takes a few times 5 s at most. */
-export async function checkShard(shard: ShardConfig, config: Config): Promise<ShardReport> {
+/** Never rejects: a shard that cannot be asked is a finding. Logging in and each question may take `timeoutMs`. */
+export async function checkShard(
+  shard: ShardConfig,
+  config: Config,
+  timeoutMs = TIMEOUT_MS,
+): Promise<ShardReport> {
   const address = `${shard.host}:${shard.port}/${shard.database}`;
-  const client = clientOf(shard);
+  const client = clientOf(shard, timeoutMs);
   client.on("error", () => {}); // what ran is rejected
   try {
     return { shard: shard.id, address, findings: await findings(client, shard, config) };
@@ -67,7 +71,7 @@ export async function checkShard(shard: ShardConfig, config: Config): Promise<Sh
   }
 }
 
-const clientOf = ({ host, port, database, user, password }: ShardConfig): Client =>
+const clientOf = ({ host, port, database, user, password }: ShardConfig, timeoutMs: number): Client =>
   new Client({
     host,
     port,
@@ -76,8 +80,8 @@ const clientOf = ({ host, port, database, user, password }: ShardConfig): Client
     password: () => password ?? "",
     ssl: false,
     application_name: "pgxa check",
-    connectionTimeoutMillis: TIMEOUT_MS,
-    query_timeout: TIMEOUT_MS,
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
   });
 
 async function findings(client: Client, shard: ShardConfig, config: Config): Promise<readonly Finding[]> {

@@ -54,11 +54,18 @@ export function settingEffect(fields: Fields, sql: string): SessionEffect {
 }
 
 /** Temporary tables, views, sequences, and SELECT INTO or CREATE TABLE AS one. */
-function makesTemporary(fields: Fields): boolean {
+export function makesTemporary(fields: Fields): boolean {
   const named = [struct(fields, "relation"), struct(fields, "view"), struct(fields, "sequence")];
   const into = struct(fields, "into") ?? struct(fields, "intoClause");
   if (into !== null) named.push(struct(into, "rel"));
-  return named.some((relation) => relation !== null && text(relation, "relpersistence") === "t");
+  // Functions and types of the temporary schema.
+  if ([strings(fields, "funcname"), strings(fields, "typeName")].some(([schema]) => schema === "pg_temp"))
+    return true;
+  return named.some(
+    (relation) =>
+      relation !== null &&
+      (text(relation, "relpersistence") === "t" || text(relation, "schemaname") === "pg_temp"),
+  );
 }
 
 function functionEffects(fields: Fields): readonly SessionEffect[] {

@@ -12,8 +12,10 @@
 import { Fault } from "../base/fault.ts";
 import type { ShardedTableConfig } from "../config/config.ts";
 import { functionKind } from "./functions.ts";
-import { constantKey, keyEqualities, type Relation } from "./keyEquality.ts";
+import { keyEqualities, type Relation } from "./keyEquality.ts";
 import type { KeySource } from "./plan.ts";
+import { insertedKeys, noKey, refuseKeyChange } from "./rowKeys.ts";
+import { checkSetting } from "./settingPlan.ts";
 import { type Fields, type Node, node, nodes, strings, struct, text, walk } from "./syntax.ts";
 import type { Table, Tables } from "./tables.ts";
 
@@ -98,6 +100,7 @@ export class FootprintReader {
     const scope = this.#with(fields, outer);
     if (text(fields, "op") !== "SETOP_NONE" && text(fields, "op") !== "") {
       for (const arm of ["larg", "rarg"]) this.#select(struct(fields, arm) ?? {}, scope);
+      this.#noteChoice(fields);
       this.#expressions(fields, ["sortClause", "limitCount", "limitOffset"], scope);
       return;
     }
@@ -108,6 +111,7 @@ export class FootprintReader {
       this.#isWrite = true;
     }
     this.#level(nodes(fields, "fromClause"), [], node(fields, "whereClause"), scope);
+    this.#noteChoice(fields);
     const rest = [
       "targetList",
       "groupClause",
@@ -122,47 +126,21 @@ export class FootprintReader {
     this.#expressions(fields, rest, scope);
   }
 
+  /** Which rows LIMIT and DISTINCT ON leave is the choice of each shard. */
+  #noteChoice(fields: Fields): void {
+    if (fields.limitCount !== undefined || fields.limitOffset !== undefined) this.#unstable ??= "LIMIT";
+    if (nodes(fields, "distinctClause").length > 0) this.#unstable ??= "DISTINCT ON";
+  }
+
   #insert(fields: Fields, outer: Scope): void {
     this.#isWrite = true;
     const scope = this.#with(fields, outer);
     const table = this.#resolve(struct(fields, "relation") ?? {});
     const select = node(fields, "selectStmt");
-    if (table.kind === "sharded") this.#insertSharded(table, fields, select);
+    if (table.kind === "sharded") this.#keys.push(...insertedKeys(table, fields, select, this.#tables));
     else this.#note(table, true);
     if (select !== null) this.#select(select.fields, scope);
     this.#expressions(fields, ["onConflictClause", "returningClause", "returningList"], scope);
-  }
-
-  #insertSharded(table: ShardedTableConfig, fields: Fields, select: Node | null): void {
-    const columns = nodes(fields, "cols").map((column) => text(column.fields, "name"));
-    const key = columns.indexOf(table.key);
-    if (columns.length === 0)
-      throw noKey(
-        table,
-        "The INSERT does not name its columns.",
-        `Name them: INSERT INTO ${table.name} (${table.key}, …) VALUES (…).`,
-      );
-    if (key < 0)
-      throw noKey(
-        table,
-        "The INSERT gives no value for it.",
-        `Give ${table.key} in the column list; pgxa cannot use a default of the shard.`,
-      );
-    const rows = select === null ? [] : nodes(select.fields, "valuesLists");
-    if (rows.length === 0)
-      throw noKey(
-        table,
-        "The rows come from a query.",
-        "Send the rows as VALUES, or run the INSERT on one shard: /* pgxa: shard=NAME */.",
-      );
-    for (const row of rows) this.#keys.push(this.#rowKey(table, nodes(row.fields, "items")[key]));
-    this.#refuseKeyChange(table, struct(fields, "onConflictClause"));
-  }
-
-  #rowKey(table: ShardedTableConfig, value: Node | undefined): KeySource {
-    const source = value === undefined ? null : constantKey(value, table, this.#tables);
-    if (source !== null) return source;
-    throw noKey(table, "Its value in the INSERT is an expression.", "Give a literal or a parameter.");
   }
 
   #update(fields: Fields, outer: Scope): void {
@@ -170,7 +148,7 @@ export class FootprintReader {
     const scope = this.#with(fields, outer);
     const relation = struct(fields, "relation") ?? {};
     const table = this.#resolve(relation);
-    if (table.kind === "sharded") this.#refuseKeyChange(table, fields);
+    if (table.kind === "sharded") refuseKeyChange(table, fields);
     else this.#note(table, true);
     const target = table.kind === "sharded" ? [relationOf(table, relation)] : [];
     this.#level(nodes(fields, "fromClause"), target, node(fields, "whereClause"), scope);
@@ -186,16 +164,6 @@ export class FootprintReader {
     const target = table.kind === "sharded" ? [relationOf(table, relation)] : [];
     this.#level(nodes(fields, "usingClause"), target, node(fields, "whereClause"), scope);
     this.#expressions(fields, ["returningClause", "returningList"], scope);
-  }
-
-  #refuseKeyChange(table: ShardedTableConfig, fields: Fields | null): void {
-    const columns =
-      fields === null ? [] : nodes(fields, "targetList").map((target) => text(target.fields, "name"));
-    if (!columns.includes(table.key)) return;
-    throw new Fault("route.key_update", {
-      detail: `Column "${table.key}" of table "${table.name}" decides which shard the row is on.`,
-      hint: "Delete the row and insert it with its new key, in one transaction.",
-    });
   }
 
   // --- one level of a query ---
@@ -246,9 +214,10 @@ export class FootprintReader {
       else this.#note(table, false);
     } else if (type === "JoinExpr") this.#join(fields, conditions, relations, scope);
     else if (type === "RangeSubselect") this.read(node(fields, "subquery") ?? { type: "", fields }, scope);
-    else if (type === "RangeTableSample")
+    else if (type === "RangeTableSample") {
+      this.#unstable ??= "TABLESAMPLE";
       this.#gather(node(fields, "relation")!, conditions, relations, scope);
-    else this.#expression(fields, scope);
+    } else this.#expression(fields, scope);
   }
 
   #join(fields: Fields, conditions: readonly Node[], relations: Relation[], scope: Scope): void {
@@ -259,12 +228,21 @@ export class FootprintReader {
     const restrictsLeft = kind === "JOIN_INNER" || kind === "JOIN_RIGHT";
     const restrictsRight = kind === "JOIN_INNER" || kind === "JOIN_LEFT";
     const using = strings(fields, "usingClause");
+    // An alias of the whole join hides the tables' names and may give their columns' names to others.
+    const hides = struct(fields, "alias") !== null;
     const left: Relation[] = [];
     const right: Relation[] = [];
     this.#gather(node(fields, "larg")!, restrictsLeft ? [...conditions, ...own] : conditions, left, scope);
     this.#gather(node(fields, "rarg")!, restrictsRight ? [...conditions, ...own] : conditions, right, scope);
-    for (const relation of left) relations.push(restrictsLeft ? joinedBy(using, relation, right) : relation);
-    for (const relation of right) relations.push(restrictsRight ? joinedBy(using, relation, left) : relation);
+    for (const [side, other, restricts] of [
+      [left, right, restrictsLeft],
+      [right, left, restrictsRight],
+    ] as const) {
+      for (const relation of side) {
+        const joined = restricts ? joinedBy(using, relation, other) : relation;
+        relations.push(hides ? { ...joined, isRenamed: true, sameAs: [] } : joined);
+      }
+    }
   }
 
   // --- tables and expressions ---
@@ -304,14 +282,18 @@ export class FootprintReader {
           "A table stands where none is expected",
           "Say where the statement goes: /* pgxa: shard=NAME */.",
         );
-      if (type === "FuncCall") this.#call(strings(fields, "funcname").at(-1) ?? "");
-      if (type === "SQLValueFunction") this.#unstable ??= text(fields, "op");
+      if (type === "FuncCall") this.#call(fields);
+      if (type === "SQLValueFunction") this.#unstable ??= text(fields, "op").replace("SVFOP_", "");
+      if (type === "TypeCast" && isMoment(fields)) this.#unstable ??= "the moment";
       return true;
     });
   }
 
-  #call(name: string): void {
-    const kind = functionKind(name);
+  #call(fields: Fields): void {
+    const qualified = strings(fields, "funcname");
+    const name = qualified.at(-1) ?? "";
+    const kind = functionKind(qualified);
+    if (name === "set_config") checkSetConfig(nodes(fields, "args"));
     if (kind !== "immutable") this.#unstable ??= `${name}()`;
     if (kind === "catalog") this.#hasCatalog = true;
     if (kind === "central") this.#hasCentral = true;
@@ -332,15 +314,32 @@ function relationOf(table: ShardedTableConfig, relation: Fields): Relation {
     table,
     name: alias === null ? table.name : text(alias, "aliasname"),
     hasAlias: alias !== null,
+    isRenamed: alias !== null && nodes(alias, "colnames").length > 0,
     conditions: [],
     sameAs: [],
   };
 }
 
+/** `'now'::timestamptz` and the like: each shard has its own moment. */
+function isMoment(cast: Fields): boolean {
+  const argument = node(cast, "arg");
+  const string = argument?.type === "A_Const" ? struct(argument.fields, "sval") : null;
+  return string !== null && /^\s*(now|today|tomorrow|yesterday)\b/i.test(text(string, "sval"));
+}
+
+/** set_config() of literals is held to what SET is held to. */
+function checkSetConfig([name, value]: readonly Node[]): void {
+  const [setting, given] = [name, value].map((argument) =>
+    argument?.type === "A_Const" ? struct(argument.fields, "sval") : null,
+  );
+  if (setting) checkSetting(text(setting, "sval").toLowerCase(), given ? text(given, "sval") : "");
+}
+
 /** USING says of a column that it is equal on both sides. */
 function joinedBy(columns: readonly string[], relation: Relation, others: readonly Relation[]): Relation {
-  if (!columns.includes(relation.table.key)) return relation;
-  const same = others.filter((other) => other.table.key === relation.table.key).map((other) => other.name);
+  const { key } = relation.table;
+  if (relation.isRenamed || !columns.includes(key)) return relation;
+  const same = others.filter((other) => other.table.key === key && !other.isRenamed).map(({ name }) => name);
   return { ...relation, sameAs: [...relation.sameAs, ...same] };
 }
 
@@ -349,14 +348,6 @@ function conjuncts(condition: Node | null): readonly Node[] {
   if (condition === null) return [];
   const isAnd = condition.type === "BoolExpr" && text(condition.fields, "boolop") === "AND_EXPR";
   return isAnd ? nodes(condition.fields, "args").flatMap(conjuncts) : [condition];
-}
-
-function noKey(table: ShardedTableConfig, detail: string, hint: string): Fault {
-  return new Fault("route.no_key", {
-    message: `the shard key "${table.key}" of table "${table.name}" is not known`,
-    detail: `${detail}`,
-    hint,
-  });
 }
 
 const unsupported = (what: string, hint: string): Fault =>

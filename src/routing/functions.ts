@@ -64,7 +64,10 @@ const CATALOG_PREFIX = /^(pg_get_|has_.*_privilege$|pg_stat_get_)/;
 
 export type FunctionKind = "immutable" | "stable" | "catalog" | "central" | "unknown";
 
-export function functionKind(name: string): FunctionKind {
+/** The kind of the function of that qualified name; one of another schema than PostgreSQL's own is not known. */
+export function functionKind(qualified: readonly string[]): FunctionKind {
+  const name = qualified.at(-1) ?? "";
+  if (qualified.length > 1 && qualified[0] !== "pg_catalog") return "unknown";
   if (IMMUTABLE.has(name)) return "immutable";
   if (STABLE.has(name) || READING_PREFIX.test(name)) return "stable";
   if (CENTRAL.has(name)) return "central";

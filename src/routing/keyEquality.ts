@@ -12,6 +12,8 @@ export interface Relation {
   readonly hasAlias: boolean;
   /** What holds for every row of it that counts. */
   readonly conditions: readonly Node[];
+  /** Whether columns have names of their own here (`accounts AS a (x, y)`): none of them is then known. */
+  readonly isRenamed: boolean;
   /** The names of relations whose key is the same by USING. */
   readonly sameAs: readonly string[];
 }
@@ -129,7 +131,7 @@ function equalitySides(condition: Node): readonly [Node, Node] | null {
 
 /** Whether a column reference means the shard key of `relation`. */
 function isKeyOf(column: Node, relation: Relation, all: readonly Relation[]): boolean {
-  if (column.type !== "ColumnRef") return false;
+  if (column.type !== "ColumnRef" || relation.isRenamed) return false;
   const { table, name, hasAlias } = relation;
   const parts = strings(column.fields, "fields");
   if (parts.length !== nodes(column.fields, "fields").length || parts.at(-1) !== table.key) return false;

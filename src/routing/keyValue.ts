@@ -81,6 +81,21 @@ export function checkParameterType(type: KeyType, oid: number): void {
   });
 }
 
+/**
+ * Throws a Fault if a value in `format` may mean another key than that of `type`, its parameter's type being left to
+ * the server, which may find another one: the 8 bytes of a float8 are no int8, a timestamp's offset is dropped.
+ */
+export function checkForm(type: KeyType, format: 0 | 1): void {
+  if (type === "text" || type === "varchar" || type === "uuid") return;
+  if (format === 0 && type !== "date" && type !== "timestamptz") return;
+  throw new Fault("route.bad_key", {
+    message: "the type of the parameter is not known",
+    detail:
+      "The parameter gives the shard key and stands elsewhere in the statement, which may decide its type.",
+    hint: `Declare the parameter as ${type}, or use a parameter of its own for the key.`,
+  });
+}
+
 // --- integers ---
 
 function integerOf(type: KeyType, text: string): bigint {

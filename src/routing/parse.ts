@@ -5,71 +5,78 @@
  *
  * A text nested so deeply that the parser's stack ends is refused like one that the server finds too complex.
  */
-import { loadModule, parseSync } from "libpg-query";
 import { Fault } from "../base/fault.ts";
+import { withoutComments } from "./comments.ts";
+import { ParserInstances } from "./parserInstance.ts";
 import { type Fields, type Node, nodeOf } from "./syntax.ts";
 
 /** Longer texts are not parsed: several times their size is needed in the parser's memory. */
-const TEXT_BYTES_MAX = 16 * 1024 * 1024;
+const TEXT_CHARACTERS_MAX = 16 * 1024 * 1024;
 /** Deeper nesting ends the parser's stack; the server's own limit (max_stack_depth) is of this order. */
 const NESTING_MAX = 1_000;
 
 export interface ParsedStatement {
   readonly node: Node;
-  /** The statement's own text, without what is before and behind it. */
+  /** The statement's own text, without comments or what is before and behind it: another may be written behind. */
   readonly sql: string;
 }
 
-/** Loads the parser; once, before anything is parsed. */
-export const loadParser = (): Promise<void> => loadModule();
+/** The parser's code for this process; it keeps nothing of what it has parsed. */
+const PARSER = { instances: new ParserInstances() } as const;
+
+/** Loads the parser; before anything is parsed. */
+export const loadParser = (): Promise<void> => PARSER.instances.load();
+
+/** False for the moment between a crash of the parser and its next instance: what is refused then is not for ever. */
+export const isParserReady = (): boolean => PARSER.instances.isReady;
 
 /** The statements of `text`, none if it is empty; throws a Fault (`route.syntax_error`, `route.unsupported`). */
 export function parse(text: string): readonly ParsedStatement[] {
-  if (isEmpty(text)) return [];
-  if (text.length > TEXT_BYTES_MAX) throw tooComplex(`It has more than ${TEXT_BYTES_MAX} characters.`);
+  if (/^[\s;]*$/.test(text)) return [];
+  if (text.length > TEXT_CHARACTERS_MAX)
+    throw tooComplex(`It has more than ${TEXT_CHARACTERS_MAX} characters.`);
   if (nesting(text) > NESTING_MAX) throw tooComplex(`It is nested more than ${NESTING_MAX} levels deep.`);
   const tree = parseTree(text);
   const statements = Array.isArray(tree.stmts) ? (tree.stmts as Fields[]) : [];
   const bytes = statements.length === 1 ? null : Buffer.from(text);
   return statements.map((statement) => ({
     node: nodeOf(statement.stmt)!,
-    sql: bytes === null ? trimmed(text) : slice(bytes, statement),
+    sql: bare(bytes === null ? text : slice(bytes, statement)),
   }));
 }
 
 function parseTree(text: string): Fields {
-  try {
-    return parseSync(text) as unknown as Fields;
-  } catch (error) {
-    throw asFault(error, text);
+  const answer = PARSER.instances.parse(text);
+  switch (answer.kind) {
+    case "tree":
+      return answer.tree as Fields;
+    case "error":
+      throw new Fault("route.syntax_error", {
+        message: answer.message,
+        ...(answer.position < 0 ? {} : { position: answer.position + 1 }),
+      });
+    case "crash":
+      throw tooComplex("The parser ended without a result.", answer.cause);
+    case "absent":
+      throw new Fault("route.unsupported", {
+        message: "the statement cannot be parsed now",
+        detail: "A statement before it was too complex for the parser, which is being made anew.",
+        hint: "Send the statement again.",
+      });
   }
-}
-
-function asFault(error: unknown, text: string): Fault {
-  const details =
-    error instanceof Error ? (error as { sqlDetails?: { cursorPosition?: number } }).sqlDetails : undefined;
-  if (details === undefined) return tooComplex("The parser ended without a result.", error);
-  const position = (details.cursorPosition ?? -1) + 1;
-  return new Fault("route.syntax_error", {
-    message: (error as Error).message,
-    ...(position > 0 ? { position: Math.min(position, text.length + 1) } : {}),
-  });
 }
 
 function slice(bytes: Buffer, statement: Fields): string {
   const start = typeof statement.stmt_location === "number" ? statement.stmt_location : 0;
   const length = typeof statement.stmt_len === "number" ? statement.stmt_len : bytes.length - start;
-  return bytes.toString("utf8", start, start + length).trim();
+  return bytes.toString("utf8", start, start + length);
 }
 
-const trimmed = (text: string): string => text.trim().replace(/;\s*$/, "");
-
-/** Whether there is nothing but space, semicolons and comments; those with a comment the parser decides. */
-const isEmpty = (text: string): boolean => /^[\s;]*$/.test(text) || parsesToNothing(text);
-
-function parsesToNothing(text: string): boolean {
-  const withoutComments = text.replaceAll(/--[^\n\r]*|\/\*[\s\S]*?\*\//g, "");
-  return /^[\s;]*$/.test(withoutComments) && text.length < 10_000;
+function bare(text: string): string {
+  const plain = withoutComments(text);
+  let end = plain.length;
+  while (end > 0 && /[\s;]/.test(plain[end - 1]!)) end -= 1;
+  return plain.slice(0, end).trimStart();
 }
 
 /** The greatest depth of parentheses and brackets, those in strings counted too. */

@@ -17,6 +17,8 @@ export type KeySource =
       readonly index: number;
       readonly keyType: KeyType;
       readonly column: string;
+      /** The parameter stands elsewhere in the statement too, so that the server may take its type from there. */
+      readonly isShared?: true;
     };
 
 export type Target =

@@ -5,26 +5,34 @@
  * What cannot be done right is refused, with what it would become if the user said where to (`hinted`): then the user
  * answers for the placement, and pgxa still for session and transaction.
  */
+import type { FaultId } from "../base/catalogue.ts";
 import { Fault } from "../base/fault.ts";
-import { effectsOf, settingEffect } from "./effects.ts";
+import { effectsOf, makesTemporary } from "./effects.ts";
 import { type Footprint, FootprintReader } from "./footprint.ts";
 import type { ParsedStatement } from "./parse.ts";
-import type { Plan, SessionEffect, StatementPlan, Target } from "./plan.ts";
-import { type Fields, flag, type Node, node, nodes, struct, text } from "./syntax.ts";
+import type { KeySource, Plan, StatementPlan, Target } from "./plan.ts";
+import { planDiscard, planSetting, planShow } from "./settingPlan.ts";
+import { flag, integer, type Node, node, nodes, struct, text, walk } from "./syntax.ts";
 import type { Tables } from "./tables.ts";
-import { planTransaction, renderCharacteristics } from "./transactionPlan.ts";
+import { planTransaction } from "./transactionPlan.ts";
 
-/** Refused inside a transaction block by the server, so never given one by pgxa. */
+/** Refused inside a transaction block by the server, whatever they are applied to. */
 const OUTSIDE_BLOCK: ReadonlySet<string> = new Set([
-  "VacuumStmt",
   "CreatedbStmt",
   "DropdbStmt",
   "AlterSystemStmt",
   "CreateTableSpaceStmt",
   "DropTableSpaceStmt",
-  "ReindexStmt",
+  "CreateSubscriptionStmt",
+  "DropSubscriptionStmt",
 ]);
-const HINT_SETTINGS: ReadonlySet<string> = new Set(["pgxa.shard", "pgxa.key"]);
+
+/** Refusals that a hint does not lift. */
+const FINAL: ReadonlySet<FaultId> = new Set([
+  "route.key_update",
+  "route.unknown_setting",
+  "session.unsupported",
+] as const);
 
 /** The plan of one statement; throws no Fault but gives it in the plan. */
 export function planStatement(statement: ParsedStatement, tables: Tables): Plan {
@@ -34,8 +42,7 @@ export function planStatement(statement: ParsedStatement, tables: Tables): Plan 
     return plan(parsed, sql, tables, hinted);
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
-    const isFinal = error.id === "route.key_update" || error.id === "session.unsupported";
-    return { kind: "refused", fault: error, hinted: isFinal ? null : hinted };
+    return { kind: "refused", fault: error, hinted: FINAL.has(error.id) ? null : hinted };
   }
 }
 
@@ -80,9 +87,27 @@ function plan(parsed: Node, sql: string, tables: Tables, hinted: StatementPlan):
 
 function planQuery(parsed: Node, tables: Tables, hinted: StatementPlan): Plan {
   const reader = new FootprintReader(tables);
-  reader.read(parsed);
+  if (!reader.read(parsed)) throw refusalOf(parsed);
   const { footprint } = reader;
-  return { ...hinted, target: targetOf(footprint), access: footprint.isWrite ? "write" : "read" };
+  const target = targetOf({ ...footprint, keys: markShared(footprint.keys, parsed) });
+  return { ...hinted, target, access: footprint.isWrite ? "write" : "read" };
+}
+
+/** Marks parameters that give a key and stand elsewhere too. Keys that follow from one place are one object. */
+function markShared(keys: readonly KeySource[], parsed: Node): readonly KeySource[] {
+  if (!keys.some((key) => key.kind === "parameter")) return keys;
+  const uses = new Map<number, number>();
+  walk(parsed.fields, ({ type, fields }) => {
+    const index = integer(fields, "number") - 1;
+    if (type === "ParamRef") uses.set(index, (uses.get(index) ?? 0) + 1);
+    return true;
+  });
+  for (const key of new Set(keys)) {
+    if (key.kind === "parameter") uses.set(key.index, uses.get(key.index)! - 1);
+  }
+  return keys.map((key) =>
+    key.kind === "parameter" && uses.get(key.index)! > 0 ? { ...key, isShared: true } : key,
+  );
 }
 
 /** EXPLAIN and DECLARE CURSOR go where their query goes. */
@@ -91,25 +116,37 @@ function planWrapped({ fields, type }: Node, tables: Tables, hinted: StatementPl
   const inner = query === null ? null : planQuery(query, tables, hinted);
   if (inner?.kind !== "statement")
     throw unsupported("Its query is not understood", "Say where it goes: /* pgxa: shard=NAME */.");
-  const isAll = inner.target.kind === "all";
-  if (isAll && type === "ExplainStmt") return { ...inner, target: { kind: "default" }, access: "write" };
-  return type === "ExplainStmt" ? { ...inner, access: "write" } : inner;
+  if (type !== "ExplainStmt") return inner;
+  if (inner.target.kind !== "all") return { ...inner, access: "write" };
+  if (nodes(fields, "options").some((option) => text(option.fields, "defname") === "analyze")) {
+    throw unsupported(
+      "EXPLAIN ANALYZE would write a reference table on one shard only",
+      "Use EXPLAIN without ANALYZE, or run the statement itself.",
+    );
+  }
+  return { ...inner, target: { kind: "default" }, access: "write" };
 }
 
 function targetOf(footprint: Footprint): Target {
-  const { keys, shards, hasReference, hasCatalog, hasCentral, isLocking, unknownFunction } = footprint;
+  const { keys, shards, hasCatalog, hasCentral, isLocking, unknownFunction } = footprint;
   if (footprint.writesReference) return everywhere(footprint);
   if (shards.length > 0 && keys.length === 0) {
     if (new Set(shards).size > 1) throw manyShards("Its tables are on different shards.");
     return { kind: "shard", shard: shards[0]! };
   }
   if (keys.length > 0) {
+    if (hasCentral) {
+      throw unsupported(
+        "Sequences, advisory locks and notifications are the first shard's, and its rows are not",
+        "Ask for the value, or take the lock, in a statement of its own.",
+      );
+    }
     const sources = [...keys, ...shards.map((shard) => ({ kind: "literal", shard }) as const)];
     const literals = new Set(sources.flatMap((source) => (source.kind === "literal" ? [source.shard] : [])));
     if (literals.size > 1) throw manyShards("Its shard keys belong to different shards.");
     return { kind: "keys", keys: dedupe(sources) };
   }
-  if (unknownFunction !== null && !hasReference && !hasCatalog) {
+  if (unknownFunction !== null && !hasCatalog) {
     throw unsupported(
       `Function ${unknownFunction}() may read or write anything, and nothing says on which shard`,
       "Say where it runs: /* pgxa: shard=NAME */.",
@@ -142,61 +179,6 @@ function dedupe<Source extends { readonly kind: string }>(sources: readonly Sour
   return [...seen.values()];
 }
 
-// --- settings ---
-
-function planSetting(fields: Fields, sql: string, hinted: StatementPlan): Plan {
-  const name = text(fields, "name").toLowerCase();
-  if (HINT_SETTINGS.has(name)) return planHintSetting(name as "pgxa.shard" | "pgxa.key", fields);
-  if (text(fields, "kind") === "VAR_SET_MULTI" && name === "transaction") {
-    return { kind: "setTransaction", characteristics: renderCharacteristics(nodes(fields, "args")), sql };
-  }
-  if (name === "standard_conforming_strings") {
-    throw new Fault("session.unsupported", {
-      message: "standard_conforming_strings cannot be changed with several shards",
-      detail: "pgxa reads the literals of statements to route them, as the SQL standard has them.",
-    });
-  }
-  const effect = settingEffect(fields, sql);
-  if (effect.kind === "pin") {
-    const fault = unsupported(
-      "The role of a session is of one shard",
-      "Say on which: /* pgxa: shard=NAME */.",
-    );
-    return { kind: "refused", fault, hinted };
-  }
-  return { kind: "set", effect, tag: text(fields, "kind").startsWith("VAR_RESET") ? "RESET" : "SET", sql };
-}
-
-function planHintSetting(name: "pgxa.shard" | "pgxa.key", fields: Fields): Plan {
-  const isReset = text(fields, "kind") !== "VAR_SET_VALUE";
-  const local = flag(fields, "is_local");
-  return { kind: "hintSetting", name, value: isReset ? null : settingText(nodes(fields, "args")[0]), local };
-}
-
-/** The value of SET as text: 'east', east, 42, -7. */
-function settingText(argument: Node | undefined): string {
-  const fields = argument?.fields ?? {};
-  const string = struct(fields, "sval");
-  if (string !== null) return text(string, "sval");
-  const fraction = struct(fields, "fval");
-  if (fraction !== null) return text(fraction, "fval");
-  const whole = struct(fields, "ival");
-  return whole === null ? "" : String(whole.ival ?? 0);
-}
-
-function planShow(fields: Fields, hinted: StatementPlan): Plan {
-  const name = text(fields, "name").toLowerCase();
-  if (HINT_SETTINGS.has(name)) return { kind: "showHintSetting", name: name as "pgxa.shard" | "pgxa.key" };
-  return { ...hinted, target: { kind: "any" }, access: "read" };
-}
-
-function planDiscard(fields: Fields, sql: string): Plan {
-  if (text(fields, "target") !== "DISCARD_ALL")
-    throw unsupported("It concerns one server connection", "Use DISCARD ALL.");
-  const effect: SessionEffect = { kind: "resetAll" };
-  return { kind: "set", effect, tag: "DISCARD ALL", sql };
-}
-
 // --- what is refused ---
 
 /** What the statement is once the user has said where it goes. */
@@ -206,8 +188,27 @@ export function hintedPlan(parsed: Node, sql: string): StatementPlan {
     target: { kind: "any" },
     access: "write",
     effects: effectsOf(parsed, sql),
-    outsideBlock: OUTSIDE_BLOCK.has(parsed.type),
+    outsideBlock: isOutsideBlock(parsed),
   };
+}
+
+/** https://www.postgresql.org/docs/current/sql-vacuum.html and its kin: "cannot be executed inside a transaction block" */
+function isOutsideBlock({ type, fields }: Node): boolean {
+  switch (type) {
+    case "VacuumStmt":
+      return flag(fields, "is_vacuumcmd");
+    case "IndexStmt":
+    case "DropStmt":
+      return flag(fields, "concurrent");
+    case "ClusterStmt":
+      return struct(fields, "relation") === null;
+    case "ReindexStmt": {
+      const isConcurrent = nodes(fields, "params").some((p) => text(p.fields, "defname") === "concurrently");
+      return isConcurrent || !/_(INDEX|TABLE)$/.test(text(fields, "kind"));
+    }
+    default:
+      return OUTSIDE_BLOCK.has(type);
+  }
 }
 
 function refusalOf({ type, fields }: Node): Fault {
@@ -232,8 +233,7 @@ function refusalOf({ type, fields }: Node): Fault {
       "Say where it runs: /* pgxa: shard=NAME */.",
     );
   }
-  const isTemporary = text(struct(fields, "relation") ?? {}, "relpersistence") === "t";
-  return isTemporary
+  return makesTemporary(fields)
     ? unsupported("A temporary table is on one shard", "Say on which: /* pgxa: shard=NAME */.")
     : unsupported(
         "Statements of this kind are not sent to all shards",

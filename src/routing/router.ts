@@ -10,8 +10,8 @@ import type { ShardId } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import type { TableConfig } from "../config/config.ts";
 import { type CommentHint, commentHint } from "./hint.ts";
-import { checkParameterType, hashOfBinary, hashOfText } from "./keyValue.ts";
-import { type ParsedStatement, parse } from "./parse.ts";
+import { checkForm, checkParameterType, hashOfBinary, hashOfText } from "./keyValue.ts";
+import { isParserReady, type ParsedStatement, parse } from "./parse.ts";
 import { shardOfHash } from "./partitionHash.ts";
 import type { KeySource, Plan, ShardIndex, StatementPlan, Target } from "./plan.ts";
 import { PlanCache } from "./planCache.ts";
@@ -26,6 +26,8 @@ export interface ParameterReader {
   parameter(index: number): Buffer;
 }
 
+/** The shard that the target `default` means. */
+const DEFAULT_SHARD: ShardIndex = 0;
 const CACHE_ENTRIES_MAX = 10_000;
 const CACHE_CHARACTERS_MAX = 16 * 1024 * 1024;
 
@@ -55,7 +57,7 @@ export class Router {
     const known = this.#cache.get(text);
     if (known !== null) return known;
     const plan = this.#make(text);
-    this.#cache.set(text, plan);
+    if (isParserReady()) this.#cache.set(text, plan);
     return plan;
   }
 
@@ -90,7 +92,7 @@ export class Router {
 
   // --- parameters ---
 
-  #shardOf({ index, keyType, column }: Parameter, bind: ParameterReader, oid: number): ShardIndex {
+  #shardOf({ index, keyType, column, isShared }: Parameter, bind: ParameterReader, oid: number): ShardIndex {
     if (index >= bind.parameterCount) {
       throw new Fault("route.no_key", {
         message: `there is no parameter $${index + 1}`,
@@ -101,9 +103,12 @@ export class Router {
     if (bind.isNull(index))
       throw new Fault("route.null_key", { message: `the shard key "${column}" must not be null` });
     checkParameterType(keyType, oid);
+    if (isShared && oid === 0) checkForm(keyType, bind.format(index));
     const value = bind.parameter(index);
     const hash =
-      bind.format(index) === 1 ? hashOfBinary(keyType, value) : hashOfText(keyType, value.toString("utf8"));
+      bind.format(index) === 1 || keyType === "text" || keyType === "varchar"
+        ? hashOfBinary(keyType, value)
+        : hashOfText(keyType, value.toString("utf8"));
     return shardOfHash(hash, this.#tables.shardCount);
   }
 
@@ -170,10 +175,13 @@ function mergedTarget(targets: readonly Target[]): Target {
     if (target.kind === "keys") return target.keys;
     return target.kind === "shard" ? [{ kind: "literal", shard: target.shard }] : [];
   });
+  const isDefault = targets.some((target) => target.kind === "default");
+  // What is of the first shard alone, such as an advisory lock, must stay there.
+  if (isDefault && keys.length > 0) keys.push({ kind: "literal", shard: DEFAULT_SHARD });
   const literals = new Set(keys.flatMap((key) => (key.kind === "literal" ? [key.shard] : [])));
   if (literals.size > 1) throw notTogether("They belong to different shards.");
   if (keys.length > 0) return { kind: "keys", keys };
-  return { kind: targets.some((target) => target.kind === "default") ? "default" : "any" };
+  return { kind: isDefault ? "default" : "any" };
 }
 
 /** The parser's stack and that of the planner end before a statement can be too deep for the server. */

@@ -66,6 +66,8 @@ interface Gathered {
 }
 
 const RETRY_MS_MIN = 50;
+/** Rows stay locked while a branch is in doubt: a shard that is back is noticed within this, however long it was gone. */
+const RETRY_MS_MAX = 500;
 const FIRST_SWEEP_TIMEOUT_MS = 2_000;
 
 export class Resolver {
@@ -165,7 +167,7 @@ export class Resolver {
   /** Backs off with full jitter while there is something that could not be done. */
   #schedule(watch: Watch): void {
     const { environment, intervalMs } = this.#options;
-    const limit = Math.min(intervalMs, RETRY_MS_MIN * 2 ** Math.min(watch.failures, 20));
+    const limit = Math.min(intervalMs, RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(watch.failures, 20));
     const backoffMs = RETRY_MS_MIN / 2 + environment.random.fraction() * limit;
     const delayMs = watch.isWoken ? 0 : watch.failures === 0 ? intervalMs : backoffMs;
     watch.timer = environment.clock.after(delayMs, () =>

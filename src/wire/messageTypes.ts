@@ -2,8 +2,9 @@
 /**
  * Every message type of protocol v3, by the side that sends it, and how long a message of that type may be.
  *
- * The shortest length is that of the message with all its strings empty and all its lists without elements; a
- * shorter one cannot be read at all. The longest is Postgres's own limit (`SocketBackend` in postgres.c for what
+ * The shortest message of a server is the one with all its strings empty and all its lists without elements; a
+ * shorter one cannot be read at all. A client's is a header: what its body lacks is told where it is read, as in
+ * Postgres, and costs only the statement. The longest is Postgres's own limit (`SocketBackend` in postgres.c for what
  * clients send), so that what pgxa lets through, a shard lets through too, and a server connection is never lost
  * to a client's nonsense.
  *
@@ -70,7 +71,6 @@ const TOKEN = 65_536;
 /** The shortest and the longest message of a type in bytes, type byte and length included. */
 type Bounds = readonly [min: number, max: number];
 
-/** As in Postgres, a body that is too short for its type is told where it is read, and costs only the statement. */
 const CLIENT_BOUNDS: Readonly<Record<keyof typeof CLIENT_MESSAGE, Bounds>> = {
   bind: [5, MESSAGE_BYTES_MAX],
   close: [5, SMALL],

@@ -4,12 +4,10 @@
  * rest is normalised to NFKC. Where the profile prohibits the text, Postgres takes the password as it was given; so
  * does this. As in `pg_saslprep`, what is prohibited is looked for before the normalisation, not after it.
  */
-import { INVISIBLE, OTHER_SPACES, RIGHT_TO_LEFT, UNASSIGNED } from "./unicode32.ts";
+import { INVISIBLE, LEFT_TO_RIGHT, OTHER_SPACES, RIGHT_TO_LEFT, UNASSIGNED } from "./unicode32.ts";
 
 /** RFC 3454 C.2 to C.9 in Unicode's own classes, which for the code points of Unicode 3.2 say the same. */
 const PROHIBITED = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Cn}\p{Zl}\p{Zp}\u2ff0-\u2ffb\ufffc\ufffd]|\u0340|\u0341/u;
-/** RFC 3454 D.2, as far as letters go; those of `RIGHT_TO_LEFT` are to be left out. */
-const LETTER = /[\p{L}\p{Mc}\p{Nl}]/u;
 const ASCII = /^[\x20-\x7e]*$/;
 
 /** The form of `password` that both sides hash. */
@@ -25,6 +23,5 @@ export function saslPrep(password: string): string {
 function hasOneDirection(text: string): boolean {
   if (!RIGHT_TO_LEFT.test(text)) return true;
   const letters = [...text];
-  const isMixed = letters.some((letter) => LETTER.test(letter) && !RIGHT_TO_LEFT.test(letter));
-  return !isMixed && RIGHT_TO_LEFT.test(letters[0]!) && RIGHT_TO_LEFT.test(letters.at(-1)!);
+  return !LEFT_TO_RIGHT.test(text) && RIGHT_TO_LEFT.test(letters[0]!) && RIGHT_TO_LEFT.test(letters.at(-1)!);
 }

@@ -43,7 +43,11 @@ async function transfer(client: pg.Client, id: number): Promise<void> {
   await client.query("BEGIN");
   for (const { account, change } of steps) {
     await client.query("UPDATE accounts SET balance = balance + $2 WHERE id = $1", [account, change]);
-    await client.query("INSERT INTO transfers (account_id, id, amount) VALUES ($1, $2, $3)", [account, id, change]);
+    await client.query("INSERT INTO transfers (account_id, id, amount) VALUES ($1, $2, $3)", [
+      account,
+      id,
+      change,
+    ]);
   }
   const { command } = await client.query("COMMIT");
   assert.equal(command, "COMMIT");

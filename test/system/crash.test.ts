@@ -129,7 +129,11 @@ class CrashStage {
       [to, AMOUNT],
     ]) {
       await client.query("UPDATE accounts SET balance = balance + $2 WHERE id = $1", [account, change]);
-      await client.query("INSERT INTO transfers (account_id, id, amount) VALUES ($1, $2, $3)", [account, id, change]);
+      await client.query("INSERT INTO transfers (account_id, id, amount) VALUES ($1, $2, $3)", [
+        account,
+        id,
+        change,
+      ]);
     }
   }
 

@@ -149,7 +149,7 @@ describe("what the frame scanner refuses", () => {
 
   it("lengths shorter or longer than their type allows", () => {
     const cases: readonly [Side, string, number][] = [
-      ["client", "Q", 4],
+      ["client", "Q", 3],
       ["client", "Q", 0],
       ["client", "Q", -1],
       ["client", "Q", 0x7fff_ffff],
@@ -174,6 +174,16 @@ describe("what the frame scanner refuses", () => {
     assert.equal(refusalOf("server", header("D", MESSAGE_BYTES_MAX)), "length");
   });
 
+  it("no client's message for a body too short to be read, which costs only the statement", () => {
+    for (const type of Object.values(CLIENT_MESSAGE)) {
+      assert.equal(
+        refusalOf("client", header(String.fromCharCode(type), 4)),
+        null,
+        String.fromCharCode(type),
+      );
+    }
+  });
+
   it("stays refused for ever, and what came before was right", () => {
     const scanner = new FrameScanner("client", 1000);
     const good = message("S");
@@ -188,7 +198,7 @@ describe("what the frame scanner refuses", () => {
 
   it("is told apart from what only a limit of pgxa refuses", () => {
     assert.ok(isValidLength("client", 0x51, 500));
-    assert.ok(!isValidLength("client", 0x51, 5));
+    assert.ok(!isValidLength("client", 0x51, 4));
     assert.ok(!isValidLength("client", 0x53, 20_000));
   });
 });

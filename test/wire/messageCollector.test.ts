@@ -66,6 +66,20 @@ describe("the message collector", () => {
     assert.throws(() => new MessageCollector().take(bytes.subarray(50), scanner), /first piece/);
   });
 
+  it("forgets a message that nobody wanted to the end when another begins", () => {
+    const collector = new MessageCollector();
+    const unwanted = message("Q", "x".repeat(100)).subarray(0, 50);
+    assert.ok(!collector.take(unwanted, scannerOf(unwanted)));
+    const bytes = message("Q", "SELECT 1");
+    const chunk = bytes.subarray(0, 8);
+    const scanner = scannerOf(chunk);
+    assert.ok(!collector.take(chunk, scanner));
+    const rest = bytes.subarray(8);
+    advance(scanner, rest);
+    assert.ok(collector.take(rest, scanner));
+    assert.deepEqual(collector.buffer.subarray(collector.start, collector.end), bytes);
+  });
+
   it("shows nothing once it was released", () => {
     const chunk = message("S");
     const collector = new MessageCollector();

@@ -1,0 +1,97 @@
+/** The cheap look at a statement, and what the parser then says it does to the session. */
+import assert from "node:assert/strict";
+import { before, describe, it } from "node:test";
+import { loadParser } from "../../src/routing/parse.ts";
+import { SessionLook, sessionEffectsMayApply } from "../../src/routing/sessionLook.ts";
+
+before(loadParser);
+
+describe("the cheap look", () => {
+  it("sees nothing in ordinary statements", () => {
+    const texts = [
+      "SELECT * FROM accounts WHERE id = $1",
+      "UPDATE accounts SET balance = 1 WHERE id = 2",
+      "INSERT INTO x (a) VALUES ('a;b')",
+      "DELETE FROM x; SELECT 1",
+      "/* c */ SELECT 1 -- set x",
+      "-- set x\nSELECT 1",
+      "BEGIN",
+      "COMMIT",
+      "SELECT settings, listening FROM x",
+      "SELECT 1 FOR UPDATE",
+    ];
+    for (const text of texts) assert.equal(sessionEffectsMayApply(text), false, text);
+  });
+
+  it("sees whatever changes the session", () => {
+    const texts = [
+      "SET a = 1",
+      "\n\t set local a = 1",
+      "SELECT 1; RESET ALL",
+      "/* /* */ */DISCARD ALL",
+      "/*/**/--*/ SET a = 1",
+      "--x\nLISTEN c",
+      "LOAD 'x'",
+      "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+      "PREPARE p AS SELECT 1",
+      "DEALLOCATE ALL",
+      "DO $$ $$",
+      "CALL p()",
+      "SELECT Set_Config('a', 'b', false)",
+      "SELECT pg_advisory_lock(1)",
+      "CREATE TEMP TABLE x ()",
+      "CREATE TABLE pg_temp.x ()",
+      "SELECT 1 INTO TEMPORARY x",
+    ];
+    for (const text of texts) assert.equal(sessionEffectsMayApply(text), true, text);
+  });
+
+  it("takes time in proportion to the text", () => {
+    const pieces = [" ", "\n", "-", "--\n", "/*", "/**/", ";", "; ", ";--", ";/*", "*", "'", "$$", ";\n"];
+    for (const piece of pieces) {
+      const text = `${piece.repeat(200_000)}SELECT 1`;
+      const before = performance.now();
+      sessionEffectsMayApply(text);
+      assert.ok(performance.now() - before < 1_000, JSON.stringify(piece));
+    }
+  });
+});
+
+describe("the effects of a statement", () => {
+  it("are those of all its statements", () => {
+    const look = new SessionLook();
+    const cases: readonly (readonly [string, unknown])[] = [
+      ["SELECT 1", []],
+      ["SELECT temperature FROM x", []],
+      ["SET a.b = 1; SELECT 1", [{ kind: "set", name: "a.b", sql: "SET a.b = 1" }]],
+      [
+        "SET LOCAL a.b = 1; LISTEN c",
+        [
+          { kind: "setLocal", sql: "SET LOCAL a.b = 1" },
+          { kind: "pin", reason: "listen" },
+        ],
+      ],
+      ["DISCARD ALL", [{ kind: "resetAll" }]],
+      ["DISCARD PLANS", []],
+      ["DEALLOCATE ALL", [{ kind: "resetAll" }]],
+      ["DEALLOCATE p", []],
+      ["PREPARE p AS SELECT 1", [{ kind: "pin", reason: "prepare" }]],
+      ["CREATE TEMP SEQUENCE s", [{ kind: "pin", reason: "temporary table" }]],
+      ["CREATE TYPE pg_temp.t AS (a int)", [{ kind: "pin", reason: "temporary table" }]],
+      ["SET not a statement", [{ kind: "set", name: "*", sql: null }]],
+      ["SET CONSTRAINTS ALL IMMEDIATE", [{ kind: "setLocal", sql: "SET CONSTRAINTS ALL IMMEDIATE" }]],
+    ];
+    for (const [text, effects] of cases) assert.deepEqual(look.effects(text), effects, text);
+  });
+
+  it("are remembered by text, so many and no more", () => {
+    const look = new SessionLook(2);
+    const first = look.effects("SET a.b = 1");
+    assert.equal(look.effects("SET a.b = 1"), first);
+    look.effects("SET a.b = 2");
+    look.effects("SET a.b = 3");
+    assert.notEqual(look.effects("SET a.b = 1"), first);
+    const long = `SET a.b = '${"x".repeat(20_000)}'`;
+    assert.notEqual(look.effects(long), look.effects(long));
+  });
+});
