@@ -1,3 +1,4 @@
+// Pure.
 /**
  * What stands in the YAML file, checked option by option against the table.
  *

@@ -55,7 +55,7 @@ export function settingEffect(fields: Fields, sql: string): SessionEffect {
 
 /** Temporary tables, views, sequences, and SELECT INTO or CREATE TABLE AS one. */
 export function makesTemporary(fields: Fields): boolean {
-  const named = [struct(fields, "relation"), struct(fields, "view"), struct(fields, "sequence")];
+  const named = ["relation", "view", "sequence", "typevar"].map((name) => struct(fields, name));
   const into = struct(fields, "into") ?? struct(fields, "intoClause");
   if (into !== null) named.push(struct(into, "rel"));
   // Functions and types of the temporary schema.

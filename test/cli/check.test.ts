@@ -40,7 +40,7 @@ auth: { method: trust }
 transaction: { log_directory: decisions }
 `;
 
-describe("pgxa check", { timeout: 60_000 }, () => {
+describe("pgxa check", { timeout: 150_000 }, () => {
   let stage: TestShards;
   let east: TestShard;
   let north: TestShard;

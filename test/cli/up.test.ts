@@ -12,7 +12,7 @@ import { Command, run } from "./command.ts";
 
 const LISTENING = /^pgxa is listening on 127\.0\.0\.1:(\d+), database bank, (\d+ shards?)\n/;
 
-describe("pgxa up", { timeout: 60_000 }, () => {
+describe("pgxa up", { timeout: 150_000 }, () => {
   let stage: TestShards;
   let directory = "";
 

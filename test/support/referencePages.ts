@@ -36,7 +36,7 @@ file at once, each with its line and what to do, and asks every shard whether it
   empty; \`$\${\` is a plain \`\${\`. A variable is put in as a value: it cannot add options.
 - Relative paths are meant from the file's own directory.
 - A *secret* is never shown, neither in errors nor in logs.
-- A change takes effect as the last column says: *restart* when pgxa is started again, *live* with a reload.
+- *restart*: a change takes effect when pgxa is started again.
 
 ${table(
   ["option", "type", "default", "range", "what it is", "change"],

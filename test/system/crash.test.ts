@@ -48,6 +48,8 @@ class CrashStage {
   readonly #stage: Stage;
   readonly #configFile: string;
   #proxy: ChildProcess | null = null;
+  /** What it wrote to standard error. */
+  #said = "";
   #port = 0;
   #transfers = 0;
 
@@ -58,21 +60,37 @@ class CrashStage {
   }
 
   async openProxy(): Promise<void> {
-    this.#proxy = fork(PROXY, [this.#configFile], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    this.#proxy = fork(PROXY, [this.#configFile], { stdio: ["ignore", "inherit", "pipe", "ipc"] });
+    this.#said = "";
+    this.#proxy.stderr!.setEncoding("utf8").on("data", (text: string) => (this.#said += text));
     const message = await this.#next("listening");
     this.#port = message.port;
   }
 
   async closeProxy(): Promise<void> {
     const proxy = this.#proxy;
-    if (proxy === null || proxy.exitCode !== null || proxy.signalCode !== null) return;
+    if (proxy === null || this.#isGone) return;
     const exited = once(proxy, "exit");
     proxy.disconnect();
     await exited;
   }
 
+  /** Strikes; a pgxa that ended unasked is told of, and replaced for whoever comes next. */
+  async strikeAndTell(moment: (typeof MOMENTS)[number], victims: Victims): Promise<void> {
+    try {
+      await this.#strike(moment, victims);
+      assert.ok(!this.#isGone, "pgxa is up");
+    } catch (error) {
+      if (!this.#isGone) throw error;
+      const { exitCode, signalCode } = this.#proxy!;
+      const end = `pgxa ended with ${exitCode ?? signalCode}: ${this.#said}`;
+      await this.openProxy();
+      throw new Error(end, { cause: error });
+    }
+  }
+
   /** Commits a transfer while `victims` die at the moment; then checks everything. */
-  async strike(moment: (typeof MOMENTS)[number], victims: Victims): Promise<void> {
+  async #strike(moment: (typeof MOMENTS)[number], victims: Victims): Promise<void> {
     const id = ++this.#transfers;
     const shard = victims.shard === null ? null : this.#stage.shards[victims.shard]!;
     const client = await this.#connect();
@@ -89,6 +107,10 @@ class CrashStage {
     if (told !== "unknown") assert.equal(isThere ? "committed" : "aborted", told, "what the client was told");
     if (victims.isPgxa && shard === null) this.#checkOutcome(moment.point, isThere);
     await this.#checkThatWorkGoesOn();
+  }
+
+  get #isGone(): boolean {
+    return this.#proxy === null || this.#proxy.exitCode !== null || this.#proxy.signalCode !== null;
   }
 
   #checkOutcome(point: FaultPoint, isThere: boolean): void {
@@ -222,7 +244,7 @@ describe("a transfer is atomic", () => {
   for (const victims of VICTIMS) {
     for (const moment of MOMENTS) {
       test(`when ${victims.name} at ${moment.point}, participant ${moment.index}`, { timeout: 60_000 }, () =>
-        crash.strike(moment, victims),
+        crash.strikeAndTell(moment, victims),
       );
     }
   }
