@@ -20,26 +20,19 @@ if (values.ports === undefined) throw new Error("--ports says which shards, for 
 const ports = values.ports.split(",").map(Number);
 const SHOWN = 2;
 
-const shards = await Promise.all(
-  ports.map(async (port) => {
-    const client = new pg.Client({ host: "127.0.0.1", port, database: "bank", user: "postgres" });
-    client.on("error", () => {
-      console.log(`the shard on port ${port} is gone`);
-      process.exit();
-    });
-    await client.connect();
-    return { port, client };
-  }),
-);
-
 for (;;) {
-  const lines = await Promise.all(shards.map(prepared));
+  const lines = await Promise.all(ports.map((port) => prepared(port).catch(() => `${port}: down`)));
   console.log(`${new Date().toISOString().slice(11, 23)}  ${lines.join("   ")}`);
   await delay(Number(values.every));
 }
 
-async function prepared({ port, client }: { port: number; client: pg.Client }): Promise<string> {
-  const { rows } = await client.query<{ gid: string }>("SELECT gid FROM pg_prepared_xacts ORDER BY prepared");
+async function prepared(port: number): Promise<string> {
+  const client = new pg.Client({ host: "127.0.0.1", port, database: "bank", user: "postgres" });
+  client.on("error", () => {}); // told by the query, too
+  await client.connect();
+  const { rows } = await client
+    .query<{ gid: string }>("SELECT gid FROM pg_prepared_xacts ORDER BY prepared")
+    .finally(() => client.end());
   const gids = rows.slice(0, SHOWN).map(({ gid }) => gid);
   const rest = rows.length > SHOWN ? ` and ${rows.length - SHOWN} more` : "";
   return rows.length === 0 ? `${port}: -` : `${port}: ${gids.join(" ")}${rest}`;

@@ -132,7 +132,7 @@ class Demo {
     home.save({ shards: count, ports, isLoaded });
     const missing = missingShards(home, count);
     if (missing > 0) {
-      await this.#progress.step(`making ${shardsOf(missing)} in ${home.directory}`, (step) => {
+      await this.#progress.step(`making ${shardsOf(missing)} in ${shortest(home.directory)}`, (step) => {
         let made = 0;
         return makeShards(home, programs, count, () => step.update(`${++made} of ${missing}`));
       });

@@ -38,7 +38,6 @@ export function demoConfig({ port, shards, decisions }: DemoConfigFacts): string
       users: [{ name: "postgres" }],
       auth: { trust_loopback: true },
       transaction: { log_directory: decisions, resolve_interval: "1s" },
-      log: { level: "debug" },
     })
   );
 }

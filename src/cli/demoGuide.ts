@@ -70,25 +70,24 @@ function transfer({ shards: [one, other] }: DemoFacts): string {
   return `Move money between two shards (${where}):\n\n${indent(sql)}`;
 }
 
-function watch({ shards, port, logFile }: DemoFacts): string {
+function watch({ shards, port }: DemoFacts): string {
   const commands = [
     `npx node examples/bank/transfers.ts --port ${port} --shards ${shards.map(({ id }) => id).join(",")} --seconds 60`,
     `npx node examples/bank/watch.ts --ports ${shards.map((shard) => shard.port).join(",")}`,
-    `tail -f ${logFile}`,
   ];
   const what = [
-    "Watch the two-phase commit, each in a terminal of its own: transfers by 16 clients; what",
-    "   is prepared on the shards at this moment; pgxa's log:",
+    "Watch the two-phase commit, each in a terminal of its own: transfers by 16 clients, and",
+    "   what is prepared on the shards at this moment:",
   ];
   return `${what.join("\n")}\n\n${indent(commands)}`;
 }
 
-function crash({ pid, startCommand }: DemoFacts): string {
+function crash({ pid, startCommand, logFile }: DemoFacts): string {
   const what = [
     "Kill it while the transfers run. The shards live on, with transactions prepared on",
     "   them; started again, pgxa settles each of them and says so:",
   ];
-  return `${what.join("\n")}\n\n${indent([`kill -9 ${pid}`, startCommand])}`;
+  return `${what.join("\n")}\n\n${indent([`kill -9 ${pid}`, startCommand, `grep resolver.resolved ${logFile}`])}`;
 }
 
 function refused({ shards: [shard] }: DemoFacts): string {

@@ -12,6 +12,9 @@ import { parameterStatus } from "../wire/backendWriters.ts";
 
 /** How long a shard may take over settings, in ms. */
 const SETTINGS_TIMEOUT_MS = 10_000;
+/** SQL_ASCII: the bytes go to the shard as they are. */
+const UTF8_ENCODINGS: ReadonlySet<string> = new Set(["UTF8", "SQL_ASCII"]);
+const BACKSLASH = 0x5c;
 /** What the startup packet carries that is not a setting. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(["user", "database", "replication", "options"]);
 
@@ -21,6 +24,8 @@ export class ClientParameters {
   settings: string;
   readonly #told = new Map<string, string>();
   #toldKey: string | null = null;
+  /** Whether every text means to pgxa what it means to a shard. */
+  #isPlain = true;
 
   /** `startup`: the startup packet's parameters. Throws a Fault if its `options` are beyond understanding. */
   constructor(startup: ReadonlyMap<string, string>) {
@@ -47,10 +52,34 @@ export class ClientParameters {
     return true;
   }
 
+  /**
+   * Throws a Fault unless the text of a message means to pgxa, which reads it to route it, what it means to a shard:
+   * it is UTF-8, and its string literals are those of the SQL standard.
+   */
+  checkText(buffer: Buffer, start: number, end: number): void {
+    if (this.#isPlain) return;
+    this.checkEncoding(buffer, start, end);
+    const bytes = buffer.subarray(start, end);
+    if (this.#told.get("standard_conforming_strings") === "off" && bytes.includes(BACKSLASH)) {
+      throw new Fault("session.unsupported", {
+        message: "backslashes in statements need standard_conforming_strings",
+        detail: "With several shards pgxa reads literals as the SQL standard has them.",
+        hint: "SET standard_conforming_strings = on, or send values as parameters.",
+      });
+    }
+  }
+
+  /** Throws `session.invalid_encoding` for what is not ASCII where the client's encoding is not UTF-8. */
+  checkEncoding(buffer: Buffer, start: number, end: number): void {
+    if (this.#isPlain || UTF8_ENCODINGS.has(this.#told.get("client_encoding") ?? "UTF8")) return;
+    if (buffer.subarray(start, end).some((byte) => byte > 0x7f)) throw new Fault("session.invalid_encoding");
+  }
+
   /** Notes a ParameterStatus that the client has seen. */
   noteTold(name: string, value: string): void {
     this.#told.set(name, value);
     this.#toldKey = null;
+    this.#look();
   }
 
   /** The ParameterStatus messages that a client needs who is handed `connection`. */
@@ -63,7 +92,13 @@ export class ClientParameters {
       messages.push(parameterStatus(name, value));
     }
     this.#toldKey = connection.parametersKey;
+    this.#look();
     return messages;
+  }
+
+  #look(): void {
+    const isUtf8 = UTF8_ENCODINGS.has(this.#told.get("client_encoding") ?? "UTF8");
+    this.#isPlain = isUtf8 && this.#told.get("standard_conforming_strings") !== "off";
   }
 }
 

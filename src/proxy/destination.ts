@@ -20,6 +20,12 @@ const NO_PARAMETERS: ParameterReader = {
 /** The sequences, advisory locks and catalog that clients see are those of the first shard. */
 const DEFAULT_SHARD: ShardIndex = 0;
 
+/** Whether a parameter of type text decides where the statement goes. */
+export function hasTextKey(plan: Plan): boolean {
+  if (plan.kind !== "statement" || plan.target.kind !== "keys") return false;
+  return plan.target.keys.some((key) => key.kind === "parameter" && /^(text|varchar)$/.test(key.keyType));
+}
+
 export class DestinationFinder {
   readonly #router: Router;
   readonly #hints: Hints;

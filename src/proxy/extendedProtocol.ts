@@ -102,6 +102,7 @@ export class ExtendedProtocol {
   // --- messages ---
 
   #parse(buffer: Buffer, start: number, end: number): boolean {
+    this.#session.checkText(buffer, start, end);
     const { statements, parts, destinations } = this.#session;
     const { name, statement } = statements.read(buffer, start, end);
     const plan = destinations.plan(statement.text);
@@ -135,6 +136,7 @@ export class ExtendedProtocol {
     const plan = this.#session.destinations.plan(statement.text);
     this.#session.checkStatus(plan);
     if (isLocal(plan)) return this.#isQuietFor(plan) && this.#bindLocal(bind.portal, plan);
+    this.#session.checkParameters(plan, buffer, start, end);
     const destination = this.#session.destinations.ofBind(plan, bind, statement.parameterTypes);
     const isEverywhere = destination === "all";
     if (isEverywhere && !this.#beginImplicit()) return false;

@@ -23,7 +23,7 @@ import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
 import { ClientTransaction } from "./clientTransaction.ts";
-import { DestinationFinder } from "./destination.ts";
+import { DestinationFinder, hasTextKey } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
 import { answerLocal, endsFailure, type LocalContext, type LocalPlan, refusalOf } from "./localStatements.ts";
@@ -224,6 +224,16 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
       this.client.go(WAIT_WORK);
     });
     detach(end, "it ends in an answer to the client");
+  }
+
+  /** Throws a Fault if the text of a message cannot be read as the shard will read it. */
+  checkText(buffer: Buffer, start: number, end: number): void {
+    this.#parameters.checkText(buffer, start, end);
+  }
+
+  /** The same for the parameters of a Bind, where the hash of a text depends on them. */
+  checkParameters(plan: Plan, buffer: Buffer, start: number, end: number): void {
+    if (hasTextKey(plan)) this.#parameters.checkEncoding(buffer, start, end);
   }
 
   /** Throws why the work for this message failed. */

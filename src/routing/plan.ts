@@ -35,7 +35,10 @@ export type Target =
 
 /** What a statement changes in the session that a pooler has to know of. */
 export type SessionEffect =
-  /** `SET name = …` for the session; `sql` is the statement to say again elsewhere. `null` forgets it (RESET). */
+  /**
+   * `SET name = …` for the session; `sql` is the statement to say again elsewhere. `null` forgets it (RESET). The name
+   * `*` stands for settings that only the shard knows (set_config() for the session, CALL, DO).
+   */
   | { readonly kind: "set"; readonly name: string; readonly sql: string | null }
   /** `SET LOCAL`, `SET CONSTRAINTS`: until the transaction ends; said again on a branch that joins later. */
   | { readonly kind: "setLocal"; readonly sql: string }

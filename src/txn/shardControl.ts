@@ -1,6 +1,6 @@
 /**
  * pgxa's own session at one shard, for what recovery asks and does: kept open, for a prepared transaction that holds a
- * lock on the catalog of roles lets nobody log in any more (TRAPS: that is when it is needed most).
+ * lock on the catalog of roles lets nobody log in any more, and that is when it is needed most.
  *
  * Everything rejects when the shard cannot be asked; whoever asks tries again later. Statements are short and bounded
  * in time; a session that does not answer is given up and the next call opens another.
@@ -158,7 +158,9 @@ export class ShardControl {
       port,
       database,
       user,
-      ...(password === undefined ? {} : { password }),
+      // As the configuration says and no other way: pg would look into PGPASSWORD, .pgpass and PGSSLMODE.
+      password: () => password ?? "",
+      ssl: false,
       application_name: "pgxa control",
       connectionTimeoutMillis: TIMEOUT_MS,
       query_timeout: TIMEOUT_MS,

@@ -48,3 +48,30 @@ describe("a client's startup", () => {
     );
   });
 });
+
+describe("text that is read to be routed", () => {
+  const check = (told: Record<string, string>, text: string): void => {
+    const parameters = new ClientParameters(new Map());
+    for (const [name, value] of Object.entries(told)) parameters.noteTold(name, value);
+    const bytes = Buffer.from(text, "latin1");
+    parameters.checkText(bytes, 0, bytes.length);
+  };
+  const refused = (id: string) => (error: unknown) => error instanceof Fault && error.id === id;
+
+  it("must be UTF-8 as soon as it is more than ASCII", () => {
+    check({ client_encoding: "UTF8" }, "\u00c3\u00a9");
+    check({ client_encoding: "LATIN1" }, "SELECT 1");
+    assert.throws(
+      () => check({ client_encoding: "LATIN1" }, "\u00c3\u00a9"),
+      refused("session.invalid_encoding"),
+    );
+  });
+
+  it("must have the literals of the SQL standard as soon as a backslash is in it", () => {
+    check({ standard_conforming_strings: "off" }, "SELECT 'a'");
+    assert.throws(
+      () => check({ standard_conforming_strings: "off" }, "SELECT 'a\\'"),
+      refused("session.unsupported"),
+    );
+  });
+});
