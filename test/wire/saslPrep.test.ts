@@ -29,6 +29,7 @@ const prohibited: readonly [why: string, password: string][] = [
   ["a tag", "\u00aa\u{e0041}"],
   ["a code point younger than Unicode 3.2", "\u00aa\u{1f600}"],
   ["both directions at once", "\u00aa\u05d0"],
+  ["a left-to-right letter amid right-to-left ones", "\u05d0\u00aa\u05d0"],
   ["right-to-left text with a digit at its end (its eighth)", "\u0627\u0661\u2460"],
   ["nothing but what goes", "\u00ad\u200d"],
 ];
