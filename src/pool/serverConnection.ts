@@ -138,6 +138,10 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     return this.#state === "leased" && this.replies.status === "I" && this.replies.groups.length === 0;
   }
 
+  get isInTransaction(): boolean {
+    return this.replies.status === "T";
+  }
+
   get isCancelInFlight(): boolean {
     return this.#cancelsInFlight > 0;
   }

@@ -15,9 +15,10 @@ export interface BranchConnection {
   readonly pid: BackendPid;
   /** `pg_stat_activity.backend_start` of this backend, as text: with the pid, the backend's identity. */
   readonly backendStart: string;
+  /** Whether a transaction block was open, and had not failed, when the shard last said that it was ready. */
+  readonly isInTransaction: boolean;
   /**
-   * Runs `sql` as one simple query; resolves with the answer, never rejects. At `timeoutMs` the answer is lost. Called
-   * again before that, it sends at once; the answers come in order.
+   * Runs `sql` as one simple query; resolves with the answer, never rejects. At `timeoutMs` the answer is lost.
    */
   run(sql: string, timeoutMs: number): Promise<ControlReply>;
 }

@@ -17,7 +17,7 @@ import {
 } from "./coordinator.ts";
 import type { DecisionLog, Participant } from "./decisionLog.ts";
 import type { BranchConnection } from "./participant.ts";
-import { ASK_XID, type CommitError, type PrepareVote, prepareVote } from "./vote.ts";
+import { type CommitError, type PrepareVote, prepareQuery, prepareVote } from "./vote.ts";
 
 export interface Member {
   readonly connection: BranchConnection;
@@ -113,11 +113,10 @@ export class TwoPhaseCommit {
     const { members, faultPoint, prepareTimeoutMs } = this.#options;
     const { connection, gid } = members[participant]!;
     faultPoint("prepare.before-send", participant);
-    // Two messages in one round trip, never one query: statements of one query make a block of their own where there is
-    // none, and PREPARE TRANSACTION would say yes for a transaction that is gone.
-    const id = connection.run(ASK_XID, prepareTimeoutMs);
-    const reply = connection.run(`PREPARE TRANSACTION '${gid}'`, prepareTimeoutMs);
-    Promise.all([id, reply]).then((replies) => this.#voted(participant, prepareVote(...replies)), throwLater);
+    const vote: Promise<PrepareVote> = connection.isInTransaction
+      ? connection.run(prepareQuery(gid), prepareTimeoutMs).then(prepareVote)
+      : Promise.resolve({ vote: "no", error: new Fault("session.failed_transaction") });
+    vote.then((heard) => this.#voted(participant, heard), throwLater);
     faultPoint("prepare.after-send", participant);
   }
 

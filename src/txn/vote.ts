@@ -3,9 +3,8 @@
  * What a shard's reply means for a commit. *Failed* and *unknown* are told apart here and nowhere else: an error with
  * which the connection ends says nothing about what the shard had done by then.
  */
-import { type Xid, xidOf } from "../base/brands.ts";
+import { type Gid, type Xid, xidOf } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
-import { invariant } from "../base/invariant.ts";
 import type { ControlReply } from "../pool/controlReply.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 
@@ -25,14 +24,17 @@ export type CommitReply =
 /** Class 08 and the shutdowns of class 57: the connection is ending, and the transaction may be either way. */
 const ENDS_CONNECTION = /^(08|57P0[123])/;
 
-/** Null if the transaction wrote nothing so far; noted before PREPARE, it is evidence later. */
+/** Null if the transaction wrote nothing so far; noted at PREPARE, it is evidence later. */
 export const ASK_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()";
 
 /**
- * The vote, by the answers to `ASK_XID` and to PREPARE TRANSACTION. In a failed transaction, and where there is none,
- * the latter raises no error: its tag is ROLLBACK.
+ * Asks for the transaction's id and prepares it, as one query. Only for a connection that is in a transaction block:
+ * where there is none the two statements would make one, and PREPARE would say yes for a transaction that is gone.
  */
-export function prepareVote(id: ControlReply, reply: ControlReply): PrepareVote {
+export const prepareQuery = (gid: Gid): string => `${ASK_XID}; PREPARE TRANSACTION '${gid}'`;
+
+/** The vote, by the answer to `prepareQuery`. In a failed transaction PREPARE raises no error: its tag is ROLLBACK. */
+export function prepareVote(reply: ControlReply): PrepareVote {
   if (reply.kind === "lost") return { vote: "unknown", reason: reply.reason };
   if (reply.kind === "error") {
     const { error } = reply;
@@ -40,10 +42,9 @@ export function prepareVote(id: ControlReply, reply: ControlReply): PrepareVote 
     return { vote: "no", error };
   }
   if (reply.tags.at(-1) !== "PREPARE TRANSACTION") {
-    return { vote: "no", error: id.kind === "error" ? id.error : new Fault("session.failed_transaction") };
+    return { vote: "no", error: new Fault("session.failed_transaction") };
   }
-  invariant(id.kind === "complete", "a transaction that could be prepared could say its id");
-  const xid = id.rows[0]?.[0] ?? null;
+  const xid = reply.rows[0]?.[0] ?? null;
   return { vote: "yes", xid: xid === null ? null : xidOf(xid) };
 }
 

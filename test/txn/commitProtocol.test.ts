@@ -88,7 +88,7 @@ suite("a commit over real shards", () => {
     assert.deepEqual(outcome, { kind: "committed" });
     assert.equal(await stage.seen(1), 1);
     assert.deepEqual(
-      [...writer.said, ...reader.said].filter((sql) => sql.startsWith("PREPARE")),
+      [...writer.said, ...reader.said].filter((sql) => sql.includes("PREPARE TRANSACTION")),
       [],
     );
     assert.equal(stage.protocol.counts.onePhase, 1);

@@ -40,7 +40,7 @@ export const shardConfig = (shard: TestShard, user = shard.user): ShardConfig =>
   password: undefined,
 });
 
-/** A branch's connection; the first statement that begins with a key of `losses` loses its answer. */
+/** A branch's connection; the first query whose last statement begins with a key of `losses` loses its answer. */
 export class Branch implements BranchConnection {
   readonly connection: ServerConnection;
   readonly losses = new Map<string, Loss>();
@@ -60,9 +60,14 @@ export class Branch implements BranchConnection {
     return this.connection.backendStart;
   }
 
+  get isInTransaction() {
+    return this.connection.isInTransaction;
+  }
+
   async run(sql: string, timeoutMs: number): Promise<ControlReply> {
     this.said.push(sql);
-    const loss = [...this.losses].find(([beginning]) => sql.startsWith(beginning));
+    const last = sql.split("; ").at(-1)!;
+    const loss = [...this.losses].find(([beginning]) => last.startsWith(beginning));
     if (loss === undefined) return this.connection.run(sql, timeoutMs);
     this.losses.delete(loss[0]);
     if (loss[1] === "after") await this.connection.run(sql, timeoutMs);
