@@ -103,7 +103,9 @@ export class ClientSide {
     this.#chunk = chunk;
     this.#chunkEnd = end;
     this.#scanner.begin(chunk, 0, end);
-    this.#pump();
+    // While the session waits, what comes is kept where it lies.
+    if (this.#waiting === 0) this.#pump();
+    else this.stream.pause();
   }
 
   onDrain(): void {
@@ -124,15 +126,16 @@ export class ClientSide {
     if (this.#isOver) return;
     this.#messages.onPause();
     if (this.#isOver) return;
-    if (this.#waiting !== 0) this.stream.pause();
-    else if (isDone) this.stream.resume();
+    // A chunk from which a server's stream still sends must not be read over.
+    if (isDone && (this.#waiting & WAIT_SERVER_DRAIN) === 0) this.stream.resume();
+    else if (this.#waiting !== 0) this.stream.pause();
     else this.#pump();
   }
 
-  /** Presents messages until the chunk is done (true) or the session has to wait (false). */
+  /** Presents messages until the chunk is done (true) or the session has to wait before it is (false). */
   #presentAll(): boolean {
     while (!this.#isOver) {
-      if (this.#waiting !== 0) return false;
+      if (this.#waiting !== 0 && (this.#isPending || this.#scanner.end < this.#chunkEnd)) return false;
       if (!this.#isPending && !this.#scanner.next()) {
         this.#endChunk();
         return true;

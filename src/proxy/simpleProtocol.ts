@@ -50,7 +50,7 @@ export class SimpleProtocol {
     const destination = this.#session.destinations.ofText(plan);
     if (destination === "all") return this.#everywhere(text);
     const others = plan.kind === "set" && this.#session.transaction.current !== null;
-    if (others) return this.#set(plan, destination, buffer, start, end);
+    if (others) return this.#set(plan, destination);
     const connection = this.#session.open(destination);
     if (connection === null) return false;
     this.#session.note(plan, destination);
@@ -96,19 +96,14 @@ export class SimpleProtocol {
   }
 
   /** SET within a transaction: on every branch, so that all stand alike. */
-  #set(
-    plan: Extract<Plan, { kind: "set" }>,
-    shard: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
+  #set(plan: Extract<Plan, { kind: "set" }>, shard: number): boolean {
+    const bytes = query(plan.sql);
     this.#session.work(async () => {
       try {
         const connection = await this.#session.transaction.open(shard);
         await this.#session.transaction.runOnBranches(plan.sql, connection);
         this.#session.note(plan, shard);
-        this.#send(connection, buffer, start, end);
+        this.#send(connection, bytes, 0, bytes.length);
         connection.flush();
       } catch (error) {
         this.#refuse(asRefusal(error));
