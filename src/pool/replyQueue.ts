@@ -13,12 +13,10 @@ import { invariant } from "../base/invariant.ts";
 export const RELAY = 1;
 /** It goes to the client but for ReadyForQuery, which the session says itself. */
 export const RELAY_WITHOUT_READY = 2;
-/** It answers something that pgxa said on its own; an ErrorResponse in it is kept, the rest dropped. */
-export const SWALLOW = 3;
 /** It is read here and becomes a ControlReply. */
-export const CONTROL = 4;
+export const CONTROL = 3;
 
-export type ReplyKind = typeof RELAY | typeof RELAY_WITHOUT_READY | typeof SWALLOW | typeof CONTROL;
+export type ReplyKind = typeof RELAY | typeof RELAY_WITHOUT_READY | typeof CONTROL;
 
 const CAPACITY_START = 8;
 /** The most requests a client may have sent ahead of their answers. */

@@ -15,7 +15,7 @@ import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
 import { MESSAGE_BYTES_MAX, SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { type ControlReply, ControlReplyBuilder } from "./controlReply.ts";
-import { CONTROL, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue, SWALLOW } from "./replyQueue.ts";
+import { CONTROL, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue } from "./replyQueue.ts";
 
 export type ReadyStatus = "I" | "T" | "E";
 
@@ -72,6 +72,9 @@ export class ReplyReader {
   readonly #collector = new MessageCollector();
   readonly #control = new ControlReplyBuilder();
   #marks: Mark[] = [];
+  readonly #openings: { readonly group: number; readonly statements: number }[] = [];
+  /** How many statements in front of the current group have not been answered. */
+  #openingLeft = 0;
   #groupsPushed = 0;
   #groupsEnded = 0;
   #hadError = false;
@@ -99,6 +102,12 @@ export class ReplyReader {
     this.groups.push(kind);
   }
 
+  /** Announces that `statements` of pgxa's own stand in front of the group to come; their answers are dropped. */
+  expectOpening(statements: number): void {
+    this.#openings.push({ group: this.#groupsPushed, statements });
+    this.#turnToOpening();
+  }
+
   /** Announces a Parse within the batch being sent; `key` names the statement if it stays. */
   expectParse(isRelayed: boolean, key: string | null): void {
     this.#mark(SERVER_MESSAGE.parseComplete, isRelayed, key);
@@ -119,7 +128,8 @@ export class ReplyReader {
     scanner.begin(chunk, 0, end);
     this.#runStart = 0;
     while (scanner.next()) {
-      if (NOTABLE[scanner.type] === 1 || this.groups.current >= SWALLOW) this.#take(chunk);
+      if (NOTABLE[scanner.type] === 1 || this.groups.current === CONTROL || this.#openingLeft > 0)
+        this.#take(chunk);
     }
     this.#passRun(chunk, scanner.end);
     if (scanner.tail > 0) this.#carry = Buffer.from(chunk.subarray(scanner.end, end));
@@ -145,8 +155,8 @@ export class ReplyReader {
 
   #take(chunk: Buffer): void {
     const kind = this.groups.current;
-    if (kind === CONTROL) this.#takeControl(chunk);
-    else if (kind === SWALLOW) this.#takeSwallowed(chunk);
+    if (this.#openingLeft > 0) this.#takeOpening(chunk);
+    else if (kind === CONTROL) this.#takeControl(chunk);
     else this.#takeRelayed(chunk, kind);
   }
 
@@ -162,16 +172,22 @@ export class ReplyReader {
     else this.#control.add(type, buffer, start, end);
   }
 
-  #takeSwallowed(chunk: Buffer): void {
+  /** A message that answers what pgxa put in front of the group. */
+  #takeOpening(chunk: Buffer): void {
     this.#drop(chunk);
-    const { type } = this.#scanner;
-    if (NOTABLE[type] !== 1 || !this.#collector.take(chunk, this.#scanner)) return;
-    const { buffer, start, end } = this.#collector;
-    if (type === SERVER_MESSAGE.readyForQuery) this.#endGroup(buffer[end - 1]!);
-    else if (type === SERVER_MESSAGE.parameterStatus) this.#noteParameter();
-    else if (type === SERVER_MESSAGE.errorResponse) {
-      this.#handler.onSwallowedError(readErrorFields(buffer, start, end));
+    const { type, isLast } = this.#scanner;
+    if (type === SERVER_MESSAGE.commandComplete && isLast) this.#openingLeft -= 1;
+    else if (type === SERVER_MESSAGE.errorResponse) this.#takeUnasked(chunk);
+    else if (type === SERVER_MESSAGE.parameterStatus) {
+      if (this.#collector.take(chunk, this.#scanner)) this.#noteParameter();
     }
+  }
+
+  /** An error that is none of the client's. */
+  #takeUnasked(chunk: Buffer): void {
+    if (!this.#collector.take(chunk, this.#scanner)) return;
+    const { buffer, start, end } = this.#collector;
+    this.#handler.onSwallowedError(readErrorFields(buffer, start, end));
   }
 
   #takeRelayed(chunk: Buffer, kind: ReplyKind): void {
@@ -181,7 +197,10 @@ export class ReplyReader {
       if (scanner.isLast) this.#endClientGroup(chunk);
     } else if (scanner.type === SERVER_MESSAGE.errorResponse) {
       if (this.groups.length > 0 || this.isBatchOpen) this.#hadError = true;
-      else this.#takeSwallowed(chunk);
+      else {
+        this.#drop(chunk);
+        this.#takeUnasked(chunk);
+      }
     } else if (scanner.type === SERVER_MESSAGE.parameterStatus) {
       if (this.#collector.take(chunk, scanner)) this.#noteParameter();
     } else this.#takeMarked(chunk);
@@ -213,6 +232,15 @@ export class ReplyReader {
       if (mark.key !== null) this.#handler.onStatement(mark.key, false);
     }
     this.#groupsEnded += 1;
+    this.#turnToOpening();
+  }
+
+  /** Begins to pass over the answers to an opening, if the group that comes now has one. */
+  #turnToOpening(): void {
+    const [opening] = this.#openings;
+    if (opening === undefined || opening.group !== this.#groupsEnded) return;
+    this.#openings.shift();
+    this.#openingLeft = opening.statements;
   }
 
   #noteParameter(): void {

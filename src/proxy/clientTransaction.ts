@@ -14,13 +14,12 @@ import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../pool/admission.ts";
 import type { ControlReply } from "../pool/controlReply.ts";
 import type { Pool } from "../pool/pool.ts";
-import { SWALLOW } from "../pool/replyQueue.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import { ShardError } from "../pool/shardError.ts";
 import type { ShardIndex } from "../routing/plan.ts";
 import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
-import { query } from "../wire/frontendWriters.ts";
+import { statements } from "../wire/frontendWriters.ts";
 import { NOBODY, returnAbandoned } from "./abandonedLease.ts";
 import { ClientEntries } from "./clientEntries.ts";
 import type { ClientParameters } from "./clientParameters.ts";
@@ -297,8 +296,10 @@ export class ClientTransaction {
       this.#single = { shard, connection };
     } else {
       current.addBranch(shard, { shard, connection, sawWrites: false });
-      connection.replies.expectGroup(SWALLOW);
-      connection.outbox.put(query(current.opening()));
+      const opening = current.opening();
+      connection.replies.expectOpening(opening.length);
+      connection.unnamedStatement = null;
+      connection.outbox.put(statements(opening));
     }
     this.#parts.onLease(connection);
     return connection;

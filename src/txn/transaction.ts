@@ -50,14 +50,14 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
     return this.#script.filter((entry) => entry.kind === "savepoint").length;
   }
 
-  /** What a branch that joins now hears first, as one multi-statement query. */
-  opening(): string {
+  /** What a branch that joins now hears first, statement by statement. */
+  opening(): readonly string[] {
     // SET TRANSACTION on its own, so that a refusal leaves a failed transaction behind and not none at all.
     const characteristics = this.characteristics === "" ? [] : [`SET TRANSACTION${this.characteristics}`];
     const script = this.#script.map((entry) =>
       entry.kind === "savepoint" ? `SAVEPOINT ${quoteName(entry.name)}` : entry.sql,
     );
-    return ["BEGIN", ...characteristics, ...script].join("; ");
+    return ["BEGIN", ...characteristics, ...script];
   }
 
   addBranch(shard: number, branch: Branch<Connection>): void {

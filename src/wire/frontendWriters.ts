@@ -23,6 +23,18 @@ export const query = (text: string): Buffer => serialize.query(text);
 export const parse = ({ name, text, parameterTypes }: ParseMessage): Buffer =>
   serialize.parse({ name, text, types: [...parameterTypes] });
 
+const run = (text: string): Buffer =>
+  Buffer.concat([
+    serialize.parse({ name: "", text, types: [] }),
+    serialize.bind({ portal: "", statement: "", values: [] }),
+    serialize.execute({ portal: "", rows: 0 }),
+  ]);
+const BEGIN = run("BEGIN");
+
+/** Statements without parameters in the extended protocol, without a Sync: they go in front of what has one. */
+export const statements = (texts: readonly string[]): Buffer =>
+  texts.length === 1 && texts[0] === "BEGIN" ? BEGIN : Buffer.concat(texts.map(run));
+
 export const describeStatement = (name: string): Buffer => serialize.describe({ type: "S", name });
 export const closeStatement = (name: string): Buffer => serialize.close({ type: "S", name });
 export const sync = (): Buffer => serialize.sync();

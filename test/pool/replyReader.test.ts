@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { ControlReply } from "../../src/pool/controlReply.ts";
-import { CONTROL, RELAY, RELAY_WITHOUT_READY, SWALLOW } from "../../src/pool/replyQueue.ts";
+import { CONTROL, RELAY, RELAY_WITHOUT_READY } from "../../src/pool/replyQueue.ts";
 import { type ReadyStatus, ReplyReader } from "../../src/pool/replyReader.ts";
 import * as write from "../../src/wire/backendWriters.ts";
 import type { ErrorFields } from "../../src/wire/errorFields.ts";
@@ -83,19 +83,25 @@ describe("a reply reader", () => {
     assert.deepEqual(seen.groups, [{ status: "T", hadError: false, isLast: true }]);
   });
 
-  it("drops the answer to what pgxa put in front, and passes on what follows", () => {
+  const OPENED = Buffer.concat([write.parseComplete(), write.bindComplete(), write.commandComplete("BEGIN")]);
+
+  it("drops the answers to what pgxa put in front, and passes on what follows", () => {
     const { reader, seen } = setUp();
-    reader.expectGroup(SWALLOW);
+    reader.expectOpening(2);
     reader.expectGroup(RELAY);
-    const opening = Buffer.concat([write.commandComplete("BEGIN"), write.readyForQuery("T")]);
-    feed(reader, Buffer.concat([opening, ROWS, write.readyForQuery("T")]));
+    reader.expectOpening(1);
+    reader.expectGroup(CONTROL);
+    const first = Buffer.concat([OPENED, OPENED, ROWS, write.readyForQuery("T")]);
+    feed(reader, Buffer.concat([first, OPENED, write.commandComplete("COMMIT"), READY]));
     assert.deepEqual(Buffer.concat(seen.relayed), Buffer.concat([ROWS, write.readyForQuery("T")]));
+    assert.deepEqual(seen.replies, [{ kind: "complete", tags: ["COMMIT"], rows: [], status: "I" }]);
   });
 
   it("tells of an error in what pgxa put in front, and passes none of it on", () => {
     const { reader, seen } = setUp();
-    reader.expectGroup(SWALLOW);
-    feed(reader, Buffer.concat([ERROR, READY]));
+    reader.expectOpening(1);
+    reader.expectGroup(RELAY);
+    feed(reader, Buffer.concat([write.parseComplete(), ERROR]));
     assert.deepEqual(seen.relayed, []);
     assert.equal(seen.swallowed[0]?.sqlstate, "22012");
   });
@@ -163,8 +169,7 @@ describe("a reply reader", () => {
 
   it("does the same however the bytes are cut", () => {
     const stream = Buffer.concat([
-      write.commandComplete("BEGIN"),
-      write.readyForQuery("T"),
+      OPENED,
       write.parseComplete(),
       ROWS,
       write.readyForQuery("T"),
@@ -178,7 +183,7 @@ describe("a reply reader", () => {
     ]);
     const run = (cuts: readonly number[]): Recorder => {
       const { reader, seen } = setUp();
-      reader.expectGroup(SWALLOW);
+      reader.expectOpening(1);
       reader.expectParse(false, "k");
       reader.expectGroup(RELAY);
       reader.expectGroup(CONTROL);
