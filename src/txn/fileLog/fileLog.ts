@@ -12,7 +12,7 @@
  * Interrupted before the write: no decision. Between write and sync: perhaps one, and nobody has been told; recovery
  * believes what it finds. After the sync: committed.
  */
-import { fdatasyncSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Gtrid } from "../../base/brands.ts";
@@ -21,6 +21,7 @@ import { Fault } from "../../base/fault.ts";
 import type { FaultPointListener } from "../../base/faultPoint.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
+import { Flusher } from "./flusher.ts";
 import { LogState } from "./logState.ts";
 import { type OwnerLock, takeOwnership } from "./ownerLock.ts";
 import { type Entry, encodeFrame, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
@@ -36,11 +37,6 @@ export interface FileLogOptions {
 }
 
 const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
-/** A flush faster than this is not worth a thread, in ms. */
-const SYNC_HERE_MS = 0.15;
-/** How slow a disk is taken for at first, and how much of that is left after each flush. */
-const SYNC_START_MS = 1;
-const SYNC_DECAY = 0.9;
 const ABORTS_MAX = 10_000;
 const SEGMENT_NAME = /^decisions-(\d{10})\.log$/;
 const segmentName = (number: number): string => `decisions-${String(number).padStart(10, "0")}.log`;
@@ -66,8 +62,7 @@ export class FileLog implements DecisionLog {
   #lazy: Entry[] = [];
   #writing: Promise<void> | null = null;
   #failure: unknown = null;
-  /** The slowest flush of late, in ms. */
-  #recentSyncMs = SYNC_START_MS;
+  readonly #flusher = new Flusher();
   /** How many times the disk was made to sync. For tests and metrics. */
   syncs = 0;
 
@@ -207,22 +202,10 @@ export class FileLog implements DecisionLog {
     writeAll(this.#handle.fd, frame);
     this.#segmentBytes += frame.length;
     faultPoint("decision.before-sync", 0);
-    await this.#sync();
+    await this.#flusher.flush(this.#handle);
     this.syncs += 1;
     for (const { entry } of batch) this.#state.apply(entry);
     faultPoint("decision.after-sync", 0);
-  }
-
-  /**
-   * A disk that flushes in less time than it takes to have another thread do it is flushed from here; a slower one, or
-   * one that has been slow lately, from a thread, so that nobody waits for it who need not.
-   */
-  async #sync(): Promise<void> {
-    const startedMs = performance.now();
-    if (this.#recentSyncMs < SYNC_HERE_MS) fdatasyncSync(this.#handle.fd);
-    else await this.#handle.datasync();
-    const tookMs = performance.now() - startedMs;
-    this.#recentSyncMs = Math.max(tookMs, this.#recentSyncMs * SYNC_DECAY);
   }
 
   async #rotate(): Promise<void> {
