@@ -21,7 +21,8 @@ const LOST: ControlReply = { kind: "lost", reason: "no answer" };
 const ENDINGS = ["57P01", "57P02", "57P03", "08000", "08003", "08006", "08P01"];
 const REFUSALS = ["40001", "40P01", "23503", "23505", "0A000", "53200", "57014", "42710", "25P02", "55000"];
 
-const prepared = (tags: readonly string[], xid: string | null = "77") => complete(["SELECT 1", ...tags], [[xid]]);
+const prepared = (tags: readonly string[], xid: string | null = "77") =>
+  complete(["SELECT 1", ...tags], [[xid]]);
 
 test("a vote is yes only if the tag is PREPARE TRANSACTION and nothing else", () => {
   assert.deepEqual(prepareVote(prepared(["PREPARE TRANSACTION"])), { vote: "yes", xid: "77" });
