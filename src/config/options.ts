@@ -144,7 +144,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: 20,
     min: 1,
     max: 10_000,
-    says: "How many server connections to each shard there may be.",
+    says: "How many server connections to each shard there may be. With several shards also how many transactions may be open at once: each is let in only when every pool has room for it.",
   },
   {
     path: "pool.checkout_timeout",

@@ -32,6 +32,8 @@ export class LoginExchange {
   readonly #handler: LoginHandler;
   readonly #messages = new MessageFeed("server", LOGIN_MESSAGE_BYTES_MAX);
   #scram: ScramClient | null = null;
+  /** Whether the shard has proved by SCRAM that it knows the secret. */
+  #isProven = false;
   #isOver = false;
 
   constructor(shard: ShardConfig, random: Randomness, handler: LoginHandler) {
@@ -86,6 +88,9 @@ export class LoginExchange {
     const { user } = this.#shard;
     switch (request.kind) {
       case "ok":
+        // A shard that began a proof of its own and did not finish it may be somebody else.
+        if (this.#scram !== null && !this.#isProven)
+          this.#refuse("it did not prove that it knows the password");
         return;
       case "cleartext":
         return this.#handler.write(send.password(this.#password()));
@@ -99,7 +104,9 @@ export class LoginExchange {
       case "saslContinue":
         return this.#handler.write(send.saslResponse(this.#scramStep().respond(request.data)));
       case "saslFinal":
-        return this.#scramStep().verify(request.data);
+        this.#scramStep().verify(request.data);
+        this.#isProven = true;
+        return;
       default:
         return this.#refuse("it asks for an authentication method that pgxa does not have");
     }
