@@ -221,7 +221,10 @@ export class Resolver {
     const { fleet, coordinator, decisions, isRunning } = this.#options;
     if (parts === null || parts.fleet !== fleet)
       return { owner: "foreign", activity: "idle", verdict: "unknowable" };
-    const owner: Owner = parts.coordinator === coordinator ? "ours" : "fleet";
+    // A later epoch is that of a coordinator which started later under this name, by mistake or in our place: its log
+    // knows about it, ours cannot.
+    const isOurs = parts.coordinator === coordinator && parts.epoch <= decisions.epoch;
+    const owner: Owner = isOurs ? "ours" : "fleet";
     const transaction = gtrid(parts);
     // Running is asked before the decision: a commit that ends in between is found decided, not absent.
     const activity = isRunning(transaction) ? "running" : "idle";

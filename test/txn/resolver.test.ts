@@ -85,6 +85,14 @@ test("what runs here, what another coordinator decides and what is none of the f
   assert.deepEqual(stage.east.told, [`ROLLBACK ${gid(transactionOf(1), EAST)}`]);
 });
 
+test("what a coordinator of the same name began that started later is left to its log", async (t) => {
+  const stage = new Stage(t);
+  stage.prepare(transactionOf(1, stage.decisions.epoch + 1), stage.east);
+  stage.prepare(transactionOf(1, stage.decisions.epoch), stage.east);
+  await stage.resolver.start();
+  assert.deepEqual(stage.east.told, [`ROLLBACK ${gid(transactionOf(1, stage.decisions.epoch), EAST)}`]);
+});
+
 test("a branch that is gone at the second reading is not touched", async (t) => {
   const stage = new Stage(t);
   stage.prepare(transactionOf(1), stage.east);
