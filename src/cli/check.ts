@@ -1,12 +1,10 @@
 /** `pgxa check`: is the file right, and is every shard fit for what pgxa will do with it? */
-import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
-import { loadConfig } from "../config/load.ts";
+import { loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
 import { Progress } from "./progress.ts";
 import { checkShard, type ShardReport } from "./shardChecks.ts";
 import type { Finding, Verdict } from "./shardFindings.ts";
-import { explain } from "./up.ts";
 
 const HELP = `Usage: pgxa check --config FILE [--json]
 
@@ -37,7 +35,7 @@ export async function runCheck(args: readonly string[]): Promise<number> {
     else console.error(options.says);
     return options.kind === "help" ? 0 : 2;
   }
-  const config = load(options.file);
+  const config = loadOrComplain(options.file);
   if (config === null) return 2;
   const reports = await ask(config, options.isJson);
   const isFit = reports.every(({ findings }) => findings.every(({ verdict }) => verdict !== "fail"));
@@ -47,16 +45,6 @@ export async function runCheck(args: readonly string[]): Promise<number> {
       render(options.file, reports, process.stdout.isTTY === true && process.env.NO_COLOR === undefined),
     );
   return isFit ? 0 : 1;
-}
-
-function load(file: string): Config | null {
-  try {
-    return loadConfig(file, process.env);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    console.error(explain(error));
-    return null;
-  }
 }
 
 function ask(config: Config, isQuiet: boolean): Promise<readonly ShardReport[]> {

@@ -1,8 +1,8 @@
 /** `pgxa up`: runs the proxy on the user's own shards until it is told to stop. */
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
-import { loadConfig } from "../config/load.ts";
 import { type RunningProxy, startProxy } from "./compose.ts";
+import { explain, loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
 
 const HELP = `Usage: pgxa up --config FILE
@@ -28,7 +28,7 @@ export async function runUp(args: readonly string[]): Promise<number> {
     console.error(options.says);
     return 2;
   }
-  const config = load(options.file);
+  const config = loadOrComplain(options.file);
   if (config === null) return 2;
   const proxy = await start(config);
   if (proxy === null) return 1;
@@ -37,16 +37,6 @@ export async function runUp(args: readonly string[]): Promise<number> {
   await signal();
   await proxy.stop();
   return 0;
-}
-
-function load(file: string): Config | null {
-  try {
-    return loadConfig(file, process.env);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    console.error(explain(error));
-    return null;
-  }
 }
 
 async function start(config: Config): Promise<RunningProxy | null> {
@@ -58,11 +48,6 @@ async function start(config: Config): Promise<RunningProxy | null> {
     else console.error(explainSystemError(error, host, port));
     return null;
   }
-}
-
-/** Message, detail and hint, a line each. */
-export function explain({ message, detail, hint }: Fault): string {
-  return [message, detail, hint].filter((line) => line !== undefined).join("\n");
 }
 
 function explainSystemError(error: unknown, host: string, port: number): string {

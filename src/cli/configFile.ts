@@ -1,0 +1,20 @@
+/** The configuration file of a command, or what is wrong with it, said to the user. */
+import { Fault } from "../base/fault.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+
+/** The configuration in `file`; null after its problems were printed on standard error. */
+export function loadOrComplain(file: string): Config | null {
+  try {
+    return loadConfig(file, process.env);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    console.error(explain(error));
+    return null;
+  }
+}
+
+/** Message, detail and hint, a line each. */
+export function explain({ message, detail, hint }: Fault): string {
+  return [message, detail, hint].filter((line) => line !== undefined).join("\n");
+}
