@@ -171,7 +171,6 @@ export const CATALOGUE = {
     "client",
     "there is no transaction in progress",
   ),
-  "session.active_transaction": spec("25001", "ERROR", "statement", "client", "a transaction is in progress"),
   // commit
   "commit.vote_unknown": spec(
     "40000",
@@ -195,14 +194,6 @@ export const CATALOGUE = {
     "server",
     "the outcome of the transaction is unknown",
     "Ask the data itself whether the transaction was applied before you repeat it.",
-  ),
-  "commit.no_prepared_slots": spec(
-    "53200",
-    "ERROR",
-    "statement",
-    "operator",
-    "a shard has no room for prepared transactions",
-    "Set max_prepared_transactions on the shard to at least the number of its server connections, and restart it.",
   ),
   // operator
   "config.invalid": spec("F0000", "FATAL", "process", "operator", "the configuration is invalid"),

@@ -4,8 +4,9 @@
  * It logs in with what the configuration says and nothing else: PGPASSWORD, .pgpass and PGSSLMODE, which the driver
  * would use and pgxa does not, are kept out.
  */
-import { Client } from "pg";
+import type { Client } from "pg";
 import type { Config, ShardConfig, TableConfig } from "../config/config.ts";
+import { controlClient } from "../txn/controlClient.ts";
 import { gidPrefix } from "../txn/gid.ts";
 import {
   type Facts,
@@ -62,7 +63,7 @@ export async function checkShard(
   timeoutMs = TIMEOUT_MS,
 ): Promise<ShardReport> {
   const address = `${shard.host}:${shard.port}/${shard.database}`;
-  const client = clientOf(shard, timeoutMs);
+  const client = controlClient(shard, "pgxa check", timeoutMs);
   client.on("error", () => {}); // what ran is rejected
   try {
     return { shard: shard.id, address, findings: await findings(client, shard, config) };
@@ -70,19 +71,6 @@ export async function checkShard(
     client.end().catch(() => {}); // it may never have been open
   }
 }
-
-const clientOf = ({ host, port, database, user, password }: ShardConfig, timeoutMs: number): Client =>
-  new Client({
-    host,
-    port,
-    database,
-    user,
-    password: () => password ?? "",
-    ssl: false,
-    application_name: "pgxa check",
-    connectionTimeoutMillis: timeoutMs,
-    query_timeout: timeoutMs,
-  });
 
 async function findings(client: Client, shard: ShardConfig, config: Config): Promise<readonly Finding[]> {
   try {

@@ -9,18 +9,13 @@ export type LogEvent =
   | "proxy.listening"
   | "proxy.stopped"
   | "client.connected"
-  | "client.disconnected"
   | "client.refused"
   | "server.connected"
   | "server.closed"
   | "server.lost"
-  | "pool.exhausted"
-  | "txn.prepared"
-  | "txn.committed"
   | "txn.aborted"
   | "txn.unknown"
   | "branch.fenced"
-  | "resolver.swept"
   | "resolver.resolved"
   | "resolver.failed"
   | "resolver.evidence_lost"
@@ -28,8 +23,7 @@ export type LogEvent =
   | "log.opened"
   | "log.tail_cut"
   | "log.damaged"
-  | "log.failed"
-  | "config.loaded";
+  | "log.failed";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 

@@ -37,7 +37,6 @@ export class ByteStream {
   #isClosed = false;
   #paused = false;
   #lastError = "connection closed";
-  bytesRead = 0;
 
   private constructor(owner: StreamOwner, bufferBytes: number, open: (onread: OnRead) => Socket) {
     this.#owner = owner;
@@ -106,18 +105,6 @@ export class ByteStream {
     return this.#socket.remoteAddress ?? "";
   }
 
-  get remotePort(): number {
-    return this.#socket.remotePort ?? 0;
-  }
-
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
-  get isFlushed(): boolean {
-    return this.#socket.writableLength === 0;
-  }
-
   /** Writes; false: not all has left yet, `onDrain` will follow. */
   write(bytes: Uint8Array): boolean {
     if (this.#isClosed || this.#socket.destroyed) return true;
@@ -152,7 +139,6 @@ export class ByteStream {
   }
 
   #onRead(buffer: Buffer, bytesRead: number): void {
-    this.bytesRead += bytesRead;
     if (bytesRead === buffer.length && buffer.length < BUFFER_BYTES_LARGE) {
       this.#buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES_LARGE);
     }

@@ -47,11 +47,6 @@ export class Pool {
   readonly #members = new Set<ServerConnection>();
   #sweepTimer: Timer;
   #isClosing = false;
-  /** What a shard reports to everybody at login; learnt from the first connection. */
-  greeting: ReadonlyMap<string, string> | null = null;
-  checkouts = 0;
-  connects = 0;
-  connectFailures = 0;
 
   constructor(options: PoolOptions) {
     this.shard = options.shard;
@@ -74,23 +69,6 @@ export class Pool {
       },
     );
     this.#sweepTimer = this.#scheduleSweep();
-  }
-
-  /** How many clients are queued. */
-  get queued(): number {
-    return this.#lender.pending;
-  }
-
-  /** How many connections exist. */
-  get size(): number {
-    return this.#members.size;
-  }
-
-  /** How many of them are lent to clients. */
-  get leased(): number {
-    let leased = 0;
-    for (const connection of this.#members) if (connection.state === "leased") leased += 1;
-    return leased;
   }
 
   /** A parked connection, at once, or null: then `checkout` must be awaited. */
@@ -147,7 +125,6 @@ export class Pool {
   }
 
   #lend(connection: ServerConnection, holder: LeaseHolder): ServerConnection {
-    this.checkouts += 1;
     connection.checkOut(holder);
     return connection;
   }
@@ -188,15 +165,12 @@ export class Pool {
         identify,
         onClosed: (closed, reason) => this.#onClosed(closed, reason),
       });
-      this.connects += 1;
       this.#members.add(connection);
       connection.idleSinceMs = environment.clock.monotonicMs();
-      this.greeting ??= new Map(connection.parameters);
       log.debug("server.connected", { shard: shard.id, pid: connection.pid });
       return connection;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      this.connectFailures += 1;
       log.warn("server.lost", { shard: shard.id, reason: error.detail ?? error.message });
       return { fault: error, atMs: environment.clock.monotonicMs() };
     }

@@ -5,7 +5,6 @@
  * ROLLBACK as the tag of a COMMIT that could not be (TRAPS: a driver would report a commit otherwise).
  */
 import { Fault } from "../base/fault.ts";
-import type { FaultPointListener } from "../base/faultPoint.ts";
 import { unreachable } from "../base/invariant.ts";
 import { ShardError } from "../pool/shardError.ts";
 import type { Plan, ShardIndex } from "../routing/plan.ts";
@@ -36,7 +35,6 @@ export interface LocalContext {
   readonly router: Router;
   readonly transaction: ClientTransaction;
   readonly hints: Hints;
-  readonly faultPoint: FaultPointListener;
 }
 
 const TEXT_OID = 25;

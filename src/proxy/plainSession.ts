@@ -29,7 +29,7 @@ import {
   WAIT_SERVER_DRAIN,
   WAIT_WORK,
 } from "./clientSide.ts";
-import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
+import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
 import { ensureStatement, StatementStore, sendParse } from "./statementStore.ts";
 
@@ -67,10 +67,6 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   terminate(fault: Fault): void {
     this.#client.refuse(fault);
-  }
-
-  get isIdle(): boolean {
-    return this.#lease === null;
   }
 
   // --- ClientMessages ---
@@ -157,11 +153,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     const { shard, pid, replies } = connection;
     this.#lease = null;
     this.#parts.log.warn("server.lost", { shard, pid, reason });
-    const fault = new Fault("pool.connection_lost", {
-      message: `the connection to shard "${shard}" was lost`,
-      detail: `${reason}. A statement that was running may or may not have been applied.`,
-      hint: "Repeat what was not committed.",
-    });
+    const fault = connectionLost(shard, reason, "Repeat what was not committed.");
     // A transaction block or state of the session went with it, or half a message: only a new session is sound.
     const isBeyondRepair = replies.status !== "I" || this.#isPinned || !replies.isBetweenMessages;
     if (isBeyondRepair) this.#client.refuse(fault);

@@ -1,4 +1,5 @@
 /** Why a client does not get what it asked for: an error of pgxa's own, or a shard's. */
+import type { ShardId } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import { ShardError } from "../pool/shardError.ts";
 import { errorResponse, faultFields } from "../wire/backendWriters.ts";
@@ -16,3 +17,11 @@ export function asRefusal(error: unknown): Refusal {
   if (error instanceof Fault || error instanceof ShardError) return error;
   throw error;
 }
+
+/** The connection to `shard` broke under a statement; `hint` says what the client is to do. */
+export const connectionLost = (shard: ShardId, reason: string, hint: string): Fault =>
+  new Fault("pool.connection_lost", {
+    message: `the connection to shard "${shard}" was lost`,
+    detail: `${reason}. A statement that was running may or may not have been applied.`,
+    hint,
+  });

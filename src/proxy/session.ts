@@ -36,8 +36,6 @@ export interface SessionParts {
 
 export interface Session {
   readonly client: ClientSide;
-  /** Whether no statement and no transaction is open. */
-  readonly isIdle: boolean;
   /** Cancels what runs for the client, on every shard it runs on. */
   cancel(): void;
   /** Ends the session with a FATAL error. */

@@ -27,7 +27,7 @@ import { DestinationFinder, hasTextKey } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
 import { answerLocal, endsFailure, type LocalContext, type LocalPlan, refusalOf } from "./localStatements.ts";
-import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
+import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
 import { SimpleProtocol } from "./simpleProtocol.ts";
 import { StatementStore } from "./statementStore.ts";
@@ -75,14 +75,10 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     });
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
     this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);
-    this.local = { router, transaction: this.transaction, hints: this.hints, faultPoint: parts.faultPoint };
+    this.local = { router, transaction: this.transaction, hints: this.hints };
     this.#simple = new SimpleProtocol(this);
     this.#extended = new ExtendedProtocol(this);
     this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
-  }
-
-  get isIdle(): boolean {
-    return this.transaction.connections.length === 0 && !this.#isWorking;
   }
 
   cancel(): void {
@@ -183,11 +179,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     this.parts.log.warn("server.lost", { shard, pid, reason });
     this.transaction.lose(connection, reason);
     if (connection !== this.#active && connection !== this.#extended.connection) return;
-    const fault = new Fault("pool.connection_lost", {
-      message: `the connection to shard "${shard}" was lost`,
-      detail: `${reason}. A statement that was running may or may not have been applied.`,
-      hint: "Roll back, and repeat what was not committed.",
-    });
+    const fault = connectionLost(shard, reason, "Roll back, and repeat what was not committed.");
     const onGroupEnd = this.#onGroupEnd;
     const isOwed = this.#active === connection;
     this.#active = null;

@@ -5,9 +5,10 @@
  * Everything rejects when the shard cannot be asked; whoever asks tries again later. Statements are short and bounded
  * in time; a session that does not answer is given up and the next call opens another.
  */
-import { Client, DatabaseError } from "pg";
+import { type Client, DatabaseError } from "pg";
 import type { BackendPid, ShardId, Xid } from "../base/brands.ts";
 import type { ShardConfig } from "../config/config.ts";
+import { controlClient } from "./controlClient.ts";
 import type { Participant } from "./decisionLog.ts";
 import type { Evidence } from "./recovery.ts";
 
@@ -152,20 +153,7 @@ export class ShardControl {
   }
 
   #open(): Promise<Client> {
-    const { host, port, database, user, password } = this.shard;
-    const client = new Client({
-      host,
-      port,
-      database,
-      user,
-      // As the configuration says and no other way: pg would look into PGPASSWORD, .pgpass and PGSSLMODE.
-      password: () => password ?? "",
-      ssl: false,
-      application_name: "pgxa control",
-      connectionTimeoutMillis: TIMEOUT_MS,
-      query_timeout: TIMEOUT_MS,
-      keepAlive: true,
-    });
+    const client = controlClient(this.shard, "pgxa control", TIMEOUT_MS);
     // Told of a session that ends while nothing runs; whatever runs is rejected besides.
     client.on("error", () => this.#drop(opening));
     const opening = this.#greet(client);
