@@ -21,7 +21,6 @@ import { Fault } from "../../base/fault.ts";
 import type { FaultPointListener } from "../../base/faultPoint.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
-import { Flusher } from "./flusher.ts";
 import { LogState } from "./logState.ts";
 import { type OwnerLock, takeOwnership } from "./ownerLock.ts";
 import { type Entry, encodeFrame, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
@@ -62,7 +61,6 @@ export class FileLog implements DecisionLog {
   #lazy: Entry[] = [];
   #writing: Promise<void> | null = null;
   #failure: unknown = null;
-  readonly #flusher = new Flusher();
   /** How many times the disk was made to sync. For tests and metrics. */
   syncs = 0;
 
@@ -202,7 +200,7 @@ export class FileLog implements DecisionLog {
     writeAll(this.#handle.fd, frame);
     this.#segmentBytes += frame.length;
     faultPoint("decision.before-sync", 0);
-    await this.#flusher.flush(this.#handle);
+    await this.#handle.datasync();
     this.syncs += 1;
     for (const { entry } of batch) this.#state.apply(entry);
     faultPoint("decision.after-sync", 0);
