@@ -30,11 +30,12 @@ export async function runUp(args: readonly string[]): Promise<number> {
   }
   const config = loadOrComplain(options.file);
   if (config === null) return 2;
+  const stop = signalToStop();
   const proxy = await start(config);
   if (proxy === null) return 1;
   const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
   console.log(`pgxa is listening on ${proxy.host}:${proxy.port}, database ${config.database}, ${shards}`);
-  await signal();
+  await stop;
   await proxy.stop();
   return 0;
 }
@@ -65,10 +66,10 @@ function explainSystemError(error: unknown, host: string, port: number): string 
 }
 
 /**
- * Resolves with the first signal to stop. A later one ends the process at once; one that comes together with the first
+ * Resolves with the first signal to stop, also with one that comes during the start. A later one ends the process at once; one that comes together with the first
  * is the same Ctrl-C, which reaches a process under npm from the terminal and again from npm.
  */
-function signal(): Promise<void> {
+function signalToStop(): Promise<void> {
   return new Promise((resolve) => {
     let firstMs: number | null = null;
     const onSignal = (): void => {
