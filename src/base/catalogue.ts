@@ -137,6 +137,7 @@ export const CATALOGUE = {
     "client",
     "current transaction is aborted, commands ignored until end of transaction block",
   ),
+  "session.invalid_value": spec("22023", "ERROR", "statement", "client", "invalid value for parameter"),
   "session.no_statement": spec("26000", "ERROR", "statement", "client", "prepared statement does not exist"),
   "session.duplicate_statement": spec(
     "42P05",
@@ -185,6 +186,24 @@ export const CATALOGUE = {
     "statement",
     "server",
     "the transaction was rolled back: the connection to a shard was lost",
+  ),
+  "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
+  "console.simple_only": spec(
+    "0A000",
+    "ERROR",
+    "statement",
+    "client",
+    "the console takes simple queries only",
+    "Send the command without parameters and unprepared, as psql does.",
+  ),
+  "deadlock.victim": spec("40P01", "ERROR", "statement", "client", "deadlock detected"),
+  "deadlock.lock_timeout": spec(
+    "55P03",
+    "ERROR",
+    "statement",
+    "client",
+    "canceling statement due to lock timeout",
+    "Repeat the transaction, or set pgxa.lock_timeout higher.",
   ),
   "commit.log_failed": spec("58030", "ERROR", "process", "operator", "the decision log could not be written"),
   "commit.unknown": spec(

@@ -4,13 +4,19 @@
  * The order is that of need: the decision log is open and the resolver has looked at every shard it can reach before
  * the first client is let in. Stopping goes the other way: clients, commits that are running, pools, the log.
  */
+import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
+import { detach } from "../base/detach.ts";
 import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
+import { DeadlockDetector } from "../deadlock/detector.ts";
+import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
+import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
 import { Pool } from "../pool/pool.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
+import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
 import { Greetings } from "../proxy/greetings.ts";
 import type { NewClient } from "../proxy/handshake.ts";
@@ -18,7 +24,7 @@ import { Listener } from "../proxy/listener.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
 import type { Session, SessionParts } from "../proxy/session.ts";
 import { ShardedSession } from "../proxy/shardedSession.ts";
-import { StatementNames } from "../proxy/statementStore.ts";
+import { StatementNames } from "../proxy/statementNames.ts";
 import { loadParser } from "../routing/parse.ts";
 import { Router } from "../routing/router.ts";
 import { SessionLook } from "../routing/sessionLook.ts";
@@ -52,15 +58,29 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     faultPoint: parts.faultPoint ?? (() => {}),
   };
   await loadParser();
+  const metrics = new Metrics();
   const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
   const pools = createPools(config, world);
-  const listener = createListener(config, world, pools, commits);
+  const registry = new ClientRegistry(world.environment.random);
+  const admission = new Admission(pools.length, config.pool, world.environment.clock);
+  const deadlocks = createDeadlocks(config, {
+    ...world,
+    metrics,
+    admission,
+    registry,
+    resolver: commits?.resolver,
+  });
+  const listener = createListener(config, world, { pools, commits, registry, admission, deadlocks });
+  const endpoint = new MetricsEndpoint(metrics);
   const closeAll = async (): Promise<void> => {
+    await endpoint.stop();
+    await deadlocks.stop();
     await commits?.protocol.drain();
     await commits?.stop();
     await Promise.all(pools.map((pool) => pool.close()));
   };
   try {
+    if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
     const { host, port } = await listener.listen(config.listen.host, config.listen.port);
     world.log.info("proxy.listening", { host, port, shards: config.shards.length });
     const stop = async (): Promise<void> => {
@@ -77,6 +97,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
 
 interface Commits {
   readonly protocol: CommitProtocol;
+  readonly resolver: Resolver;
   stop(): Promise<void>;
 }
 
@@ -111,7 +132,44 @@ async function startCommits(config: Config, { environment, log, faultPoint }: Pr
     await Promise.all(controls.map((control) => control.close()));
     await decisions.close();
   };
-  return { protocol, stop };
+  return { protocol, resolver, stop };
+}
+
+interface Deadlocks {
+  readonly detector: DeadlockDetector;
+  stop(): Promise<void>;
+}
+
+interface DeadlockParts extends ProxyParts {
+  readonly metrics: Metrics;
+  readonly admission: Admission;
+  readonly registry: ClientRegistry;
+  readonly resolver: Resolver | undefined;
+}
+
+function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
+  const { environment, log, metrics, admission, registry, resolver } = parts;
+  const probes = config.shards.map((shard) => new LockProbe(shard));
+  if (config.shards.length > 1) {
+    for (const probe of probes)
+      detach(probe.open(), "the session is there when it is needed, or opened then");
+  }
+  const detector = new DeadlockDetector({
+    config: config.deadlock,
+    clock: environment.clock,
+    log,
+    metrics,
+    shards: config.shards.map(({ id }) => id),
+    probes,
+    queue: admission,
+    participants: () => registry.participants(),
+    onInDoubt: (shard) => resolver?.wake(shard),
+  });
+  const stop = async (): Promise<void> => {
+    detector.close();
+    await Promise.all(probes.map((probe) => probe.close()));
+  };
+  return { detector, stop };
 }
 
 function createPools(config: Config, { environment, log }: ProxyParts): readonly Pool[] {
@@ -119,20 +177,27 @@ function createPools(config: Config, { environment, log }: ProxyParts): readonly
   return config.shards.map((shard) => new Pool({ shard, pool: config.pool, environment, log, identify }));
 }
 
+interface Shared {
+  readonly pools: readonly Pool[];
+  readonly commits: Commits | null;
+  readonly registry: ClientRegistry;
+  readonly admission: Admission;
+  readonly deadlocks: Deadlocks;
+}
+
 function createListener(
   config: Config,
   world: ProxyParts,
-  pools: readonly Pool[],
-  commits: Commits | null,
+  { pools, commits, registry, admission, deadlocks }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
-  const registry = new ClientRegistry(environment.random);
+  const { detector } = deadlocks;
   const parts: SessionParts = {
     config,
     environment,
     log,
     pools,
-    statementNames: new StatementNames(STATEMENT_NAMES_MAX),
+    statementNames: new StatementNames(STATEMENT_NAMES_MAX, config.pool.prepareUnnamed, environment.clock),
     look: new SessionLook(),
     sharding:
       commits === null
@@ -140,7 +205,8 @@ function createListener(
         : {
             router: createRouter(config),
             commits: commits.protocol,
-            admission: new Admission(pools.length, config.pool, environment.clock),
+            admission,
+            detector,
           },
     faultPoint,
     onEnd: (session) => registry.remove(session),
@@ -150,7 +216,7 @@ function createListener(
     registry,
     greetings: new Greetings(pools[0]!),
     log,
-    createSession: (client) => createSession(client, parts),
+    createSession: (client) => createSession(client, parts, detector),
   });
 }
 
@@ -160,7 +226,17 @@ const createRouter = (config: Config): Router =>
     config.tables,
   );
 
-const createSession = ({ stream, parameters }: NewClient, parts: SessionParts): Session =>
-  parts.sharding === null
-    ? new PlainSession(stream, parameters, parts)
-    : new ShardedSession(stream, parameters, parts);
+function createSession(
+  { stream, parameters, key, place }: NewClient,
+  parts: SessionParts,
+  detector: DeadlockDetector,
+): Session {
+  if (place === "console") {
+    return new ConsoleSession(stream, parts, {
+      waits: () => detector.waits(),
+      deadlocks: () => detector.history.records,
+    });
+  }
+  if (parts.sharding === null) return new PlainSession(stream, parameters, parts);
+  return new ShardedSession(key.pid, stream, parameters, parts);
+}

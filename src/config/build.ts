@@ -3,6 +3,7 @@
 import { shardId } from "../base/brands.ts";
 import type {
   Config,
+  DeadlockConfig,
   KeyType,
   LimitsConfig,
   PoolConfig,
@@ -35,6 +36,8 @@ export function buildConfig(raw: RawConfig): Config {
     },
     pool: buildPool(section("pool")),
     transaction: buildTransaction(section("transaction")),
+    deadlock: buildDeadlock(section("deadlock")),
+    metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
     limits: buildLimits(section("limits")),
     log: { level: section("log").text("level") as Config["log"]["level"] },
   };
@@ -48,6 +51,7 @@ const buildPool = (values: Values): PoolConfig => ({
   lifetimeMs: values.number("lifetime"),
   connectTimeoutMs: values.number("connect_timeout"),
   queueMax: values.number("queue_max"),
+  prepareUnnamed: values.boolean("prepare_unnamed"),
 });
 
 const buildTransaction = (values: Values): TransactionConfig => ({
@@ -56,6 +60,12 @@ const buildTransaction = (values: Values): TransactionConfig => ({
   commitTimeoutMs: values.number("commit_timeout"),
   commitAck: values.text("commit_ack") as TransactionConfig["commitAck"],
   resolveIntervalMs: values.number("resolve_interval"),
+});
+
+const buildDeadlock = (values: Values): DeadlockConfig => ({
+  probeAfterMs: values.number("probe_after"),
+  victim: values.text("victim") as DeadlockConfig["victim"],
+  lockTimeoutMs: values.number("lock_timeout"),
 });
 
 const buildLimits = (values: Values): LimitsConfig => ({

@@ -68,6 +68,15 @@ export interface PoolConfig {
   readonly connectTimeoutMs: number;
   /** How many clients may be queued for one pool. */
   readonly queueMax: number;
+  /** Whether often-seen unnamed statements stay prepared on server connections. */
+  readonly prepareUnnamed: boolean;
+}
+
+export interface DeadlockConfig {
+  readonly probeAfterMs: number;
+  readonly victim: "least_work" | "youngest" | "priority";
+  /** 0: for ever. */
+  readonly lockTimeoutMs: number;
 }
 
 export interface TransactionConfig {
@@ -107,6 +116,9 @@ export interface Config {
   };
   readonly pool: PoolConfig;
   readonly transaction: TransactionConfig;
+  readonly deadlock: DeadlockConfig;
+  /** Where Prometheus reads; port 0 is nowhere. */
+  readonly metrics: { readonly host: string; readonly port: number };
   readonly limits: LimitsConfig;
   readonly log: { readonly level: LogLevel };
 }

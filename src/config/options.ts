@@ -190,6 +190,12 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 1_000_000,
     says: "How many clients may be queued for one pool.",
   },
+  {
+    path: "pool.prepare_unnamed",
+    type: "boolean",
+    default: true,
+    says: "Whether statements that clients often send unnamed stay prepared on server connections, so that the shard need not parse and plan them each time; see docs/routing.md.",
+  },
 
   {
     path: "transaction.log_directory",
@@ -230,6 +236,47 @@ export const OPTIONS: readonly OptionSpec[] = [
     min: 100,
     max: MINUTE,
     says: "How often shards are searched for prepared transactions that somebody left.",
+  },
+
+  {
+    path: "deadlock.probe_after",
+    type: "duration",
+    unit: MS,
+    default: 50,
+    min: 1,
+    max: MINUTE,
+    says: "How long a statement of a transaction that holds locks elsewhere may take before the shards are asked who waits for whom.",
+  },
+  {
+    path: "deadlock.victim",
+    type: "choice",
+    default: "least_work",
+    choices: ["least_work", "youngest", "priority"],
+    says: "Which transaction of a deadlock is rolled back: the one with the fewest writes, the one that began last, or the one with the lowest pgxa.deadlock_priority.",
+  },
+  {
+    path: "deadlock.lock_timeout",
+    type: "duration",
+    unit: MS,
+    default: 30 * SECOND,
+    min: 0,
+    max: 24 * HOUR,
+    says: "How long such a statement may take where the shard cannot be asked; 0 is for ever. A client sets its own by SET pgxa.lock_timeout.",
+  },
+
+  {
+    path: "metrics.host",
+    type: "text",
+    default: "127.0.0.1",
+    says: "The address on which Prometheus reads /metrics.",
+  },
+  {
+    path: "metrics.port",
+    type: "integer",
+    default: 0,
+    min: 0,
+    max: 65_535,
+    says: "The port on which Prometheus reads /metrics; 0 opens none.",
   },
 
   {

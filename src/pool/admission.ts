@@ -1,153 +1,212 @@
 /**
- * Who may hold server connections of several shards, so that nobody who holds one ever waits for another in vain.
+ * Who may take a connection of which pool, so that clients do not wait for each other's connections in a circle.
  *
- * If every lease of shard B were held by transactions that wait for one of shard A, and the other way round, all would
- * wait for ever. So a transaction is let in as a whole, before it holds anything: each one that is in may take one
- * connection of every pool, and that room is kept for it. A statement outside a transaction takes one connection of
- * one pool, from the room that nobody who is in might need.
+ * If every connection to shard B were held by transactions that wait for one to shard A, and the other way round, all
+ * would wait for ever. So a connection is given only if afterwards there is still a way for all to finish: one
+ * transaction that could have one connection of every pool it lacks, and once it has gone, the others one by one
+ * (Dijkstra's banker, with a claim of one connection to every shard). Nearly all connections can be in use at once:
+ * only the last of the last free pool is kept back, and only while no transaction holds what would need it.
  *
- * Invariant, for each pool: transactions that are in + statements on it <= pool.max. Hence a checkout by one who is in
- * never waits for a lease, only for a connection to be made.
+ * Locks are not seen here. A transaction that keeps back for another may hold the row that other waits for, so what is
+ * kept back for `RISK_AFTER_MS` in vain is given away, and the circle that may come of it is found by the deadlock
+ * detector, which sees the waits that are left here (`waits`, `holders`).
  *
- * Nobody starves: a statement leaves room for a transaction that has waited longer.
+ * Who holds connections goes before who holds none: it finishes sooner, and what it holds is worth more.
  */
 import type { Clock, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { PoolConfig } from "../config/config.ts";
 
-interface Waiting {
-  /** The pool of a statement; -1 for a transaction. */
-  readonly pool: number;
-  readonly timer: Timer;
-  grant(): void;
+/** How long a free connection is kept back at most, in ms. */
+const RISK_AFTER_MS = 100;
+
+type Limits = Pick<PoolConfig, "max" | "queueMax" | "checkoutTimeoutMs">;
+
+/** A client, as far as connections go. */
+export class AdmittedClient {
+  /** Who it is to others. */
+  readonly owner: object;
+  /** The pools of which it has a connection, or may take one. */
+  readonly held = new Set<number>();
+  /** Whether it may want connections of other pools before it gives these back: it is in a transaction. */
+  isOpen = false;
+
+  constructor(owner: object) {
+    this.owner = owner;
+  }
 }
 
-const TRANSACTION = -1;
+interface Waiting {
+  readonly client: AdmittedClient;
+  readonly pool: number;
+  readonly sinceMs: number;
+  readonly timer: Timer;
+  grant(): void;
+  refuse(fault: Fault): void;
+}
 
 export class Admission {
-  readonly #limits: Pick<PoolConfig, "max" | "queueMax" | "checkoutTimeoutMs">;
+  readonly #limits: Limits;
   readonly #clock: Clock;
-  readonly #statements: number[];
-  #transactions = 0;
-  /** In the order of arrival. */
-  readonly #queue = new Set<Waiting>();
+  /** For each pool: who holds a connection of it. */
+  readonly #holders: readonly Set<AdmittedClient>[];
+  /** For each pool: those who hold connections of others, and those who hold none, each in the order of arrival. */
+  readonly #queues: readonly { readonly holding: Set<Waiting>; readonly empty: Set<Waiting> }[];
+  #queued = 0;
+  #riskTimer: Timer | null = null;
+  /** Since when connections are free and kept back; null while none is. */
+  #keptBackSinceMs: number | null = null;
 
-  constructor(
-    pools: number,
-    limits: Pick<PoolConfig, "max" | "queueMax" | "checkoutTimeoutMs">,
-    clock: Clock,
-  ) {
+  constructor(pools: number, limits: Limits, clock: Clock) {
     this.#limits = limits;
     this.#clock = clock;
-    this.#statements = Array.from({ length: pools }, () => 0);
-  }
-
-  /** How many transactions are in. */
-  get transactions(): number {
-    return this.#transactions;
+    this.#holders = Array.from({ length: pools }, () => new Set());
+    this.#queues = Array.from({ length: pools }, () => ({ holding: new Set(), empty: new Set() }));
   }
 
   get queued(): number {
-    return this.#queue.size;
+    return this.#queued;
   }
 
-  /** Lets a transaction in at once, or not. */
-  tryTransaction(): boolean {
-    return this.#queue.size === 0 && this.#grant(TRANSACTION);
+  /** Lets `client` have a connection of `pool` at once, or not. */
+  tryEnter(client: AdmittedClient, pool: number): boolean {
+    if (client.held.has(pool)) return true;
+    const { holding, empty } = this.#queues[pool]!;
+    const isNext = holding.size === 0 && (empty.size === 0 || client.held.size > 0);
+    if (!isNext || !this.#isFree(pool) || !this.#isSafe(client, pool)) return false;
+    this.#give(client, pool);
+    return true;
   }
 
-  /** Lets a transaction in; rejects with `pool.queue_full` or `pool.checkout_timeout`. */
-  transaction(): Promise<void> {
-    return this.#wait(TRANSACTION);
+  /** The same after waiting if need be; rejects with `pool.queue_full`, `pool.checkout_timeout`, or what refuses it. */
+  enter(client: AdmittedClient, pool: number): Promise<void> {
+    if (this.tryEnter(client, pool)) return Promise.resolve();
+    if (this.#queued >= this.#limits.queueMax) return Promise.reject(this.#fault("pool.queue_full", pool));
+    return new Promise((resolve, reject) => {
+      const { holding, empty } = this.#queues[pool]!;
+      const queue = client.held.size > 0 ? holding : empty;
+      const leave = (): void => {
+        queue.delete(waiting);
+        this.#queued -= 1;
+        timer.cancel();
+      };
+      const refuse = (fault: Fault): void => {
+        leave();
+        reject(fault);
+        this.#serve();
+      };
+      const timer = this.#clock.after(this.#limits.checkoutTimeoutMs, () =>
+        refuse(this.#fault("pool.checkout_timeout", pool)),
+      );
+      const grant = (): void => {
+        leave();
+        this.#give(client, pool);
+        resolve();
+      };
+      const waiting: Waiting = { client, pool, sinceMs: this.#clock.monotonicMs(), timer, grant, refuse };
+      queue.add(waiting);
+      this.#queued += 1;
+      this.#serve();
+    });
   }
 
-  endTransaction(): void {
-    invariant(this.#transactions > 0, "a transaction leaves that was let in");
-    this.#transactions -= 1;
-    this.#serve();
+  /** `client` has given its connection of `pool` back. */
+  leave(client: AdmittedClient, pool: number): void {
+    if (!client.held.delete(pool)) return;
+    const wasHolder = this.#holders[pool]!.delete(client);
+    invariant(wasHolder, "who leaves a pool was let in");
+    if (this.#queued > 0) this.#serve();
   }
 
-  tryStatement(pool: number): boolean {
-    return this.#mayPass(pool, this.#queue) && this.#grant(pool);
+  /** Those who wait because others hold every connection. */
+  *waits(): IterableIterator<{ readonly owner: object; readonly pool: number; readonly sinceMs: number }> {
+    for (const [pool, { holding, empty }] of this.#queues.entries()) {
+      if (this.#isFree(pool)) continue; // kept back, and given before long
+      for (const { client, sinceMs } of holding) yield { owner: client.owner, pool, sinceMs };
+      for (const { client, sinceMs } of empty) yield { owner: client.owner, pool, sinceMs };
+    }
   }
 
-  /** Lets a statement on `pool` in; rejects like `transaction`. */
-  statement(pool: number): Promise<void> {
-    return this.#wait(pool);
+  *holders(pool: number): IterableIterator<object> {
+    for (const { owner } of this.#holders[pool]!) yield owner;
   }
 
-  /** Counts a connection that a client keeps beyond its transaction. */
-  keep(pool: number): void {
-    this.#statements[pool]! += 1;
-  }
-
-  endStatement(pool: number): void {
-    invariant(this.#statements[pool]! > 0, "a statement leaves that was let in");
-    this.#statements[pool]! -= 1;
-    this.#serve();
+  /** Ends the wait of `owner` with `fault`. */
+  refuse(owner: object, fault: Fault): void {
+    for (const { holding, empty } of this.#queues) {
+      for (const waiting of [...holding, ...empty]) if (waiting.client.owner === owner) waiting.refuse(fault);
+    }
   }
 
   // --- inside ---
 
-  #wait(pool: number): Promise<void> {
-    const isNext = pool === TRANSACTION ? this.#queue.size === 0 : this.#mayPass(pool, this.#queue);
-    if (isNext && this.#grant(pool)) return Promise.resolve();
-    const { queueMax, checkoutTimeoutMs } = this.#limits;
-    if (this.#queue.size >= queueMax) return Promise.reject(this.#fault("pool.queue_full"));
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(checkoutTimeoutMs, () => {
-        this.#queue.delete(waiting);
-        this.#serve();
-        reject(this.#fault("pool.checkout_timeout"));
+  #isFree(pool: number): boolean {
+    return this.#holders[pool]!.size < this.#limits.max;
+  }
+
+  #give(client: AdmittedClient, pool: number): void {
+    client.held.add(pool);
+    this.#holders[pool]!.add(client);
+  }
+
+  /** Whether all could still finish if `client` had a connection of `pool`. */
+  #isSafe(client: AdmittedClient, pool: number): boolean {
+    if (!client.isOpen) return true; // it wants no other, and so gives this one back
+    // What others will give back for certain counts as free.
+    const lacking = (one: AdmittedClient): boolean =>
+      this.#holders.every((holders, at) => {
+        if (one.held.has(at) || (one === client && at === pool)) return true;
+        const taken = at === pool ? 1 : 0;
+        if (holders.size + taken < this.#limits.max) return true;
+        for (const holder of holders) if (!holder.isOpen) return true;
+        return false;
       });
-      const waiting: Waiting = { pool, timer, grant: resolve };
-      this.#queue.add(waiting);
+    if (lacking(client)) return true;
+    for (const holders of this.#holders) {
+      for (const holder of holders) if (holder.isOpen && lacking(holder)) return true;
+    }
+    return false;
+  }
+
+  /** Gives what there is to those whose turn it is. */
+  #serve(): void {
+    let isKeptBack = false;
+    for (const [pool, { holding, empty }] of this.#queues.entries()) {
+      while (this.#isFree(pool)) {
+        const [next] = holding.size > 0 ? holding : empty;
+        if (next === undefined) break;
+        if (!this.#isSafe(next.client, pool) && !this.#isRiskDue()) {
+          isKeptBack = true;
+          break;
+        }
+        next.grant();
+      }
+    }
+    this.#keepTime(isKeptBack);
+  }
+
+  #isRiskDue(): boolean {
+    return (
+      this.#keptBackSinceMs !== null && this.#clock.monotonicMs() - this.#keptBackSinceMs >= RISK_AFTER_MS
+    );
+  }
+
+  #keepTime(isKeptBack: boolean): void {
+    if (!isKeptBack) {
+      this.#keptBackSinceMs = null;
+      return;
+    }
+    this.#keptBackSinceMs ??= this.#clock.monotonicMs();
+    this.#riskTimer ??= this.#clock.after(RISK_AFTER_MS + 1, () => {
+      this.#riskTimer = null;
+      this.#serve();
     });
   }
 
-  #grant(pool: number): boolean {
-    if (!this.#hasRoom(pool, 0)) return false;
-    if (pool === TRANSACTION) this.#transactions += 1;
-    else this.#statements[pool]! += 1;
-    return true;
-  }
-
-  /** Whether there is room for one more, and `spare` others besides. */
-  #hasRoom(pool: number, spare: number): boolean {
-    const { max } = this.#limits;
-    const used = pool === TRANSACTION ? Math.max(...this.#statements) : this.#statements[pool]!;
-    return this.#transactions + used + spare < max;
-  }
-
-  /** Whether a statement may go before those in `ahead`: same pool in turn, and room left for a transaction. */
-  #mayPass(pool: number, ahead: Iterable<Waiting>): boolean {
-    for (const waiting of ahead) {
-      if (waiting.pool === pool) return false;
-      if (waiting.pool === TRANSACTION && !this.#hasRoom(pool, 1)) return false;
-    }
-    return true;
-  }
-
-  #serve(): void {
-    const ahead: Waiting[] = [];
-    for (const waiting of this.#queue) {
-      const isBlocked =
-        waiting.pool === TRANSACTION
-          ? ahead.some(({ pool }) => pool === TRANSACTION)
-          : !this.#mayPass(waiting.pool, ahead);
-      if (!isBlocked && this.#grant(waiting.pool)) {
-        this.#queue.delete(waiting);
-        waiting.timer.cancel();
-        waiting.grant();
-      } else ahead.push(waiting);
-      if (ahead.length > this.#statements.length + 1) return; // whoever is behind these has one of them before it
-    }
-  }
-
-  #fault(id: "pool.queue_full" | "pool.checkout_timeout"): Fault {
+  #fault(id: "pool.queue_full" | "pool.checkout_timeout", pool: number): Fault {
     const { max, queueMax, checkoutTimeoutMs } = this.#limits;
-    const about = `${this.#transactions} transactions are open, pool.max is ${max}`;
+    const about = `${this.#holders[pool]!.size} of ${max} connections to the shard are in use`;
     const detail =
       id === "pool.queue_full"
         ? `${about}, and ${queueMax} clients are queued already.`

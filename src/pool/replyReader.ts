@@ -36,6 +36,8 @@ export interface ReplyHandler {
 interface Mark {
   readonly type: number;
   readonly isRelayed: boolean;
+  /** Whether a CloseComplete is passed on as the ParseComplete that the client waits for. */
+  readonly isForParse: boolean;
   /** The statement's key, or null for the unnamed one. */
   readonly key: string | null;
   /** Which group it belongs to, counted from the connection's first. */
@@ -66,6 +68,8 @@ export class ReplyReader {
   isBatchOpen = false;
   /** The transaction status of the last ReadyForQuery. */
   status: ReadyStatus = "I";
+  /** What the client is told instead of an error of the current group; null leaves it as it is. */
+  replaceError: ((error: ErrorFields) => Buffer | null) | null = null;
 
   readonly #handler: ReplyHandler;
   readonly #scanner = new FrameScanner("server", MESSAGE_BYTES_MAX);
@@ -78,6 +82,7 @@ export class ReplyReader {
   #groupsPushed = 0;
   #groupsEnded = 0;
   #hadError = false;
+  #isReplacing = false;
   #carry = NOTHING;
   #runStart = 0;
 
@@ -117,6 +122,11 @@ export class ReplyReader {
     this.#mark(SERVER_MESSAGE.closeComplete, isRelayed, null);
   }
 
+  /** Announces a Close that stands for the Parse of a statement that is there already. */
+  expectCloseForParse(): void {
+    this.#mark(SERVER_MESSAGE.closeComplete, true, null, true);
+  }
+
   /** Takes `chunk[0, end)`. */
   read(chunk: Buffer, end: number): void {
     if (this.#carry.length > 0) {
@@ -138,8 +148,8 @@ export class ReplyReader {
     }
   }
 
-  #mark(type: number, isRelayed: boolean, key: string | null): void {
-    this.#marks.push({ type, isRelayed, key, group: this.#groupsPushed });
+  #mark(type: number, isRelayed: boolean, key: string | null, isForParse = false): void {
+    this.#marks.push({ type, isRelayed, isForParse, key, group: this.#groupsPushed });
   }
 
   #passRun(chunk: Buffer, upTo: number): void {
@@ -196,8 +206,11 @@ export class ReplyReader {
       if (kind === RELAY_WITHOUT_READY) this.#drop(chunk);
       if (scanner.isLast) this.#endClientGroup(chunk);
     } else if (scanner.type === SERVER_MESSAGE.errorResponse) {
-      if (this.groups.length > 0 || this.isBatchOpen) this.#hadError = true;
-      else {
+      if (this.groups.length > 0 || this.isBatchOpen) {
+        this.#hadError = true;
+        if (this.replaceError !== null && (scanner.isFirst || this.#isReplacing))
+          this.#takeReplaced(chunk, this.replaceError);
+      } else {
         this.#drop(chunk);
         this.#takeUnasked(chunk);
       }
@@ -206,12 +219,23 @@ export class ReplyReader {
     } else this.#takeMarked(chunk);
   }
 
+  #takeReplaced(chunk: Buffer, replace: (error: ErrorFields) => Buffer | null): void {
+    this.#drop(chunk);
+    this.#isReplacing = !this.#scanner.isLast;
+    if (!this.#collector.take(chunk, this.#scanner)) return;
+    const { buffer, start, end } = this.#collector;
+    const other = replace(readErrorFields(buffer, start, end));
+    if (other === null) this.#handler.relay(buffer, start, end);
+    else this.#handler.relay(other, 0, other.length);
+  }
+
   /** ParseComplete or CloseComplete: five bytes, so never cut. */
   #takeMarked(chunk: Buffer): void {
     const mark = this.#marks[0];
     if (mark === undefined || mark.type !== this.#scanner.type) return;
     this.#marks.shift();
     if (!mark.isRelayed) this.#drop(chunk);
+    else if (mark.isForParse) chunk[this.#scanner.start] = SERVER_MESSAGE.parseComplete;
     if (mark.key !== null) this.#handler.onStatement(mark.key, true);
   }
 
@@ -226,6 +250,7 @@ export class ReplyReader {
   #endGroup(statusByte: number): void {
     this.groups.shift();
     this.#hadError = false;
+    this.replaceError = null;
     this.status = STATUS_BYTES[statusByte] ?? "E";
     while (this.#marks.length > 0 && this.#marks[0]!.group <= this.#groupsEnded) {
       const mark = this.#marks.shift()!;

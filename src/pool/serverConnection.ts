@@ -66,8 +66,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly parameters = new Map<string, string>();
   /** One text for all of `parameters`, made when asked for; equal text means equal parameters. */
   parametersVersion: string | null = null;
-  /** The keys of the statements that stand on this connection, oldest first. */
-  readonly statements = new Set<string>();
+  /** The keys of the statements sent to this connection, oldest first, and whether the shard has accepted them. */
+  readonly statements = new Map<string, boolean>();
   /** Whose unnamed statement stands here; null when unknown. */
   unnamedStatement: object | null = null;
   /** The settings in force beyond the login's, in canonical form; null when unknown. */
@@ -273,6 +273,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   onStatement(key: string, stands: boolean): void {
     if (!stands) this.statements.delete(key);
+    else if (this.statements.has(key)) this.statements.set(key, true);
     this.holder?.onStatement(this, key, stands);
   }
 
@@ -317,7 +318,9 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
       resolve(this);
     };
     if (!this.#options.identify) return opened();
-    const sql = "SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()";
+    const sql =
+      "SELECT pg_catalog.to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00') " +
+      "FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
     this.run(sql, this.#options.connectTimeoutMs).then((reply) => {
       const start = reply.kind === "complete" ? reply.rows[0]?.[0] : undefined;
       if (start === undefined || start === null) {

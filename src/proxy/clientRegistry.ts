@@ -7,6 +7,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Randomness } from "../base/environment.ts";
 import { invariant } from "../base/invariant.ts";
+import type { Participant } from "../deadlock/participant.ts";
 import type { Session } from "./session.ts";
 
 /** BackendKeyData of a client. */
@@ -41,6 +42,11 @@ export class ClientRegistry {
 
   get sessions(): IterableIterator<Session> {
     return this.#pids.keys();
+  }
+
+  /** Those whose waits may be part of a deadlock. */
+  *participants(): IterableIterator<Participant> {
+    for (const { participant } of this.#pids.keys()) if (participant !== null) yield participant;
   }
 
   /** A key that no client has; `minor` is that of the client's protocol. */

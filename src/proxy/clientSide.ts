@@ -32,6 +32,8 @@ export const WAIT_LEASE = 1;
 export const WAIT_REPLY = 2;
 export const WAIT_SERVER_DRAIN = 4;
 export const WAIT_WORK = 8;
+/** For a cancel request to have hit what it was meant for. */
+export const WAIT_CANCEL = 16;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 

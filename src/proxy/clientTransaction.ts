@@ -9,20 +9,19 @@
  * branch can only be rolled back; after a commit or rollback no branch is left.
  */
 import { detach } from "../base/detach.ts";
+import type { Clock } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Admission } from "../pool/admission.ts";
-import type { ControlReply } from "../pool/controlReply.ts";
+import { type Admission, AdmittedClient } from "../pool/admission.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
-import { ShardError } from "../pool/shardError.ts";
 import type { ShardIndex } from "../routing/plan.ts";
 import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
-import { statements } from "../wire/frontendWriters.ts";
 import { NOBODY, returnAbandoned } from "./abandonedLease.ts";
-import { ClientEntries } from "./clientEntries.ts";
+import { putOpening, throwIfBeyondReturn, throwLossOnce, throwUnlessComplete } from "./branchTalk.ts";
 import type { ClientParameters } from "./clientParameters.ts";
+import { asRefusal, type Refusal } from "./refusal.ts";
 
 /** How long a shard may take over SAVEPOINT, ROLLBACK and the like, in ms. */
 const CONTROL_TIMEOUT_MS = 10_000;
@@ -36,13 +35,20 @@ export interface ClientTransactionParts {
   readonly parameters: ClientParameters;
   /** Told of everything that the held connections say. */
   readonly holder: LeaseHolder;
+  readonly clock: Clock;
+  /** Who the client is to those who look at waits for connections. */
+  readonly owner: object;
   /** Called with each connection that is newly held. */
   onLease(connection: ServerConnection): void;
+  /** What a shard's refusal of something pgxa asked means for the client. */
+  translate(refusal: Refusal): Refusal;
+  onCommitted(): void;
 }
 
 export class ClientTransaction {
   readonly #parts: ClientTransactionParts;
-  readonly #entries: ClientEntries;
+  /** What the client holds, as admission counts it. */
+  readonly #client: AdmittedClient;
   readonly #pins = new Map<ShardIndex, ServerConnection>();
   #current: Transaction<ServerConnection> | null = null;
   #single: { readonly shard: ShardIndex; readonly connection: ServerConnection } | null = null;
@@ -50,7 +56,7 @@ export class ClientTransaction {
 
   constructor(parts: ClientTransactionParts) {
     this.#parts = parts;
-    this.#entries = new ClientEntries(parts.admission);
+    this.#client = new AdmittedClient(parts.owner);
   }
 
   get current(): Transaction<ServerConnection> | null {
@@ -65,7 +71,7 @@ export class ClientTransaction {
 
   /** The shards of the open branches, in the order in which they joined. */
   get openShards(): readonly ShardIndex[] {
-    return this.#current === null ? [...this.#pins.keys()] : [...this.#current.branches.keys()];
+    return [...(this.#current?.branches ?? this.#pins).keys()];
   }
 
   get connections(): readonly ServerConnection[] {
@@ -74,13 +80,18 @@ export class ClientTransaction {
     return [...new Set([...single, ...branches, ...this.#pins.values()])];
   }
 
+  /** Every connection held, with its shard. */
+  get held(): readonly { readonly shard: ShardIndex; readonly connection: ServerConnection }[] {
+    return this.connections.map((connection) => ({ shard: this.#shardOf(connection), connection }));
+  }
+
   // --- leases ---
 
   /** The connection for a statement on `shard` if it can be had at once. */
   tryOpen(shard: ShardIndex): ServerConnection | null {
     const held = this.#held(shard);
     if (held !== null) return held;
-    if (!this.#entries.tryEnter(shard, this.#current !== null)) return null;
+    if (!this.#parts.admission.tryEnter(this.#client, shard)) return null;
     const pinned = this.#pins.get(shard);
     const lease = pinned ?? this.#pool(shard).tryCheckout(this.#parts.holder);
     if (lease !== null && this.#parts.parameters.isInForceOn(lease)) return this.#take(shard, lease);
@@ -93,7 +104,7 @@ export class ClientTransaction {
   async open(shard: ShardIndex): Promise<ServerConnection> {
     const held = this.#held(shard);
     if (held !== null) return held;
-    await this.#entries.enter(shard, this.#current !== null);
+    await this.#enter(shard);
     try {
       return this.#take(shard, await this.#prepared(shard));
     } catch (error) {
@@ -102,10 +113,28 @@ export class ClientTransaction {
     }
   }
 
+  async #enter(shard: ShardIndex): Promise<void> {
+    try {
+      await this.#parts.admission.enter(this.#client, shard);
+    } catch (error) {
+      throw this.#parts.translate(asRefusal(error));
+    }
+  }
+
   /** Notes that a statement which is not a proven read goes to `shard`. */
   noteWrite(shard: ShardIndex): void {
     const branch = this.#current?.branches.get(shard);
-    if (branch !== undefined) branch.sawWrites = true;
+    if (branch === undefined) return;
+    branch.sawWrites = true;
+    this.#current!.writes += 1;
+  }
+
+  /** Whether a text means to this client, on its connections, what it means to others under the same settings. */
+  get mayShare(): boolean {
+    const current = this.#current;
+    return (
+      this.#pins.size === 0 && (current === null || !(current.changedSettings || current.hasLocalSettings))
+    );
   }
 
   /** Keeps the connection of `shard` for the client until it ends. */
@@ -136,7 +165,7 @@ export class ClientTransaction {
     if (single === null) return;
     this.#pins.delete(single.shard);
     this.#pool(single.shard).discard(single.connection);
-    this.#entries.leave(single.shard);
+    this.#leaveAdmission(single.shard);
   }
 
   /** A held connection is gone. */
@@ -144,7 +173,7 @@ export class ClientTransaction {
     const shard = this.#shardOf(connection);
     if (this.#single?.connection === connection) this.#single = null;
     if (this.#pins.get(shard) === connection) this.#pins.delete(shard);
-    if (this.#single?.shard !== shard && !this.#pins.has(shard)) this.#entries.leave(shard);
+    if (this.#single?.shard !== shard && !this.#pins.has(shard)) this.#leaveAdmission(shard);
     const isBranch = this.#current?.joined.some((branch) => branch.connection === connection);
     if (isBranch) this.#current?.lose(`the connection to shard "${connection.shard}" was lost: ${reason}`);
   }
@@ -154,6 +183,8 @@ export class ClientTransaction {
   begin(characteristics: string, isImplicit = false): void {
     invariant(this.#current === null, "a transaction begins when none is open");
     this.#current = new Transaction(characteristics, isImplicit);
+    this.#current.startedAtMs = this.#parts.clock.monotonicMs();
+    this.#client.isOpen = true;
     this.#settingsAtBegin = this.#parts.parameters.settings;
   }
 
@@ -166,7 +197,9 @@ export class ClientTransaction {
       sawOnlyReads: !sawWrites,
     }));
     const outcome: CommitOutcome =
-      branches.length === 0 ? { kind: "committed" } : await this.#parts.commits.commit(branches);
+      branches.length === 0
+        ? { kind: "committed" }
+        : await this.#parts.commits.commit(branches, current.gtrid);
     const isCommitted = outcome.kind === "committed";
     this.#end(current, isCommitted, isCommitted ? outcome.applied : undefined);
     return outcome;
@@ -178,6 +211,26 @@ export class ClientTransaction {
     const open = current.joined.filter(({ connection }) => connection.state === "leased");
     await Promise.all(open.map(({ connection }) => connection.run("ROLLBACK", CONTROL_TIMEOUT_MS)));
     this.#end(current, false);
+  }
+
+  /**
+   * Rolls back on every shard at once and gives the connections back, although the client has not said ROLLBACK yet:
+   * what follows in the block fails, whatever it is.
+   */
+  async rollBackEarly(reason: string): Promise<void> {
+    const current = this.#current;
+    if (current === null) return;
+    current.lose(reason);
+    current.isLossTold = true;
+    const branches = current.joined;
+    await Promise.all(
+      branches.map(async ({ shard, connection }) => {
+        if (connection.state === "leased") await connection.run("ROLLBACK", CONTROL_TIMEOUT_MS);
+        current.branches.delete(shard);
+        if (current.changedSettings) connection.settings = null;
+        this.#giveBack(shard, connection);
+      }),
+    );
   }
 
   async savepoint(name: string): Promise<void> {
@@ -193,6 +246,7 @@ export class ClientTransaction {
 
   async rollbackTo(name: string): Promise<void> {
     this.throwIfLost();
+    if (this.#current !== null) throwIfBeyondReturn(this.#current);
     this.#requireSavepoint(name);
     await this.runOnBranches(`ROLLBACK TO SAVEPOINT ${quoteName(name)}`);
     this.#current?.rollbackTo(name);
@@ -205,7 +259,7 @@ export class ClientTransaction {
     const connections = (this.#current?.joined ?? []).map((branch) => branch.connection);
     const others = connections.filter((connection) => connection !== except);
     const replies = await Promise.all(others.map((connection) => connection.run(sql, NO_TIMEOUT_MS)));
-    for (const [i, reply] of replies.entries()) throwUnlessComplete(others[i]!, reply);
+    for (const [i, reply] of replies.entries()) throwUnlessComplete(others[i]!, reply, this.#parts.translate);
   }
 
   /** Runs messages that end with one Query or Sync on `shard`'s branch; throws what refuses them. */
@@ -213,7 +267,8 @@ export class ClientTransaction {
     const connection = await this.open(shard);
     this.noteWrite(shard);
     connection.unnamedStatement = null;
-    throwUnlessComplete(connection, await connection.runBytes(bytes, NO_TIMEOUT_MS));
+    const reply = await connection.runBytes(bytes, NO_TIMEOUT_MS);
+    throwUnlessComplete(connection, reply, this.#parts.translate);
   }
 
   /** Learns the client's settings from `connection` after a statement that may have changed them. */
@@ -226,13 +281,7 @@ export class ClientTransaction {
 
   /** Throws, once, that a branch is gone; after that the transaction is an ordinary failed one. */
   throwIfLost(): void {
-    const current = this.#current;
-    if (current === null || current.lostReason === null || current.isLossTold) return;
-    current.isLossTold = true;
-    throw new Fault("commit.branch_lost", {
-      detail: `${current.lostReason}.`,
-      hint: "Roll back, and repeat the transaction.",
-    });
+    if (this.#current !== null) throwLossOnce(this.#current);
   }
 
   /** The client has been told of the loss already. */
@@ -251,7 +300,8 @@ export class ClientTransaction {
     for (const { shard, connection } of current?.joined ?? []) this.#leave(shard, connection, isTangled);
     for (const [shard, connection] of this.#pins) this.#leave(shard, connection, true);
     this.#pins.clear();
-    this.#entries.leaveAll();
+    this.#client.isOpen = false;
+    for (const shard of [...this.#client.held]) this.#leaveAdmission(shard);
   }
 
   // --- inside ---
@@ -278,10 +328,15 @@ export class ClientTransaction {
     }
   }
 
-  /** An entry that led to no connection; a transaction's lasts as long as the transaction. */
+  /** No connection came of what `shard` was entered for. */
   #leaveUnused(shard: ShardIndex): void {
-    if (this.#current === null && this.#single?.shard !== shard && !this.#pins.has(shard))
-      this.#entries.leave(shard);
+    const isUsed =
+      this.#single?.shard === shard || this.#pins.has(shard) || this.#current?.branches.has(shard);
+    if (!isUsed) this.#leaveAdmission(shard);
+  }
+
+  #leaveAdmission(shard: ShardIndex): void {
+    this.#parts.admission.leave(this.#client, shard);
   }
 
   #held(shard: ShardIndex): ServerConnection | null {
@@ -296,34 +351,33 @@ export class ClientTransaction {
       this.#single = { shard, connection };
     } else {
       current.addBranch(shard, { shard, connection, sawWrites: false });
-      const opening = current.opening();
-      connection.replies.expectOpening(opening.length);
-      connection.unnamedStatement = null;
-      connection.outbox.put(statements(opening));
+      putOpening(connection, current);
     }
     this.#parts.onLease(connection);
     return connection;
   }
 
   #giveBack(shard: ShardIndex, connection: ServerConnection): void {
-    if (this.#pins.get(shard) === connection && connection.isClean) return this.#entries.keep(shard);
+    if (this.#pins.get(shard) === connection && connection.isClean) return;
     if (connection.state !== "closed") this.#pool(shard).checkIn(connection);
     if (this.#pins.get(shard) === connection) this.#pins.delete(shard);
-    if (!this.#pins.has(shard)) this.#entries.leave(shard);
+    if (!this.#pins.has(shard)) this.#leaveAdmission(shard);
   }
 
   /** `applied`: when the connections are free, if they are not yet. */
   #end(current: Transaction<ServerConnection>, isCommitted: boolean, applied?: Promise<unknown>): void {
     this.#current = null;
-    this.#entries.leaveTransaction();
-    if (!isCommitted) this.#parts.parameters.settings = this.#settingsAtBegin;
+    this.#client.isOpen = false;
+    if (isCommitted) this.#parts.onCommitted();
+    else this.#parts.parameters.settings = this.#settingsAtBegin;
     for (const { shard, connection } of current.joined) {
       if (current.changedSettings) connection.settings = null;
       if (applied === undefined) this.#giveBack(shard, connection);
       else if (this.#pins.get(shard) !== connection) {
         connection.passTo(NOBODY);
+        this.#leaveAdmission(shard); // the client may need the place at once
         detach(
-          applied.then(() => this.#giveBack(shard, connection)),
+          applied.then(() => this.#pool(shard).checkIn(connection)),
           "the client has its answer",
         );
       }
@@ -339,10 +393,4 @@ export class ClientTransaction {
     if (this.#current?.hasSavepoint(name)) return;
     throw new Fault("session.no_savepoint", { message: `savepoint "${name}" does not exist` });
   }
-}
-
-function throwUnlessComplete(connection: ServerConnection, reply: ControlReply): void {
-  if (reply.kind === "complete") return;
-  if (reply.kind === "error") throw new ShardError(reply.error);
-  throw new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reply.reason}.` });
 }

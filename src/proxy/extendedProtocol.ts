@@ -26,7 +26,7 @@ import { isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { type Portal, Portals } from "./portals.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { ShardedSession } from "./shardedSession.ts";
-import { ensureStatement, type Statement, sendParse } from "./statementStore.ts";
+import { CLOSE_NOTHING, ensureStatement, type Statement, sendParse } from "./statementStore.ts";
 
 export class ExtendedProtocol {
   readonly #session: ShardedSession;
@@ -104,7 +104,7 @@ export class ExtendedProtocol {
   #parse(buffer: Buffer, start: number, end: number): boolean {
     this.#session.checkText(buffer, start, end);
     const { statements, parts, destinations } = this.#session;
-    const { name, statement } = statements.read(buffer, start, end);
+    const { name, statement } = statements.read(buffer, start, end, this.#session.transaction.mayShare);
     const plan = destinations.plan(statement.text);
     this.#session.checkStatus(plan);
     if (name !== "" && statements.find(name) !== null) {
@@ -170,7 +170,7 @@ export class ExtendedProtocol {
       this.#segment?.connection ?? this.#turnTo(this.#session.destinations.forDescribe(plan));
     if (connection === null) return false;
     ensureStatement(connection, statement);
-    if (name === "") connection.outbox.pass(buffer, start, end);
+    if (statement.key === "") connection.outbox.pass(buffer, start, end);
     else connection.outbox.put(send.describeRenamed(buffer, start, end, statement.key));
     return true;
   }
@@ -234,7 +234,7 @@ export class ExtendedProtocol {
     const { connection } = this.#segment;
     connection.replies.expectClose(true);
     // The statement stays there for others; closing one that does not exist is answered alike.
-    connection.outbox.put(send.closeStatement(name === "" ? "" : "pgxa_closed"));
+    connection.outbox.put(name === "" ? send.closeStatement("") : CLOSE_NOTHING);
     if (name === "") connection.unnamedStatement = null;
     return true;
   }

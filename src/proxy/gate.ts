@@ -14,6 +14,10 @@ const ITERATIONS = 4_096;
 const SALT_BYTES = 16;
 const MOCK_SECRET_BYTES = 32;
 
+export const CONSOLE_DATABASE = "pgxa";
+
+export type Place = "database" | "console";
+
 export class Gate {
   readonly limits: LimitsConfig;
   readonly clock: Clock;
@@ -45,10 +49,11 @@ export class Gate {
     return new ScramAuthentication(user, this.#secrets.get(user) ?? null, this.#mockSecret, this.#random);
   }
 
-  /** Whether one who has proved who it is finds what it asks for; throws a Fault if not. */
-  admit(startup: ReadonlyMap<string, string>): void {
+  /** Where one who has proved who it is finds what it asks for; throws a Fault if nowhere. */
+  admit(startup: ReadonlyMap<string, string>): Place {
     const database = startup.get("database") || startup.get("user");
-    if (database === this.#config.database) return;
+    if (database === this.#config.database) return "database";
+    if (database === CONSOLE_DATABASE) return "console";
     throw new Fault("login.no_database", { message: `database "${database}" does not exist` });
   }
 

@@ -21,7 +21,7 @@ import { violationFault } from "../wire/violationFault.ts";
 import type { Authentication, AuthenticationStep } from "./authentication.ts";
 import { ClientParameters } from "./clientParameters.ts";
 import type { ClientKey } from "./clientRegistry.ts";
-import type { Gate } from "./gate.ts";
+import type { Gate, Place } from "./gate.ts";
 import { asRefusal, type Refusal, refusalFields } from "./refusal.ts";
 
 /** A password or SASL message has at most this many bytes. */
@@ -32,7 +32,7 @@ const NO = Buffer.from("N");
 export interface HandshakeHost {
   readonly gate: Gate;
   newKey(minor: number): ClientKey;
-  greeting(parameters: ClientParameters): Promise<ReadonlyMap<string, string>>;
+  greeting(parameters: ClientParameters, place: Place): Promise<ReadonlyMap<string, string>>;
   onCancel(pid: number, secret: Buffer): void;
   /** The client is in; the session owns the stream from here. `rest`: what it sent ahead. */
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void;
@@ -44,6 +44,7 @@ export interface NewClient {
   readonly user: string;
   readonly key: ClientKey;
   readonly parameters: ClientParameters;
+  readonly place: Place;
 }
 
 export class Handshake implements StreamOwner {
@@ -163,10 +164,10 @@ export class Handshake implements StreamOwner {
 
   async #greet(message: StartupMessage): Promise<void> {
     try {
-      this.#host.gate.admit(message.parameters);
+      const place = this.#host.gate.admit(message.parameters);
       const parameters = new ClientParameters(message.parameters);
-      const greeting = await this.#host.greeting(parameters);
-      if (!this.#isOver) this.#finish(message, parameters, greeting);
+      const greeting = await this.#host.greeting(parameters, place);
+      if (!this.#isOver) this.#finish(message, parameters, greeting, place);
     } catch (error) {
       this.refuse(asRefusal(error));
     }
@@ -176,6 +177,7 @@ export class Handshake implements StreamOwner {
     message: StartupMessage,
     parameters: ClientParameters,
     greeting: ReadonlyMap<string, string>,
+    place: Place,
   ): void {
     const key = this.#host.newKey(Math.min(message.minor, PROTOCOL_MINOR_MAX));
     const messages: Buffer[] = [];
@@ -188,7 +190,7 @@ export class Handshake implements StreamOwner {
     this.#isOver = true;
     this.#timer.cancel();
     const user = message.parameters.get("user") ?? "";
-    this.#host.onClient(this, { stream: this.#stream, user, key, parameters }, this.#answers.rest);
+    this.#host.onClient(this, { stream: this.#stream, user, key, parameters, place }, this.#answers.rest);
   }
 
   #end(reason: string): void {

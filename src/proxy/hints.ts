@@ -1,17 +1,21 @@
 /**
- * Where the client said its statements go: `SET pgxa.shard` and `SET pgxa.key`.
+ * The settings that are pgxa's own: where the client's statements go (`pgxa.shard`, `pgxa.key`), and how it fares where
+ * transactions wait for each other (`pgxa.lock_timeout`, `pgxa.deadlock_priority`).
  *
  * They behave like any setting: SET LOCAL ends with the transaction, and a rollback undoes what was set in it.
  * `pgxa.shard` is stronger than `pgxa.key`; a hint in the statement's own text is stronger than both.
  */
-import type { ShardIndex } from "../routing/plan.ts";
+import type { OwnSetting, ShardIndex } from "../routing/plan.ts";
 
-export type HintName = "pgxa.shard" | "pgxa.key";
+export type HintName = OwnSetting;
 
 export interface Hint {
   /** As it was set; what SHOW says. */
   readonly value: string;
-  readonly shard: ShardIndex;
+  /** Where it points to; null for one that points nowhere. */
+  readonly shard: ShardIndex | null;
+  /** A duration in ms, or a rank; null for one that is neither. */
+  readonly amount: number | null;
 }
 
 type Settings = Readonly<Partial<Record<HintName, Hint | null>>>;

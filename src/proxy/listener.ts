@@ -9,6 +9,7 @@ import { Fault } from "../base/fault.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
+import { CONSOLE_GREETING } from "./consoleSession.ts";
 import type { Gate } from "./gate.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
@@ -69,11 +70,11 @@ export class Listener implements HandshakeHost {
     return this.#options.registry.newKey(minor);
   }
 
-  greeting(parameters: NewClient["parameters"]) {
+  greeting(parameters: NewClient["parameters"], place: NewClient["place"]) {
     if (this.#options.registry.size >= this.gate.limits.clientsMax) {
       return Promise.reject(new Fault("login.too_many_clients"));
     }
-    return this.#options.greetings.of(parameters);
+    return place === "console" ? Promise.resolve(CONSOLE_GREETING) : this.#options.greetings.of(parameters);
   }
 
   onCancel(pid: number, secret: Buffer): void {

@@ -19,7 +19,7 @@ import {
 } from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
-import type { HintName, Hints } from "./hints.ts";
+import type { Hint, HintName, Hints } from "./hints.ts";
 import { asRefusal, type Refusal } from "./refusal.ts";
 
 export type LocalPlan = Exclude<Plan, { kind: "statement" } | { kind: "refused" } | { kind: "set" }>;
@@ -187,15 +187,55 @@ function setHint(
     hints.set(name, null, isLocal);
     return [commandComplete(value === null ? "RESET" : "SET")];
   }
-  const shard: ShardIndex | Fault =
-    name === "pgxa.shard" ? router.shardByName(value) : router.shardByKey(value);
-  if (shard instanceof Fault) throw shard;
+  const hint = readHint(name, value, router);
   if (isLocal && transaction.current === null) {
     return [warning("25P01", "SET LOCAL can only be used in transaction blocks"), commandComplete("SET")];
   }
-  hints.set(name, { value, shard }, isLocal);
+  hints.set(name, hint, isLocal);
   return [commandComplete("SET")];
 }
+
+/** Throws a Fault for a value that means nothing. */
+function readHint(name: HintName, value: string, router: Router): Hint {
+  switch (name) {
+    case "pgxa.shard":
+      return { value, shard: shardOf(router.shardByName(value)), amount: null };
+    case "pgxa.key":
+      return { value, shard: shardOf(router.shardByKey(value)), amount: null };
+    case "pgxa.lock_timeout":
+      return { value, shard: null, amount: readMs(name, value) };
+    case "pgxa.deadlock_priority":
+      return { value, shard: null, amount: readRank(name, value) };
+  }
+}
+
+function shardOf(found: ShardIndex | Fault): ShardIndex {
+  if (found instanceof Fault) throw found;
+  return found;
+}
+
+const MS_PER_UNIT: Readonly<Record<string, number>> = { "": 1, ms: 1, s: 1_000, min: 60_000, h: 3_600_000 };
+const RANK_MAX = 10;
+
+/** As Postgres reads lock_timeout: a number of ms, or with its unit. */
+function readMs(name: HintName, value: string): number {
+  const [, amount, unit] = /^\s*(\d{1,12})\s*(|ms|s|min|h)\s*$/.exec(value) ?? [];
+  if (amount !== undefined && unit !== undefined) return Number(amount) * MS_PER_UNIT[unit]!;
+  throw invalid(name, value, "Write a number of milliseconds, or '5s', '2min'; 0 is for ever.");
+}
+
+function readRank(name: HintName, value: string): number {
+  const rank = /^-?\d{1,2}$/.test(value) ? Number(value) : Number.NaN;
+  if (Math.abs(rank) <= RANK_MAX) return rank;
+  throw invalid(
+    name,
+    value,
+    `Write a whole number from -${RANK_MAX}, which gives way first, to ${RANK_MAX}.`,
+  );
+}
+
+const invalid = (name: HintName, value: string, hint: string): Fault =>
+  new Fault("session.invalid_value", { message: `invalid value for parameter "${name}": "${value}"`, hint });
 
 function outsideBlock(tag: "COMMIT" | "ROLLBACK", chain: boolean): readonly Buffer[] {
   if (chain) {

@@ -31,7 +31,7 @@ import {
 } from "./clientSide.ts";
 import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
-import { ensureStatement, StatementStore, sendParse } from "./statementStore.ts";
+import { CLOSE_NOTHING, ensureStatement, NO_STATEMENT, StatementStore, sendParse } from "./statementStore.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseHolder {
   readonly #parts: SessionParts;
@@ -53,6 +53,10 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     this.#parameters = parameters;
     this.#statements = new StatementStore(parts.statementNames);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
+  }
+
+  get participant(): null {
+    return null;
   }
 
   get client(): ClientSide {
@@ -122,15 +126,12 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     return this.#client.stream.write(chunk.subarray(start, end));
   }
 
-  onClientGroup(
-    connection: ServerConnection,
-    status: ReadyStatus,
-    _hadError: boolean,
-    isLast: boolean,
-  ): void {
+  onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
+    this.#statements.noteAnswered(hadError, isLast);
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
     if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
+    this.#statements.noteTransactionEnd();
     if (this.#mayHaveSet) this.#captureThenReturn(connection);
     else if (!this.#isPinned) this.#return(connection);
   }
@@ -318,7 +319,13 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   }
 
   #parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
-    const { name, statement } = this.#statements.read(buffer, start, end, "latin1");
+    const { name, statement } = this.#statements.read(
+      buffer,
+      start,
+      end,
+      !this.#isPinned && !this.#mayHaveSet,
+      "latin1",
+    );
     this.#look(statement.text);
     if (name === "") {
       this.#statements.keep(name, statement);
@@ -347,14 +354,19 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
       lease.replies.expectClose(true);
       if (name === "") lease.unnamedStatement = null;
       // A statement stays on the connection for others; closing one that does not exist is answered alike.
-      lease.outbox.put(name === "" ? send.closeStatement("") : send.closeStatement("pgxa_closed"));
+      lease.outbox.put(name === "" ? send.closeStatement("") : CLOSE_NOTHING);
       return true;
     }
     const statement = this.#statements.find(name);
-    if (statement === null) return false;
-    ensureStatement(lease, statement);
-    if (name === "") return false;
     const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
+    if (statement === null) {
+      // Under a name of its own the shard knows it as little; without one it would take another client's.
+      if (name !== "") return false;
+      lease.outbox.put(rename(buffer, start, end, NO_STATEMENT));
+      return true;
+    }
+    ensureStatement(lease, statement);
+    if (statement.key === "") return false;
     lease.outbox.put(rename(buffer, start, end, statement.key));
     return true;
   }
@@ -363,6 +375,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   #look(text: string): void {
     for (const effect of this.#parts.look.effects(text)) {
       if (effect.kind === "pin") this.#isPinned = true;
+      else if (effect.kind === "schema") this.#statements.noteSchemaChange();
       else this.#mayHaveSet = true;
       if (effect.kind === "resetAll") this.#forgetStatements();
     }

@@ -3,6 +3,8 @@ import type { Environment } from "../base/environment.ts";
 import type { Fault } from "../base/fault.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
+import type { DeadlockDetector } from "../deadlock/detector.ts";
+import type { Participant } from "../deadlock/participant.ts";
 import type { Log } from "../observe/log.ts";
 import type { Admission } from "../pool/admission.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -10,13 +12,14 @@ import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { ClientSide } from "./clientSide.ts";
-import type { StatementNames } from "./statementStore.ts";
+import type { StatementNames } from "./statementNames.ts";
 
 /** What several shards need besides. */
 export interface Sharding {
   readonly router: Router;
   readonly commits: CommitProtocol;
   readonly admission: Admission;
+  readonly detector: DeadlockDetector;
 }
 
 /** The long-lived parts that sessions share. */
@@ -38,6 +41,8 @@ export interface Session {
   readonly client: ClientSide;
   /** Cancels what runs for the client, on every shard it runs on. */
   cancel(): void;
+  /** What the deadlock detector sees of it; null where that has nothing to find. */
+  readonly participant: Participant | null;
   /** Ends the session with a FATAL error. */
   terminate(fault: Fault): void;
 }

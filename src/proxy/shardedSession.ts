@@ -21,8 +21,16 @@ import type { Plan, StatementPlan } from "../routing/plan.ts";
 import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ClientParameters } from "./clientParameters.ts";
-import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
+import {
+  type ClientMessages,
+  ClientSide,
+  WAIT_CANCEL,
+  WAIT_REPLY,
+  WAIT_SERVER_DRAIN,
+  WAIT_WORK,
+} from "./clientSide.ts";
 import { ClientTransaction } from "./clientTransaction.ts";
+import { ClientWaits, type WaitingSession } from "./clientWaits.ts";
 import { DestinationFinder, hasTextKey } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
@@ -36,12 +44,13 @@ import { StatementStore } from "./statementStore.ts";
 export type ClientGroup = typeof RELAY | typeof RELAY_WITHOUT_READY;
 type OnGroupEnd = (hadError: boolean) => void;
 
-export class ShardedSession implements Session, ClientMessages, LeaseHolder {
+export class ShardedSession implements Session, ClientMessages, LeaseHolder, WaitingSession {
   readonly client: ClientSide;
   readonly transaction: ClientTransaction;
   readonly statements: StatementStore;
   readonly destinations: DestinationFinder;
   readonly hints = new Hints();
+  readonly participant: ClientWaits;
   readonly parts: SessionParts;
   readonly #parameters: ClientParameters;
   readonly local: LocalContext;
@@ -56,12 +65,16 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   /** Why the message that is presented again cannot be served. */
   #refusal: Refusal | null = null;
   #isWorking = false;
-  #isCommitting = false;
+  isCommitting = false;
   #mayHaveSet = false;
 
-  constructor(stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
+  /** `pid` is the process id that the client was given. */
+  constructor(pid: number, stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
     invariant(parts.sharding !== null, "a sharded session has a router");
-    const { router, commits, admission } = parts.sharding;
+    const { router, commits, admission, detector } = parts.sharding;
+    const { clock } = parts.environment;
+    const { lockTimeoutMs } = parts.config.deadlock;
+    this.participant = new ClientWaits(pid, this, { clock, watch: detector.watch, commits, lockTimeoutMs });
     this.parts = parts;
     this.#parameters = parameters;
     this.statements = new StatementStore(parts.statementNames);
@@ -71,6 +84,13 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
       commits,
       parameters,
       holder: this,
+      clock,
+      owner: this.participant,
+      translate: (refusal) => this.participant.translate(refusal),
+      onCommitted: () => {
+        this.statements.noteTransactionEnd();
+        detector.noteCommitted(pid);
+      },
       onLease: (connection) => this.client.say(...parameters.differences(connection)),
     });
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
@@ -82,11 +102,22 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   }
 
   cancel(): void {
-    if (this.#isCommitting) return; // what is being committed is past recalling
-    for (const connection of this.transaction.connections) {
-      const isRunning = connection.replies.groups.length > 0 || connection === this.#extended.connection;
-      if (isRunning) detach(connection.cancel(), "a cancel is a wish");
-    }
+    if (this.isCommitting) return; // what is being committed is past recalling
+    for (const connection of this.running) detach(connection.cancel(), "a cancel is a wish");
+  }
+
+  get running(): readonly ServerConnection[] {
+    return this.transaction.connections.filter(
+      (connection) => connection.replies.groups.length > 0 || connection === this.#extended.connection,
+    );
+  }
+
+  holdBack(): void {
+    this.client.wait(WAIT_CANCEL);
+  }
+
+  release(): void {
+    this.client.go(WAIT_CANCEL);
   }
 
   terminate(fault: Fault): void {
@@ -146,6 +177,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
 
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
     if (!isLast || connection !== this.#active) return;
+    this.statements.noteAnswered(hadError, isLast);
+    this.participant.end();
     this.#active = null;
     const onGroupEnd = this.#onGroupEnd;
     this.#onGroupEnd = null;
@@ -179,7 +212,10 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     this.parts.log.warn("server.lost", { shard, pid, reason });
     this.transaction.lose(connection, reason);
     if (connection !== this.#active && connection !== this.#extended.connection) return;
-    const fault = connectionLost(shard, reason, "Roll back, and repeat what was not committed.");
+    const fault =
+      this.participant.doomFault ??
+      connectionLost(shard, reason, "Roll back, and repeat what was not committed.");
+    this.participant.end();
     const onGroupEnd = this.#onGroupEnd;
     const isOwed = this.#active === connection;
     this.#active = null;
@@ -207,10 +243,13 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     invariant(!this.#isWorking, "one thing is worked on at a time");
     this.#isWorking = true;
     this.client.wait(WAIT_WORK);
+    this.participant.begin(this.transaction.connections.length > 0);
     const done = action().catch((error: unknown) => {
-      this.#refusal = asRefusal(error);
+      this.#refusal = this.participant.translate(asRefusal(error));
     });
-    const end = done.then(() => {
+    const cleared = done.then(() => this.participant.clearAway());
+    const end = cleared.then(() => {
+      this.participant.end();
       this.#isWorking = false;
       if (this.client.isOver) this.#abandon();
       this.client.go(WAIT_WORK);
@@ -249,6 +288,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   /** Expects the rest of what `connection` owes; the next message waits for it, and `onEnd` comes before that. */
   expect(connection: ServerConnection, kind: ClientGroup, onEnd: OnGroupEnd | null = null): void {
     connection.replies.expectGroup(kind);
+    this.participant.begin(this.transaction.connections.length > 1);
     this.#active = connection;
     this.#onGroupEnd = onEnd;
   }
@@ -266,6 +306,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     if (plan.kind === "set" || plan.access === "write") this.transaction.noteWrite(shard);
     for (const effect of plan.kind === "set" ? [plan.effect] : plan.effects) {
       if (effect.kind === "pin") this.transaction.pin(shard);
+      else if (effect.kind === "schema") this.statements.noteSchemaChange();
       else if (effect.kind === "setLocal") this.transaction.current?.addLocal(effect.sql);
       else this.#mayHaveSet = true;
       if (effect.kind === "resetAll") this.#forget();
@@ -275,11 +316,11 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   /** The answer of a statement that pgxa answers itself, row description not included; rejects with a Refusal. */
   async answer(plan: LocalPlan): Promise<readonly Buffer[]> {
     const isCommit = plan.kind === "commit";
-    this.#isCommitting = isCommit;
+    this.isCommitting = isCommit;
     try {
       return await answerLocal(plan, this.local);
     } finally {
-      this.#isCommitting = false;
+      this.isCommitting = false;
       if (isCommit) this.parts.faultPoint("client.before-told", 0);
     }
   }
@@ -311,9 +352,9 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
   /** Ends the transaction that pgxa began for one statement; tells the client if it could not be committed. */
   async endImplicit(): Promise<void> {
     if (this.transaction.current?.status !== "T") return this.transaction.rollback();
-    this.#isCommitting = true;
+    this.isCommitting = true;
     const outcome = await this.transaction.commit();
-    this.#isCommitting = false;
+    this.isCommitting = false;
     const refusal = refusalOf(outcome);
     if (refusal !== null) this.client.say(refusalResponse(refusal));
     this.parts.faultPoint("client.before-told", 0);
@@ -328,7 +369,9 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder {
     onGroupEnd: OnGroupEnd | null,
   ): void {
     this.transaction.settle(connection, status);
+    if (this.transaction.current === null) this.statements.noteTransactionEnd();
     onGroupEnd?.(hadError);
+    if (this.participant.isDefeated && !this.#isWorking) this.work(async () => {}); // which clears away
     this.client.go(WAIT_REPLY);
   }
 

@@ -4,56 +4,43 @@
  * A client's names mean something to that client alone, while a server connection serves many. So a named
  * statement goes to the shard under a name of pgxa's own, one for each text and list of parameter types, and a
  * connection that lacks it is sent its Parse in front of the message that needs it; the reply to that is dropped.
- * The unnamed statement keeps its (empty) name, and is parsed again wherever it was not the last one.
+ *
+ * The unnamed statement keeps its (empty) name, and is parsed again wherever it was not the last one, until its text
+ * has been seen often (statementNames.ts): from then on it goes under a name too, and a connection where it stands
+ * is not sent the Parse again. Which name is decided when it is sent, for that depends on the settings it is sent under.
  */
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { STATEMENTS_MAX } from "../pool/serverConnection.ts";
 import type { Encoding } from "../wire/fieldReader.ts";
 import { readParse } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
+import type { StatementNames } from "./statementNames.ts";
 
 export interface Statement {
-  /** The name on server connections; empty for the unnamed statement. */
-  readonly key: string;
+  /** The name on server connections; empty for an unnamed statement that is not shared. */
+  key: string;
   readonly text: string;
   readonly parameterTypes: readonly number[];
-  /** The Parse message under that name. */
+  /** The Parse message; under that name if the client named the statement. */
   readonly parse: Buffer;
   /** Whether a shard has accepted the text. */
   isConfirmed: boolean;
+  /** Where a shared name for it may come from; null if the client named it, or it is not to be shared. */
+  readonly sharing: StatementNames | null;
+  /** The settings under which it got its shared name. */
+  settings: string;
 }
 
-/** Names for statement texts, shared by all clients of a process. The oldest are forgotten; a new name is as good. */
-export class StatementNames {
-  readonly #names = new Map<string, string>();
-  readonly #namesMax: number;
-  #next = 1;
-
-  constructor(namesMax: number) {
-    this.#namesMax = namesMax;
-  }
-
-  nameOf(text: string, parameterTypes: readonly number[]): string {
-    const id = `${parameterTypes.join(",")}\n${text}`;
-    const known = this.#names.get(id);
-    if (known !== undefined) return known;
-    const name = `pgxa_${this.#next}`;
-    this.#next += 1;
-    this.#names.set(id, name);
-    if (this.#names.size > this.#namesMax) {
-      for (const oldest of this.#names.keys()) {
-        this.#names.delete(oldest);
-        break;
-      }
-    }
-    return name;
-  }
-}
+/** How many unnamed statements may be shared before the answers to them have come. */
+const IN_FLIGHT_MAX = 1_000;
 
 export class StatementStore {
   readonly #names: StatementNames;
   readonly #named = new Map<string, Statement>();
   unnamed: Statement | null = null;
+  /** The client's unnamed statements that may have gone under a shared name and have not been answered. */
+  readonly #inFlight = new Set<Statement>();
+  #changesSchema = false;
 
   constructor(names: StatementNames) {
     this.#names = names;
@@ -63,23 +50,60 @@ export class StatementStore {
     return this.#named.size;
   }
 
-  /** The client's statement of that name, or null. */
+  /** The client's statement of that name, or null; it is asked for because it is about to be used. */
   find(name: string): Statement | null {
-    return name === "" ? this.unnamed : (this.#named.get(name) ?? null);
+    if (name !== "") return this.#named.get(name) ?? null;
+    if (this.unnamed !== null && this.unnamed.key !== "") this.#inFlight.add(this.unnamed);
+    return this.unnamed;
   }
 
-  /** Reads a Parse message into a statement that is not kept yet. */
+  /**
+   * Reads a Parse message into a statement that is not kept yet. `mayShare`: whether the connection it is for has
+   * nothing of the session's own, such as a temporary table, that would give the text another meaning.
+   */
   read(
     buffer: Buffer,
     start: number,
     end: number,
+    mayShare: boolean,
     encoding: Encoding = "utf8",
   ): { readonly name: string; readonly statement: Statement } {
     const { name, text, parameterTypes } = readParse(buffer, start, end, encoding);
+    const isShared = name === "" && mayShare && this.#inFlight.size < IN_FLIGHT_MAX;
     const key = name === "" ? "" : this.#names.nameOf(text, parameterTypes);
     const parse =
       name === "" ? Buffer.from(buffer.subarray(start, end)) : send.parseRenamed(buffer, start, end, key);
-    return { name, statement: { key, text, parameterTypes, parse, isConfirmed: false } };
+    const sharing = isShared ? this.#names : null;
+    const statement = { key, text, parameterTypes, parse, isConfirmed: false, sharing, settings: "" };
+    if (isShared) this.#inFlight.add(statement);
+    return { name, statement };
+  }
+
+  /** The client changes the schema: what stands prepared may mean something else, before and once it is done. */
+  noteSchemaChange(): void {
+    this.#changesSchema = true;
+    this.#names.forgetAll();
+  }
+
+  /**
+   * A group of answers has come, and with `isLast` all of them. After an error, unnamed statements in flight are
+   * parsed anew wherever they come next: it may have been that what stands prepared no longer fits the tables.
+   */
+  noteAnswered(hadError: boolean, isLast: boolean): void {
+    if (hadError) {
+      for (const { key, text, parameterTypes, settings } of this.#inFlight) {
+        if (key !== "") this.#names.forget(text, parameterTypes, settings);
+      }
+    }
+    if (!isLast) return;
+    if (this.#inFlight.size > 0) this.#inFlight.clear();
+  }
+
+  /** The client is in no transaction any more: what it did to the schema is there for others, or undone. */
+  noteTransactionEnd(): void {
+    if (!this.#changesSchema) return;
+    this.#changesSchema = false;
+    this.#names.forgetAll();
   }
 
   keep(name: string, statement: Statement): void {
@@ -109,38 +133,58 @@ export class StatementStore {
 
 /** Sends the client's own Parse; its ParseComplete goes to the client. */
 export function sendParse(connection: ServerConnection, statement: Statement): void {
+  share(statement, connection.settings);
   const { key } = statement;
-  if (key === "") {
-    connection.unnamedStatement = statement;
-    connection.replies.expectParse(true, null);
-  } else {
-    if (connection.statements.has(key)) closeOn(connection, key);
-    connection.statements.add(key);
-    connection.replies.expectParse(true, key);
-  }
-  connection.outbox.put(statement.parse);
-  evict(connection, key);
+  if (statement.sharing === null || !standsSurely(connection, key)) return parse(connection, statement, true);
+  // The shard answers in order, so the ParseComplete has to come from there: it is asked to close what does not
+  // exist, and the answer to that, of the same length, is passed on as a ParseComplete.
+  connection.replies.expectCloseForParse();
+  connection.outbox.put(CLOSE_NOTHING);
 }
 
 /** Makes sure that `statement` stands on `connection`; what is sent for it stays between pgxa and the shard. */
 export function ensureStatement(connection: ServerConnection, statement: Statement): void {
   const { key } = statement;
+  const stands = key === "" ? connection.unnamedStatement === statement : connection.statements.has(key);
+  if (!stands) parse(connection, statement, false);
+}
+
+/** Gives an unnamed statement its shared name if it has come to one. */
+function share(statement: Statement, settings: string | null): void {
+  if (statement.sharing === null || settings === null) return;
+  statement.key = statement.sharing.sharedNameOf(statement.text, statement.parameterTypes, settings);
+  statement.settings = settings;
+}
+
+/** Whether the shard has accepted the statement `key`, and would now: in a failed transaction it takes no Parse. */
+const standsSurely = (connection: ServerConnection, key: string): boolean =>
+  connection.statements.get(key) === true && connection.replies.status !== "E";
+
+function parse(connection: ServerConnection, statement: Statement, isRelayed: boolean): void {
+  const { key, parse: message, sharing } = statement;
   if (key === "") {
-    if (connection.unnamedStatement === statement) return;
     connection.unnamedStatement = statement;
-    connection.replies.expectParse(false, null);
-  } else {
-    if (connection.statements.has(key)) return;
-    connection.statements.add(key);
-    connection.replies.expectParse(false, key);
+    connection.replies.expectParse(isRelayed, null);
+    connection.outbox.put(message);
+    return;
   }
-  connection.outbox.put(statement.parse);
+  // Behind an error the shard passes over all up to the next Sync, so a statement that was to be closed may stand
+  // still; a Parse of the same name would be refused.
+  closeOn(connection, key);
+  connection.statements.set(key, false);
+  connection.replies.expectParse(isRelayed, key);
+  connection.outbox.put(sharing === null ? message : send.parseRenamed(message, 0, message.length, key));
   evict(connection, key);
 }
 
+/** A name that no statement ever has. */
+export const NO_STATEMENT = "pgxa_closed";
+/** Closing a statement that does not exist is answered like closing one that does. */
+export const CLOSE_NOTHING = send.closeStatement(NO_STATEMENT);
+
 function evict(connection: ServerConnection, keep: string): void {
   if (connection.statements.size <= STATEMENTS_MAX) return;
-  for (const oldest of connection.statements) {
+  for (const oldest of connection.statements.keys()) {
     if (oldest === keep) continue;
     closeOn(connection, oldest);
     return;

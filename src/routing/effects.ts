@@ -9,6 +9,8 @@ import { type Fields, flag, integer, type Node, nodes, strings, struct, text, wa
 const CURSOR_HOLD = 0x0020;
 /** Set by function, procedure or block: which settings is known to the shard alone. */
 const ANY_SETTING: SessionEffect = { kind: "set", name: "*", sql: null };
+const SCHEMA: SessionEffect = { kind: "schema" };
+const SCHEMA_STATEMENT = /^(?:Create|Alter|Drop|Rename|Define|View|Rule|Index|Import|CompositeType)/;
 const pin = (reason: PinReason): SessionEffect => ({ kind: "pin", reason });
 
 /** The effects of one statement; `sql` is its text. */
@@ -38,8 +40,14 @@ export function effectsOf(statement: Node, sql: string): readonly SessionEffect[
         ...functionEffects(fields),
       ];
     default:
-      return [...(makesTemporary(fields) ? [pin("temporary table")] : []), ...functionEffects(fields)];
+      return [...schemaEffects(type, fields), ...functionEffects(fields)];
   }
+}
+
+/** What is temporary changes names for the session alone, and that is pinned. */
+function schemaEffects(type: string, fields: Fields): readonly SessionEffect[] {
+  if (makesTemporary(fields)) return [pin("temporary table")];
+  return SCHEMA_STATEMENT.test(type) || struct(fields, "intoClause") !== null ? [SCHEMA] : [];
 }
 
 /** SET and RESET in all their forms. */

@@ -44,6 +44,8 @@ export type SessionEffect =
   | { readonly kind: "setLocal"; readonly sql: string }
   /** RESET ALL, DISCARD ALL: every tracked setting is forgotten. */
   | { readonly kind: "resetAll" }
+  /** CREATE, ALTER, DROP and the like: names in other statements' texts may mean something else now. */
+  | { readonly kind: "schema" }
   /** State that cannot be carried: the client keeps its server connection. */
   | { readonly kind: "pin"; readonly reason: PinReason };
 
@@ -55,6 +57,9 @@ export type PinReason =
   | "prepare"
   | "role"
   | "load";
+
+/** The settings that pgxa answers for itself. */
+export type OwnSetting = "pgxa.shard" | "pgxa.key" | "pgxa.lock_timeout" | "pgxa.deadlock_priority";
 
 export type Plan =
   | {
@@ -83,14 +88,14 @@ export type Plan =
       readonly tag: "SET" | "RESET" | "DISCARD ALL";
       readonly sql: string;
     }
-  /** `SET pgxa.shard`, `SET pgxa.key`: answered by pgxa; `value` null is RESET or an empty string. */
+  /** `SET pgxa.shard` and the others of pgxa's own: answered by pgxa; `value` null is RESET or an empty string. */
   | {
       readonly kind: "hintSetting";
-      readonly name: "pgxa.shard" | "pgxa.key";
+      readonly name: OwnSetting;
       readonly value: string | null;
       readonly local: boolean;
     }
-  | { readonly kind: "showHintSetting"; readonly name: "pgxa.shard" | "pgxa.key" }
+  | { readonly kind: "showHintSetting"; readonly name: OwnSetting }
   /** Not routable; `hinted` is what it becomes once the user says where to, null where even that is not right. */
   | { readonly kind: "refused"; readonly fault: Fault; readonly hinted: StatementPlan | null };
 

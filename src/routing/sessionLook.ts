@@ -12,13 +12,14 @@ import { parse } from "./parse.ts";
 import type { SessionEffect } from "./plan.ts";
 
 /** Takes time in proportion to the text: the space behind one semicolon is never that behind another. */
-const FIRST_WORDS = /(?:^|;)\s*(?:set|reset|discard|listen|load|declare|prepare|deallocate|do|call)\b/i;
+const FIRST_WORDS =
+  /(?:^|;)\s*(?:set|reset|discard|listen|load|declare|prepare|deallocate|do|call|create|alter|drop|import)\b/i;
 const ANYWHERE = /set_config|advisory|\btemp|pg_temp/i;
 
 /** Longer texts are read each time. */
 const TEXT_CHARACTERS_MAX = 16_384;
 
-/** Whether `text` may change settings or make state that cannot be carried; false for ordinary statements. */
+/** Whether `text` may change settings or the schema, or make state that cannot be carried; false for ordinary statements. */
 export const sessionEffectsMayApply = (text: string): boolean =>
   ANYWHERE.test(text) || FIRST_WORDS.test(withoutComments(text));
 

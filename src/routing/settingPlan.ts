@@ -7,20 +7,23 @@
  */
 import { Fault } from "../base/fault.ts";
 import { settingEffect } from "./effects.ts";
-import type { Plan, SessionEffect, StatementPlan } from "./plan.ts";
+import type { OwnSetting, Plan, SessionEffect, StatementPlan } from "./plan.ts";
 import { type Fields, flag, type Node, nodes, struct, text } from "./syntax.ts";
 import { renderCharacteristics } from "./transactionPlan.ts";
 
-type HintSetting = "pgxa.shard" | "pgxa.key";
-
-const HINT_SETTINGS: ReadonlySet<string> = new Set(["pgxa.shard", "pgxa.key"]);
+const OWN_SETTINGS: ReadonlySet<string> = new Set<OwnSetting>([
+  "pgxa.shard",
+  "pgxa.key",
+  "pgxa.lock_timeout",
+  "pgxa.deadlock_priority",
+]);
 /** As the server reads names of encodings: letters and digits count. */
 const UTF8_NAMES: ReadonlySet<string> = new Set(["utf8", "unicode"]);
 
 export function planSetting(fields: Fields, sql: string, hinted: StatementPlan): Plan {
   const name = text(fields, "name").toLowerCase();
   const isReset = text(fields, "kind") !== "VAR_SET_VALUE";
-  if (HINT_SETTINGS.has(name)) return planHintSetting(name as HintSetting, fields, isReset);
+  if (OWN_SETTINGS.has(name)) return planHintSetting(name as OwnSetting, fields, isReset);
   if (text(fields, "kind") === "VAR_SET_MULTI" && name === "transaction") {
     return { kind: "setTransaction", characteristics: renderCharacteristics(nodes(fields, "args")), sql };
   }
@@ -47,7 +50,7 @@ export function checkSetting(name: string, value: string | null): void {
   if (name.startsWith("pgxa.")) {
     throw new Fault("route.unknown_setting", {
       message: `unrecognized configuration parameter "${name}"`,
-      hint: "Settings of pgxa are pgxa.shard and pgxa.key, and SET, RESET and SHOW are how to use them.",
+      hint: `Settings of pgxa are ${[...OWN_SETTINGS].join(", ")}, and SET, RESET and SHOW are how to use them.`,
     });
   }
   if (value === null) return;
@@ -67,7 +70,7 @@ export function checkSetting(name: string, value: string | null): void {
   }
 }
 
-function planHintSetting(name: HintSetting, fields: Fields, isReset: boolean): Plan {
+function planHintSetting(name: OwnSetting, fields: Fields, isReset: boolean): Plan {
   const values = nodes(fields, "args");
   if (values.length > 1) {
     throw new Fault("session.unsupported", {
@@ -92,7 +95,7 @@ function settingText(argument: Node | undefined): string {
 
 export function planShow(fields: Fields, hinted: StatementPlan): Plan {
   const name = text(fields, "name").toLowerCase();
-  if (HINT_SETTINGS.has(name)) return { kind: "showHintSetting", name: name as HintSetting };
+  if (OWN_SETTINGS.has(name)) return { kind: "showHintSetting", name: name as OwnSetting };
   if (name.startsWith("pgxa.")) checkSetting(name, null);
   return { ...hinted, target: { kind: "any" }, access: "read" };
 }

@@ -74,10 +74,10 @@ export class CommitProtocol {
     return this.#running.has(transaction);
   }
 
-  /** Commits one or more branches, in an open transaction each; never rejects. */
-  async commit(branches: readonly CommitBranch[]): Promise<CommitOutcome> {
+  /** Commits one or more branches, in an open transaction each, under `name` if it has one; never rejects. */
+  async commit(branches: readonly CommitBranch[], name: Gtrid | null = null): Promise<CommitOutcome> {
     this.#inFlight += 1;
-    const outcome = await this.#commit(branches);
+    const outcome = await this.#commit(branches, name);
     this.counts[outcome.kind] += 1;
     this.#noteEnd();
     return outcome;
@@ -93,13 +93,16 @@ export class CommitProtocol {
     return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve));
   }
 
-  async #commit(branches: readonly CommitBranch[]): Promise<CommitOutcome> {
+  async #commit(branches: readonly CommitBranch[], name: Gtrid | null): Promise<CommitOutcome> {
     if (branches.length === 1) return this.#onePhase({ connection: branches[0]!.connection, xid: null });
     const writers = await this.#findWriters(branches);
     if ("kind" in writers) return writers;
     if (writers.length === 0) return { kind: "committed" };
     if (writers.length === 1) return this.#onePhase(writers[0]!);
-    return this.#twoPhases(writers.map(({ connection }) => connection));
+    return this.#twoPhases(
+      writers.map(({ connection }) => connection),
+      name ?? this.newGtrid(),
+    );
   }
 
   // --- who wrote ---
@@ -184,12 +187,11 @@ export class CommitProtocol {
 
   // --- two phases ---
 
-  async #twoPhases(connections: readonly BranchConnection[]): Promise<CommitOutcome> {
+  async #twoPhases(connections: readonly BranchConnection[], transaction: Gtrid): Promise<CommitOutcome> {
     const { decisions, config, faultPoint } = this.#options;
     const branches = connections.map((connection) => ({ connection }));
     if (!decisions.isSound) return this.#abort(branches, new Fault("commit.log_failed"));
     this.counts.twoPhase += 1;
-    const transaction = this.#nextGtrid();
     const left = new Set<BranchConnection>();
     this.#running.add(transaction);
     this.#inFlight += 1; // beyond the answer to the client, if that is given at the decision
@@ -241,7 +243,8 @@ export class CommitProtocol {
     }
   }
 
-  #nextGtrid(): Gtrid {
+  /** A name for a transaction that nobody else has, now or later. */
+  newGtrid(): Gtrid {
     const { fleet, coordinator, decisions } = this.#options;
     this.#seq += 1;
     return gtrid({ fleet, coordinator, epoch: decisions.epoch, seq: this.#seq });

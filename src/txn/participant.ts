@@ -13,7 +13,7 @@ export type { ControlReply };
 export interface BranchConnection {
   readonly shard: ShardId;
   readonly pid: BackendPid;
-  /** `pg_stat_activity.backend_start` of this backend, as text: with the pid, the backend's identity. */
+  /** `pg_stat_activity.backend_start` of this backend in UTC, as text: with the pid, the backend's identity. */
   readonly backendStart: string;
   /** Whether a transaction block was open, and had not failed, when the shard last said that it was ready. */
   readonly isInTransaction: boolean;

@@ -9,6 +9,7 @@
  * Invariants: a transaction that failed anywhere is failed everywhere; `ROLLBACK TO` is the only way back. A lost
  * branch has no way back.
  */
+import type { Gtrid } from "../base/brands.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Branch } from "./branch.ts";
 import type { BranchConnection } from "./participant.ts";
@@ -31,6 +32,12 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
   /** Begun by pgxa for one statement on several shards, not by the client. */
   readonly isImplicit: boolean;
   status: TransactionStatus = "T";
+  /** Its id; null until somebody wants to know it, as the commit protocol does. */
+  gtrid: Gtrid | null = null;
+  /** When it began, in monotonic ms. */
+  startedAtMs = 0;
+  /** How many statements of it were not proven reads. */
+  writes = 0;
   /** Why the transaction cannot go on in any way: a branch's connection is gone. Null while it can. */
   lostReason: string | null = null;
   /** Whether the client has heard of it. */
@@ -67,6 +74,11 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
 
   addCharacteristics(characteristics: string): void {
     this.characteristics += this.characteristics === "" ? characteristics : `,${characteristics}`;
+  }
+
+  /** Whether settings were made that end with it. */
+  get hasLocalSettings(): boolean {
+    return this.#script.some(({ kind }) => kind === "local");
   }
 
   addLocal(sql: string): void {

@@ -141,6 +141,64 @@ describe("a reply reader", () => {
     );
   });
 
+  const BOUND = Buffer.concat([write.bindComplete(), ROWS]);
+
+  it("makes the ParseComplete that the client waits for of the CloseComplete that stands for it", () => {
+    const { reader, seen } = setUp();
+    reader.expectCloseForParse();
+    reader.expectClose(true);
+    reader.expectCloseForParse();
+    reader.expectGroup(RELAY);
+    const close = write.closeComplete();
+    feed(reader, Buffer.concat([close, BOUND, close, close, BOUND, READY]));
+    const parse = write.parseComplete();
+    assert.deepEqual(
+      Buffer.concat(seen.relayed),
+      Buffer.concat([parse, BOUND, close, parse, BOUND, READY]),
+      "and leaves the client's own Close alone",
+    );
+    assert.equal(seen.relayed.length, 1, "one run, one write");
+    assert.deepEqual(seen.statements, []);
+  });
+
+  it("does so among statements of pgxa's own, wherever the bytes are cut", () => {
+    const [parse, close] = [write.parseComplete(), write.closeComplete()];
+    const bytes = Buffer.concat([close, parse, close, BOUND, close, parse, close, BOUND, READY]);
+    for (let cut = 1; cut < bytes.length; cut += 1) {
+      const { reader, seen } = setUp();
+      reader.expectClose(false);
+      reader.expectParse(false, "pgxa_1");
+      reader.expectCloseForParse();
+      reader.expectClose(false);
+      reader.expectParse(true, "pgxa_2");
+      reader.expectCloseForParse();
+      reader.expectGroup(RELAY);
+      feed(reader, bytes, [cut, Math.min(cut + 1, bytes.length)]);
+      const expected = Buffer.concat([parse, BOUND, parse, parse, BOUND, READY]);
+      assert.deepEqual(Buffer.concat(seen.relayed), expected, `cut after ${cut}`);
+      assert.deepEqual(seen.statements, ["pgxa_1 stands", "pgxa_2 stands"]);
+    }
+  });
+
+  it("expects no more of it once an error has passed it over", () => {
+    const { reader, seen } = setUp();
+    reader.expectCloseForParse();
+    reader.expectParse(true, "pgxa_1");
+    reader.expectCloseForParse();
+    reader.expectGroup(RELAY);
+    reader.expectClose(true);
+    reader.expectCloseForParse();
+    reader.expectGroup(RELAY);
+    const [parse, close] = [write.parseComplete(), write.closeComplete()];
+    feed(reader, Buffer.concat([close, ERROR, READY, close, close, READY]));
+    assert.deepEqual(Buffer.concat(seen.relayed), Buffer.concat([parse, ERROR, READY, close, parse, READY]));
+    assert.deepEqual(seen.statements, ["pgxa_1 fails"]);
+    assert.deepEqual(
+      seen.groups.map(({ hadError }) => hadError),
+      [true, false],
+    );
+  });
+
   it("notes parameters wherever they come, and passes them on only in a client's answer", () => {
     const { reader, seen } = setUp();
     const status = write.parameterStatus("TimeZone", "UTC");

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Hints } from "../../src/proxy/hints.ts";
 
-const east = { value: "east", shard: 0 };
-const west = { value: "west", shard: 1 };
+const east = { value: "east", shard: 0, amount: null };
+const west = { value: "west", shard: 1, amount: null };
 
 describe("hints", () => {
   it("name a shard until they are reset", () => {

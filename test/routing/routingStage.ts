@@ -100,6 +100,8 @@ function effect(of: SessionEffect): string {
       return `[local ${of.sql}]`;
     case "resetAll":
       return "[reset all]";
+    case "schema":
+      return "[schema]";
     case "pin":
       return `[pin ${of.reason}]`;
   }

@@ -46,6 +46,17 @@ describe("the cheap look", () => {
     for (const text of texts) assert.equal(sessionEffectsMayApply(text), true, text);
   });
 
+  it("sees whatever changes the schema", () => {
+    const texts = [
+      "CREATE TABLE x (a int)",
+      "create unique index on x (a)",
+      "SELECT 1; ALTER TABLE x ADD b int",
+      "/* c */ DROP TABLE x",
+      "IMPORT FOREIGN SCHEMA a FROM SERVER b INTO c",
+    ];
+    for (const text of texts) assert.equal(sessionEffectsMayApply(text), true, text);
+  });
+
   it("takes time in proportion to the text", () => {
     const pieces = [" ", "\n", "-", "--\n", "/*", "/**/", ";", "; ", ";--", ";/*", "*", "'", "$$", ";\n"];
     for (const piece of pieces) {
@@ -78,6 +89,10 @@ describe("the effects of a statement", () => {
       ["PREPARE p AS SELECT 1", [{ kind: "pin", reason: "prepare" }]],
       ["CREATE TEMP SEQUENCE s", [{ kind: "pin", reason: "temporary table" }]],
       ["CREATE TYPE pg_temp.t AS (a int)", [{ kind: "pin", reason: "temporary table" }]],
+      ["SELECT 1; ALTER TABLE x ADD a int", [{ kind: "schema" }]],
+      ["ALTER TABLE x RENAME a TO b", [{ kind: "schema" }]],
+      ["CREATE VIEW v AS SELECT 1", [{ kind: "schema" }]],
+      ["CREATE INDEX ON x (a)", [{ kind: "schema" }]],
       ["SET not a statement", [{ kind: "set", name: "*", sql: null }]],
       ["SET CONSTRAINTS ALL IMMEDIATE", [{ kind: "setLocal", sql: "SET CONSTRAINTS ALL IMMEDIATE" }]],
     ];

@@ -1,0 +1,39 @@
+/** Where Prometheus reads: `GET /metrics`, and nothing else. */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Metrics } from "../observe/metrics.ts";
+
+const REQUEST_TIMEOUT_MS = 10_000;
+
+export class MetricsEndpoint {
+  readonly #server: Server;
+
+  constructor(metrics: Metrics) {
+    this.#server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, async (request, response) => {
+      if (request.method !== "GET" || request.url !== "/metrics") {
+        response.writeHead(404).end("there is /metrics\n");
+        return;
+      }
+      const text = await metrics.registry.metrics();
+      response.writeHead(200, { "content-type": metrics.registry.contentType }).end(text);
+    });
+  }
+
+  /** Opens the port; resolves with it. Rejects with the system's error, for example EADDRINUSE. */
+  listen(host: string, port: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen({ host, port }, () => {
+        this.#server.removeListener("error", reject);
+        resolve((this.#server.address() as AddressInfo).port);
+      });
+    });
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}

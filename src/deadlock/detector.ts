@@ -1,0 +1,244 @@
+/**
+ * Finds deadlocks that no shard can see, proves them, and breaks each at its cheapest place.
+ *
+ * A look: ask the shards on which something watched runs who waits there, put that together with what waits for pools,
+ * reduce. If something is stuck, look again; only what has stood still between the two looks, wait for wait, is a
+ * deadlock, for waits for locks end in nothing but their being granted, cancelled, or timed out. Then the victim's
+ * statement is cancelled, by a shard that checks once more that it is the same wait.
+ *
+ * A circle within one shard is left to that shard's own detector: two judges could choose two victims.
+ */
+
+import type { ShardId } from "../base/brands.ts";
+import { detach } from "../base/detach.ts";
+import type { Clock } from "../base/environment.ts";
+import { Fault } from "../base/fault.ts";
+import type { DeadlockConfig } from "../config/config.ts";
+import type { Log } from "../observe/log.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import { type DeadlockCause, DeadlockHistory } from "./history.ts";
+import type { LockWait } from "./lockWait.ts";
+import type { LeaseQueue, Participant } from "./participant.ts";
+import { circleRows, DEADLOCK_HINT, describeCircle, type WaitRow, waitRows } from "./report.ts";
+import { type Node, nodeKey, type PoolWait, type Snapshot, takeSnapshot } from "./snapshot.ts";
+import { type Candidate, chooseVictim } from "./victim.ts";
+import { type Deadlock, findDeadlocks, findStuck, type NodeId } from "./waitForGraph.ts";
+import { WaitWatch } from "./waitWatch.ts";
+
+/** What the detector needs of a shard; rejects when that cannot be asked. */
+export interface ShardProbe {
+  waits(): Promise<readonly LockWait[]>;
+  cancel(wait: LockWait): Promise<boolean>;
+}
+
+export interface DetectorOptions {
+  readonly config: DeadlockConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly shards: readonly ShardId[];
+  readonly probes: readonly ShardProbe[];
+  readonly queue: LeaseQueue;
+  /** Every client that may hold something. */
+  participants(): Iterable<Participant>;
+  /** A prepared transaction on `shard` keeps others waiting. */
+  onInDoubt(shard: ShardId): void;
+}
+
+/** How many clients' last defeat is remembered. */
+const VICTIMS_MAX = 10_000;
+
+export class DeadlockDetector {
+  readonly history = new DeadlockHistory();
+  readonly watch: WaitWatch;
+  readonly #options: DetectorOptions;
+  /** Clients whose last transaction was a victim. */
+  readonly #victims = new Set<number>();
+  /** Shards that did not answer the last question, and since when. */
+  readonly #silent = new Map<number, number>();
+  #unbreakable: ReadonlySet<Participant> = new Set();
+
+  constructor(options: DetectorOptions) {
+    this.#options = options;
+    this.watch = new WaitWatch(options.clock, options.config.probeAfterMs, () => this.#look());
+  }
+
+  /** Every wait there is now, on every shard that can be asked. */
+  async waits(): Promise<readonly WaitRow[]> {
+    const all = this.#options.shards.map((_, shard) => shard);
+    return waitRows(await this.#snapshot(new Set(all)), this.#options.shards);
+  }
+
+  /** `client` has committed, so that it may be a victim again. */
+  noteCommitted(client: number): void {
+    this.#victims.delete(client);
+  }
+
+  close(): void {
+    this.watch.close();
+  }
+
+  // --- looking ---
+
+  async #look(): Promise<void> {
+    const first = await this.#snapshot(this.#shardsToAsk());
+    const stuck = findStuck(first.graph);
+    if (stuck.size > 0) await this.#confirm(first);
+    else this.#unbreakable = new Set();
+    this.#endBlindWaits();
+  }
+
+  #shardsToAsk(): ReadonlySet<number> {
+    const shards = new Set<number>();
+    for (const [participant] of this.watch.waits())
+      for (const shard of participant.runningOn) shards.add(shard);
+    return shards;
+  }
+
+  async #snapshot(shards: ReadonlySet<number>): Promise<Snapshot> {
+    const { probes, participants } = this.#options;
+    const locks = await Promise.all(
+      probes.map((probe, shard) => (shards.has(shard) ? this.#ask(probe, shard) : null)),
+    );
+    for (const [shard, waits] of locks.entries()) {
+      if (waits?.some(({ blockers }) => blockers.includes(0)))
+        this.#options.onInDoubt(this.#options.shards[shard]!);
+    }
+    return takeSnapshot({ participants: participants(), locks, pools: this.#poolWaits() });
+  }
+
+  async #ask(probe: ShardProbe, shard: number): Promise<readonly LockWait[] | null> {
+    const { clock, metrics, log, shards } = this.#options;
+    metrics.deadlockProbes.inc();
+    try {
+      const waits = await probe.waits();
+      this.#silent.delete(shard);
+      return waits;
+    } catch (error) {
+      if (!this.#silent.has(shard)) {
+        this.#silent.set(shard, clock.monotonicMs());
+        log.warn("deadlock.probe_failed", { shard: shards[shard], reason: (error as Error).message });
+      }
+      return null;
+    }
+  }
+
+  #poolWaits(): ReadonlyMap<Participant, PoolWait> {
+    const { queue, clock } = this.#options;
+    const waits = new Map<Participant, PoolWait>();
+    for (const { owner, pool, sinceMs } of queue.waits()) {
+      const holders = [...queue.holders(pool)].filter((holder) => holder !== owner) as Participant[];
+      waits.set(owner as Participant, { pool, waitedMs: clock.monotonicMs() - sinceMs, holders });
+    }
+    return waits;
+  }
+
+  // --- proving ---
+
+  async #confirm(first: Snapshot): Promise<void> {
+    const second = await this.#snapshot(this.#shardsToAsk());
+    const hasStood = (id: NodeId): boolean => {
+      const [before, after] = [first.nodes.get(id), second.nodes.get(id)];
+      if (before === undefined || after === undefined) return false;
+      const key = nodeKey(after);
+      return key !== null && key === nodeKey(before);
+    };
+    const deadlocks = findDeadlocks(second.graph, (members) =>
+      [...members].every(hasStood) && !isWithinShard(members, second) ? this.#choose(members, second) : null,
+    );
+    const unbreakable = new Set<Participant>();
+    for (const deadlock of deadlocks) {
+      if (deadlock.victim !== null) this.#break(deadlock, second);
+      else for (const id of deadlock.members) noteParticipant(unbreakable, second.nodes.get(id));
+    }
+    this.#unbreakable = unbreakable;
+  }
+
+  #choose(members: ReadonlySet<NodeId>, { nodes }: Snapshot): NodeId | null {
+    const candidates = [...members].flatMap((node): readonly Candidate[] => {
+      const participant = nodes.get(node)?.participant ?? null;
+      if (participant === null || participant.isProtected) return [];
+      const { priority, writes, startedAtMs, client } = participant;
+      return [{ node, priority, writes, startedAtMs, wasVictim: this.#victims.has(client) }];
+    });
+    return chooseVictim(this.#options.config.victim, candidates);
+  }
+
+  // --- breaking ---
+
+  #break(deadlock: Deadlock, snapshot: Snapshot): void {
+    const { shards, log, metrics, clock } = this.#options;
+    const node = snapshot.nodes.get(deadlock.victim!)!;
+    const participant = node.participant!;
+    const circle = circleRows(deadlock.circle, snapshot, shards);
+    const fault = new Fault("deadlock.victim", { detail: describeCircle(circle), hint: DEADLOCK_HINT });
+    if (!participant.doom(fault, node.moves)) return;
+    this.#noteVictim(participant.client);
+    const cause: DeadlockCause = circle.some(({ pid }) => pid === null) ? "pool" : "lock";
+    const detectionMs = Math.round(Math.min(...circle.map(({ waitedMs }) => waitedMs)));
+    const size = circle.length;
+    this.history.add({ atMs: clock.wallMs(), cause, size, detectionMs, victim: participant.client, circle });
+    metrics.deadlocks.inc({ size: String(size), cause });
+    metrics.deadlockDetection.observe(detectionMs / 1_000);
+    log.warn("deadlock.broken", {
+      size,
+      cause,
+      detectionMs,
+      client: participant.client,
+      gtrid: participant.gtrid,
+    });
+    detach(this.#cancel(node, participant, fault), "the client waits for it");
+  }
+
+  async #cancel(node: Node, participant: Participant, fault: Fault): Promise<void> {
+    const { probes, queue } = this.#options;
+    if (node.waits.pool !== null) queue.refuse(participant, fault);
+    const cancels = node.waits.locks.map(({ shard, wait }) => probes[shard]!.cancel(wait).catch(() => false));
+    await Promise.all(cancels);
+    participant.settleDoom();
+  }
+
+  #noteVictim(client: number): void {
+    this.#victims.delete(client);
+    this.#victims.add(client);
+    if (this.#victims.size <= VICTIMS_MAX) return;
+    for (const oldest of this.#victims) {
+      this.#victims.delete(oldest);
+      return;
+    }
+  }
+
+  /** Where nobody can look, or nobody may be chosen, the waiting ends by time. */
+  #endBlindWaits(): void {
+    for (const [participant, waitedMs] of this.watch.waits()) {
+      const { lockTimeoutMs, runningOn, moves, isProtected } = participant;
+      if (lockTimeoutMs === 0 || waitedMs < lockTimeoutMs || isProtected) continue;
+      const blind = runningOn
+        .filter((shard) => this.#silent.has(shard))
+        .map((shard) => this.#options.shards[shard]);
+      if (blind.length === 0 && !this.#unbreakable.has(participant)) continue;
+      const detail =
+        blind.length === 0
+          ? "It is part of a deadlock of which no other transaction may be cancelled."
+          : `Shard "${blind.join(", ")}" cannot be asked what it waits for.`;
+      const fault = new Fault("deadlock.lock_timeout", { detail });
+      if (!participant.doom(fault, moves)) continue;
+      this.#options.log.warn("deadlock.lock_timeout", {
+        client: participant.client,
+        gtrid: participant.gtrid,
+      });
+      participant.cancelRunning();
+    }
+  }
+}
+
+/** Whether all that is waited for is locks of one shard: its own detector sees the circle. */
+function isWithinShard(members: ReadonlySet<NodeId>, { nodes }: Snapshot): boolean {
+  const waits = [...members].map((id) => nodes.get(id)!.waits);
+  if (waits.some(({ pool }) => pool !== null)) return false;
+  return new Set(waits.flatMap(({ locks }) => locks.map(({ shard }) => shard))).size === 1;
+}
+
+function noteParticipant(into: Set<Participant>, node: Node | undefined): void {
+  if (node !== undefined && node.participant !== null) into.add(node.participant);
+}

@@ -1,0 +1,134 @@
+// Pure.
+/**
+ * One look at everything that waits: what the shards report and what waits for pools, as one graph.
+ *
+ * A node is a client, with all of its backends; a backend that works for no client of pgxa; or a prepared transaction,
+ * which waits for nothing and therefore never is part of a deadlock.
+ */
+import { type LockWait, waitKey } from "./lockWait.ts";
+import type { Participant } from "./participant.ts";
+import type { NodeId, Wait, WaitForGraph } from "./waitForGraph.ts";
+
+export interface PoolWait {
+  readonly pool: number;
+  readonly waitedMs: number;
+  readonly holders: readonly Participant[];
+}
+
+/** What a node waits for. */
+export interface NodeWaits {
+  readonly locks: readonly { readonly shard: number; readonly wait: LockWait }[];
+  readonly pool: PoolWait | null;
+}
+
+export interface Node {
+  readonly id: NodeId;
+  /** Null for one that is no client of pgxa. */
+  readonly participant: Participant | null;
+  /** How often the participant had moved. */
+  readonly moves: number;
+  readonly waits: NodeWaits;
+  /** Who blocks each of `waits.locks`, in that order. */
+  readonly blockers: readonly (readonly NodeId[])[];
+}
+
+export interface Snapshot {
+  readonly graph: WaitForGraph;
+  /** Those who wait. */
+  readonly nodes: ReadonlyMap<NodeId, Node>;
+}
+
+export interface Observations {
+  readonly participants: Iterable<Participant>;
+  /** By shard; null for a shard that was not asked or did not answer. */
+  readonly locks: readonly (readonly LockWait[] | null)[];
+  readonly pools: ReadonlyMap<Participant, PoolWait>;
+}
+
+const clientNode = (participant: Participant): NodeId => `client ${participant.client}`;
+
+/** Puts together what was observed. */
+export function takeSnapshot({ participants, locks, pools }: Observations): Snapshot {
+  const owners = new Map<string, Participant>();
+  for (const participant of participants) {
+    for (const { shard, pid } of participant.backends) owners.set(`${shard} ${pid}`, participant);
+  }
+  const nodes = new Map<NodeId, Node>();
+  const nodeOf = (shard: number, pid: number): NodeId => {
+    const owner = owners.get(`${shard} ${pid}`);
+    return owner === undefined ? `process ${pid} on ${shard}` : clientNode(owner);
+  };
+  for (const [shard, waits] of locks.entries()) {
+    for (const wait of waits ?? []) {
+      const owner = owners.get(`${shard} ${wait.pid}`) ?? null;
+      if (owner !== null && !isBackendOf(owner, shard, wait)) continue; // of somebody who had the process id before
+      addLockWait(nodes, nodeOf(shard, wait.pid), owner, shard, wait, blockersOf(shard, wait, nodeOf));
+    }
+  }
+  for (const [participant, pool] of pools) addPoolWait(nodes, participant, pool);
+  return { nodes, graph: new Map([...nodes].map(([id, node]) => [id, waitOf(node)])) };
+}
+
+/** What a node's state is as one text: equal texts mean that it has waited for the same all the time. */
+export function nodeKey(node: Node): string | null {
+  const keys = node.waits.locks.map(({ shard, wait }) => {
+    const key = waitKey(wait);
+    return key === null ? null : `${shard}|${key}`;
+  });
+  if (keys.includes(null)) return null;
+  const { pool } = node.waits;
+  const queue = pool === null ? "" : `pool ${pool.pool} ${pool.holders.map(clientNode).sort().join()}`;
+  return [node.moves, ...keys.sort(), queue].join("\n");
+}
+
+const isBackendOf = (owner: Participant, shard: number, wait: LockWait): boolean =>
+  owner.backends.some(
+    (backend) =>
+      backend.shard === shard && backend.pid === wait.pid && backend.backendStart === wait.backendStart,
+  );
+
+function blockersOf(
+  shard: number,
+  wait: LockWait,
+  nodeOf: (shard: number, pid: number) => NodeId,
+): readonly NodeId[] {
+  const processes = wait.blockers.filter((pid) => pid !== 0).map((pid) => nodeOf(shard, pid));
+  const prepared = wait.preparedBlockers.map((gid) => `prepared ${gid}`);
+  const isUnnamed = wait.blockers.includes(0) && prepared.length === 0; // it ended before its name was asked
+  return [...processes, ...prepared, ...(isUnnamed ? ["prepared"] : [])];
+}
+
+function addLockWait(
+  nodes: Map<NodeId, Node>,
+  id: NodeId,
+  participant: Participant | null,
+  shard: number,
+  wait: LockWait,
+  blockers: readonly NodeId[],
+): void {
+  const known = nodes.get(id);
+  nodes.set(id, {
+    id,
+    participant,
+    moves: participant?.moves ?? 0,
+    waits: { locks: [...(known?.waits.locks ?? []), { shard, wait }], pool: null },
+    blockers: [...(known?.blockers ?? []), blockers],
+  });
+}
+
+function addPoolWait(nodes: Map<NodeId, Node>, participant: Participant, pool: PoolWait): void {
+  const id = clientNode(participant);
+  if (nodes.has(id)) return; // a lock it waits for besides has to come first, and that is the stronger claim
+  nodes.set(id, {
+    id,
+    participant,
+    moves: participant.moves,
+    waits: { locks: [], pool },
+    blockers: [],
+  });
+}
+
+function waitOf({ waits, blockers }: Node): Wait {
+  if (waits.pool === null) return { kind: "all", on: blockers.flat() };
+  return { kind: "any", on: waits.pool.holders.map(clientNode) };
+}
