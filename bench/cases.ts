@@ -3,7 +3,8 @@
  * What is measured: the table of cases.
  *
  * A `pgbench` case runs pgbench's own script through one shard; `transfer` moves money between two shards;
- * `conserve` is no race but a count: thousand transfers at once, nothing lost.
+ * `conserve` is no race but a count: thousand transfers at once, nothing lost; `deadlock` closes circles of waits and
+ * measures until they are broken.
  */
 
 export interface PgbenchCase {
@@ -25,7 +26,14 @@ export interface TransferCase {
   readonly clients: number;
 }
 
-export type Case = PgbenchCase | TransferCase;
+export interface DeadlockCase {
+  readonly kind: "deadlock";
+  readonly name: string;
+  readonly about: string;
+  readonly clients: number;
+}
+
+export type Case = PgbenchCase | TransferCase | DeadlockCase;
 
 const selectOnly = (name: string, clients: number, protocol: PgbenchCase["protocol"]): PgbenchCase => ({
   kind: "pgbench",
@@ -55,6 +63,7 @@ export const CASES: readonly Case[] = [
   },
   { kind: "transfer", name: "transfer", about: "transfer between accounts of two shards", clients: 8 },
   { kind: "conserve", name: "conserve", about: "transfers at once while totals are read", clients: 1000 },
+  { kind: "deadlock", name: "deadlock", about: "circles of 2 to 8 transactions over two shards", clients: 8 },
 ];
 
 /** Server connections to each shard that a proxy may hold, the same for every proxy. */

@@ -17,6 +17,11 @@ export interface ShardEndpoint extends Endpoint {
   readonly id: string;
 }
 
+export interface RunningPgxa extends RunningProxy {
+  readonly metricsPort: number;
+  stop(): Promise<void>;
+}
+
 /** The tables of the transfer cases; with one shard none need be named. */
 const BANK_TABLES = [
   { name: "accounts", key: "id", key_type: "int8" },
@@ -29,21 +34,31 @@ export async function startPgxa(
   belongings: Belongings,
   directory: string,
   nodeArguments: readonly string[] = [],
-): Promise<RunningProxy & { readonly stop: () => Promise<void> }> {
-  const port = await freePort();
+): Promise<RunningPgxa> {
+  const [port, metricsPort] = [await freePort(), await freePort()];
   const home = join(directory, `pgxa-${port}`);
   await mkdir(home);
   const file = join(home, "pgxa.yaml");
-  await writeFile(file, stringify(configuration(shards, port, home)));
+  await writeFile(file, stringify(configuration(shards, port, metricsPort, home)));
   const child = belongings.spawn(process.execPath, [...nodeArguments, COMMAND, "up", "--config", file]);
   if (!(await accepts(port, START_TIMEOUT_MS, () => hasEnded(child.process)))) {
     throw new Error(`pgxa did not start: ${complaint("it", child.words())}`);
   }
   const { user } = shards[0]!;
-  return { endpoint: { host: "127.0.0.1", port, database: "bench", user }, pid: child.pid, stop: child.stop };
+  return {
+    endpoint: { host: "127.0.0.1", port, database: "bench", user },
+    pid: child.pid,
+    stop: child.stop,
+    metricsPort,
+  };
 }
 
-function configuration(shards: readonly ShardEndpoint[], port: number, home: string): object {
+function configuration(
+  shards: readonly ShardEndpoint[],
+  port: number,
+  metricsPort: number,
+  home: string,
+): object {
   return {
     listen: { host: "127.0.0.1", port },
     database: "bench",
@@ -54,6 +69,7 @@ function configuration(shards: readonly ShardEndpoint[], port: number, home: str
     auth: { method: "trust" },
     pool: { max: POOL_SIZE },
     transaction: { log_directory: join(home, "decisions") },
+    metrics: { port: metricsPort },
     log: { level: "error" },
   };
 }

@@ -4,6 +4,7 @@
  * was made on. The same text is printed and kept as `latest.md`.
  */
 import type { ConservationFigures } from "./conservation.ts";
+import { circleRows, costLines, type DeadlockFigures } from "./deadlockFigures.ts";
 import type { Machine } from "./machine.ts";
 import type { Row } from "./stats.ts";
 
@@ -14,6 +15,8 @@ export interface Results {
   readonly rows: readonly Row[];
   /** Null if the case was not run. */
   readonly conservation: ConservationFigures | null;
+  /** Null if the case was not run. */
+  readonly deadlocks: DeadlockFigures | null;
   /** Contenders that were left out, and why. */
   readonly leftOut: readonly string[];
 }
@@ -39,6 +42,7 @@ export function markdown(results: Results): string {
     machineLines(results),
     results.rows.length === 0 ? "" : table([HEAD, ...results.rows.map(cells)]),
     results.conservation === null ? "" : conservationLines(results.conservation),
+    results.deadlocks === null ? "" : deadlockLines(results.deadlocks),
     results.leftOut.map((line) => `- Left out: ${line}`).join("\n"),
   ];
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
@@ -72,6 +76,11 @@ function cells(row: Row): string[] {
       .map(([other, ratio]) => `${other} ${ratio.toFixed(2)}`)
       .join(", "),
   ];
+}
+
+function deadlockLines(figures: DeadlockFigures): string {
+  const about = "From the moment the circle is closed to the victim's error.";
+  return `## Deadlocks\n\n${about}\n\n${table(circleRows(figures))}\n\n${costLines(figures)}`;
 }
 
 function conservationLines(figures: ConservationFigures): string {

@@ -11,6 +11,8 @@ import { type Case, CONTENDERS } from "./cases.ts";
 import { type ConservationFigures, isConserved } from "./conservation.ts";
 import { runConserveCase } from "./conserveCase.ts";
 import { secondsOfTurns, type Turns } from "./contender.ts";
+import { runDeadlockCase } from "./deadlockCase.ts";
+import type { DeadlockFigures } from "./deadlockFigures.ts";
 import { machineFacts } from "./machine.ts";
 import { type Options, parseOptions, USAGE, UsageError } from "./options.ts";
 import { type CaseDone, runPgbenchCase } from "./pgbenchCase.ts";
@@ -21,6 +23,8 @@ import { runTransferCase } from "./transferCase.ts";
 
 /** What the conservation case takes. */
 const CONSERVE_SECONDS = 10;
+/** What the deadlock case takes for each round. */
+const DEADLOCK_SECONDS = 10;
 
 async function main(argv: readonly string[]): Promise<number> {
   const options = parseOptions(argv);
@@ -55,13 +59,17 @@ async function measure(options: Options, belongings: Belongings): Promise<Result
     secondsPerRound: options.seconds,
     rows: done.flatMap(({ rows }) => rows),
     conservation: done.find(({ conservation }) => conservation !== null)?.conservation ?? null,
+    deadlocks: done.find(({ deadlocks }) => deadlocks !== null)?.deadlocks ?? null,
     leftOut: done.flatMap(({ leftOut }) => leftOut),
   };
 }
 
 interface CaseOutcome extends CaseDone {
   readonly conservation: ConservationFigures | null;
+  readonly deadlocks: DeadlockFigures | null;
 }
+
+const NOTHING: CaseOutcome = { rows: [], leftOut: [], conservation: null, deadlocks: null };
 
 /** A case that can't be run at all is left out as a whole. */
 async function runCase(one: Case, stage: Stage, options: Options): Promise<CaseOutcome> {
@@ -70,26 +78,29 @@ async function runCase(one: Case, stage: Stage, options: Options): Promise<CaseO
   } catch (error) {
     const line = `${one.name}: ${(error as Error).message}`;
     stage.progress.say(`left out: ${line}`);
-    return { rows: [], leftOut: [line], conservation: null };
+    return { ...NOTHING, leftOut: [line] };
   }
 }
 
 async function runKind(one: Case, stage: Stage, options: Options): Promise<CaseOutcome> {
   switch (one.kind) {
     case "pgbench":
-      return { ...(await runPgbenchCase(one, stage, options)), conservation: null };
+      return { ...NOTHING, ...(await runPgbenchCase(one, stage, options)) };
     case "transfer":
-      return { ...(await runTransferCase(one, stage, options)), conservation: null };
+      return { ...NOTHING, ...(await runTransferCase(one, stage, options)) };
     case "conserve":
-      return { rows: [], leftOut: [], conservation: await runConserveCase(one, stage, options.rounds) };
+      return { ...NOTHING, conservation: await runConserveCase(one, stage, options.rounds) };
+    case "deadlock":
+      return { ...NOTHING, deadlocks: await runDeadlockCase(one, stage, options.rounds) };
   }
 }
 
 /** What `cases` will take if nothing is left out. */
 function estimateSeconds(cases: readonly Case[], turns: Turns): number {
-  const each = cases.map((one) =>
-    one.kind === "conserve" ? CONSERVE_SECONDS : secondsOfTurns(CONTENDERS, turns),
-  );
+  const each = cases.map((one) => {
+    if (one.kind === "conserve") return CONSERVE_SECONDS;
+    return one.kind === "deadlock" ? DEADLOCK_SECONDS * turns.rounds : secondsOfTurns(CONTENDERS, turns);
+  });
   return each.reduce((total, seconds) => total + seconds, 0);
 }
 
@@ -99,9 +110,9 @@ async function keep(results: Results, directory: string): Promise<void> {
   await writeFile(join(directory, "latest.json"), `${JSON.stringify(results, null, 2)}\n`);
 }
 
-function isFine({ rows, conservation }: Results): boolean {
+function isFine({ rows, conservation, deadlocks }: Results): boolean {
   if (conservation !== null && !isConserved(conservation)) return false;
-  return rows.length > 0 || conservation !== null;
+  return rows.length > 0 || conservation !== null || deadlocks !== null;
 }
 
 try {

@@ -12,14 +12,14 @@ import type { Case } from "./cases.ts";
 import type { Versions } from "./machine.ts";
 import { Pgbench } from "./pgbench.ts";
 import { type RunningProxy, startPgbouncer } from "./pgbouncer.ts";
-import { type ShardEndpoint, startPgxa } from "./pgxa.ts";
+import { type RunningPgxa, type ShardEndpoint, startPgxa } from "./pgxa.ts";
 import type { Progress } from "./progress.ts";
 import { findTool, type Tool } from "./tools.ts";
 
 /** As an operator would set a shard that takes part in two-phase commits; durability is never switched off. */
 const SHARD_SETTINGS = {
   shared_buffers: "256MB",
-  max_connections: "300",
+  max_connections: "600",
   max_prepared_transactions: "300",
   fsync: "on",
   synchronous_commit: "on",
@@ -105,7 +105,7 @@ export class Stage {
   }
 
   /** pgxa in front of the first `count` shards. */
-  pgxa(count: 1 | 2): Promise<RunningProxy> {
+  pgxa(count: 1 | 2): Promise<RunningPgxa> {
     return this.#once(`pgxa ${count}`, () =>
       startPgxa(this.shards.slice(0, count), this.belongings, this.directory),
     );

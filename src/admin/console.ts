@@ -1,4 +1,3 @@
-// Pure.
 /**
  * The console: what `SHOW …` on the database `pgxa` answers.
  *

@@ -22,12 +22,13 @@ import type { LeaseQueue, Participant } from "./participant.ts";
 import { circleRows, DEADLOCK_HINT, describeCircle, type WaitRow, waitRows } from "./report.ts";
 import { type Node, nodeKey, type PoolWait, type Snapshot, takeSnapshot } from "./snapshot.ts";
 import { type Candidate, chooseVictim } from "./victim.ts";
-import { type Deadlock, findDeadlocks, findStuck, type NodeId } from "./waitForGraph.ts";
+import { type Deadlock, findDeadlocks, findStuck, isOfUse, type NodeId } from "./waitForGraph.ts";
 import { WaitWatch } from "./waitWatch.ts";
 
 /** What the detector needs of a shard; rejects when that cannot be asked. */
 export interface ShardProbe {
-  waits(): Promise<readonly LockWait[]>;
+  /** `exactly`: processes of which it must be exact who blocks them. */
+  waits(exactly?: readonly number[]): Promise<readonly LockWait[]>;
   cancel(wait: LockWait): Promise<boolean>;
 }
 
@@ -44,6 +45,9 @@ export interface DetectorOptions {
   /** A prepared transaction on `shard` keeps others waiting. */
   onInDoubt(shard: ShardId): void;
 }
+
+/** Processes of each shard. */
+type Exactly = ReadonlyMap<number, readonly number[]>;
 
 /** How many clients' last defeat is remembered. */
 const VICTIMS_MAX = 10_000;
@@ -81,11 +85,17 @@ export class DeadlockDetector {
   // --- looking ---
 
   async #look(): Promise<void> {
-    const first = await this.#snapshot(this.#shardsToAsk());
-    const stuck = findStuck(first.graph);
-    if (stuck.size > 0) await this.#confirm(first);
+    const first = await this.#firstLook();
+    if (findStuck(first.graph).size > 0) await this.#confirm(first);
     else this.#unbreakable = new Set();
     this.#endBlindWaits();
+  }
+
+  /** What is only worked out, where it looks like a deadlock, is asked for exactly. */
+  async #firstLook(): Promise<Snapshot> {
+    const look = await this.#snapshot(this.#shardsToAsk());
+    const exactly = inexactMembers(look);
+    return exactly.size === 0 ? look : this.#snapshot(this.#shardsToAsk(), exactly);
   }
 
   #shardsToAsk(): ReadonlySet<number> {
@@ -95,10 +105,10 @@ export class DeadlockDetector {
     return shards;
   }
 
-  async #snapshot(shards: ReadonlySet<number>): Promise<Snapshot> {
+  async #snapshot(shards: ReadonlySet<number>, exactly: Exactly = new Map()): Promise<Snapshot> {
     const { probes, participants } = this.#options;
     const locks = await Promise.all(
-      probes.map((probe, shard) => (shards.has(shard) ? this.#ask(probe, shard) : null)),
+      probes.map((probe, shard) => (shards.has(shard) ? this.#ask(probe, shard, exactly.get(shard)) : null)),
     );
     for (const [shard, waits] of locks.entries()) {
       if (waits?.some(({ blockers }) => blockers.includes(0)))
@@ -107,11 +117,15 @@ export class DeadlockDetector {
     return takeSnapshot({ participants: participants(), locks, pools: this.#poolWaits() });
   }
 
-  async #ask(probe: ShardProbe, shard: number): Promise<readonly LockWait[] | null> {
+  async #ask(
+    probe: ShardProbe,
+    shard: number,
+    exactly: readonly number[] = [],
+  ): Promise<readonly LockWait[] | null> {
     const { clock, metrics, log, shards } = this.#options;
     metrics.deadlockProbes.inc();
     try {
-      const waits = await probe.waits();
+      const waits = await probe.waits(exactly);
       this.#silent.delete(shard);
       return waits;
     } catch (error) {
@@ -136,7 +150,7 @@ export class DeadlockDetector {
   // --- proving ---
 
   async #confirm(first: Snapshot): Promise<void> {
-    const second = await this.#snapshot(this.#shardsToAsk());
+    const second = await this.#snapshot(this.#shardsToAsk(), exactMembers(first));
     const hasStood = (id: NodeId): boolean => {
       const [before, after] = [first.nodes.get(id), second.nodes.get(id)];
       if (before === undefined || after === undefined) return false;
@@ -144,7 +158,9 @@ export class DeadlockDetector {
       return key !== null && key === nodeKey(before);
     };
     const deadlocks = findDeadlocks(second.graph, (members) =>
-      [...members].every(hasStood) && !isWithinShard(members, second) ? this.#choose(members, second) : null,
+      [...members].every(hasStood) && isExact(members, second) && !isWithinShard(members, second)
+        ? this.#choose(members, second)
+        : null,
     );
     const unbreakable = new Set<Participant>();
     for (const deadlock of deadlocks) {
@@ -154,14 +170,15 @@ export class DeadlockDetector {
     this.#unbreakable = unbreakable;
   }
 
-  #choose(members: ReadonlySet<NodeId>, { nodes }: Snapshot): NodeId | null {
+  #choose(members: ReadonlySet<NodeId>, { nodes, graph }: Snapshot): NodeId | null {
     const candidates = [...members].flatMap((node): readonly Candidate[] => {
       const participant = nodes.get(node)?.participant ?? null;
       if (participant === null || participant.isProtected) return [];
       const { priority, writes, startedAtMs, client } = participant;
       return [{ node, priority, writes, startedAtMs, wasVictim: this.#victims.has(client) }];
     });
-    return chooseVictim(this.#options.config.victim, candidates);
+    const useful = candidates.filter(({ node }) => isOfUse(node, members, graph));
+    return chooseVictim(this.#options.config.victim, useful.length > 0 ? useful : candidates);
   }
 
   // --- breaking ---
@@ -232,12 +249,33 @@ export class DeadlockDetector {
   }
 }
 
+/** The processes, by shard, of those who are deadlocked as far as one can see, and whose blockers are worked out only. */
+const inexactMembers = (look: Snapshot): Exactly => membersWaiting(look, (wait) => !wait.isExact);
+
+/** The processes, by shard, of those who are deadlocked: for the same question once more. */
+const exactMembers = (look: Snapshot): Exactly => membersWaiting(look, () => true);
+
+function membersWaiting({ graph, nodes }: Snapshot, includes: (wait: LockWait) => boolean): Exactly {
+  const members = findDeadlocks(graph, () => null).flatMap((deadlock) => [...deadlock.members]);
+  const found = new Map<number, number[]>();
+  for (const { shard, wait } of members.flatMap((id) => nodes.get(id)!.waits.locks)) {
+    if (!includes(wait)) continue;
+    const known = found.get(shard);
+    if (known === undefined) found.set(shard, [wait.waiterPid]);
+    else known.push(wait.waiterPid);
+  }
+  return found;
+}
+
 /** Whether all that is waited for is locks of one shard: its own detector sees the circle. */
 function isWithinShard(members: ReadonlySet<NodeId>, { nodes }: Snapshot): boolean {
   const waits = [...members].map((id) => nodes.get(id)!.waits);
   if (waits.some(({ pool }) => pool !== null)) return false;
   return new Set(waits.flatMap(({ locks }) => locks.map(({ shard }) => shard))).size === 1;
 }
+
+const isExact = (members: ReadonlySet<NodeId>, { nodes }: Snapshot): boolean =>
+  [...members].every((id) => nodes.get(id)!.waits.locks.every(({ wait }) => wait.isExact));
 
 function noteParticipant(into: Set<Participant>, node: Node | undefined): void {
   if (node !== undefined && node.participant !== null) into.add(node.participant);

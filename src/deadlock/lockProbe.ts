@@ -8,7 +8,8 @@
 import type { Client } from "pg";
 import type { ShardConfig } from "../config/config.ts";
 import { controlClient } from "../txn/controlClient.ts";
-import type { LockWait } from "./lockWait.ts";
+import { type HeldLock, workOutBlockers } from "./blockers.ts";
+import type { LockTag, LockWait } from "./lockWait.ts";
 
 /** A shard that takes longer cannot be asked. */
 const TIMEOUT_MS = 2_000;
@@ -17,28 +18,31 @@ const TIMEOUT_MS = 2_000;
 const utc = (column: string): string =>
   `pg_catalog.to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00')`;
 
-const WAITS = `
-SELECT coalesce(a.leader_pid, w.pid) AS pid, coalesce(${utc("l.backend_start")}, '') AS backend_start,
-  coalesce(${utc("l.xact_start")}, '') AS xact_start, w.pid AS waiter_pid, w.mode, ${utc("w.waitstart")} AS wait_start,
-  (extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(w.waitstart, a.query_start)) * 1000)::float8 AS waited_ms,
-  pg_catalog.array_to_json(pg_catalog.pg_blocking_pids(w.pid))::text AS blockers,
-  w.locktype, w.database::int8::float8, w.relation::int8::float8, w.page, w.tuple, w.virtualxid,
-  w.transactionid::text, w.classid::int8::float8, w.objid::int8::float8, w.objsubid
-FROM pg_catalog.pg_locks w
-JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
-JOIN pg_catalog.pg_stat_activity l ON l.pid = coalesce(a.leader_pid, a.pid)
-WHERE NOT w.granted`;
+/** Up to so many waiters are asked for exactly; beyond, who blocks them is worked out (blockers.ts). */
+const EXACT_MAX = 50;
 
-/** The prepared transactions that hold what is waited for: they have no process. */
-const PREPARED_HOLDERS = `
-SELECT w.pid AS waiter_pid, p.gid
-FROM pg_catalog.pg_locks w
-JOIN pg_catalog.pg_locks h ON h.granted AND h.pid IS NULL
-  AND (h.locktype, h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid, h.classid, h.objid, h.objsubid)
-    IS NOT DISTINCT FROM
-      (w.locktype, w.database, w.relation, w.page, w.tuple, w.virtualxid, w.transactionid, w.classid, w.objid, w.objsubid)
-JOIN pg_catalog.pg_prepared_xacts p ON h.virtualtransaction = '-1/' || p.transaction
-WHERE NOT w.granted`;
+/** Every lock on a thing that somebody waits for; `$1` are processes that are asked for exactly in any case. */
+const LOCKS = `
+WITH locks AS MATERIALIZED (
+  SELECT *, format('%s %s %s %s %s %s %s %s %s %s', locktype, database, relation, page, tuple, virtualxid,
+                   transactionid, classid, objid, objsubid) AS tag
+  FROM pg_catalog.pg_locks
+),
+waited AS MATERIALIZED (SELECT tag, count(*) OVER () AS waiters FROM locks WHERE NOT granted),
+things AS (SELECT tag, max(waiters) AS waiters FROM waited GROUP BY tag)
+SELECT l.granted, l.tag, l.mode, l.pid AS waiter_pid, coalesce(a.leader_pid, l.pid) AS pid, p.gid,
+  coalesce(${utc("s.backend_start")}, '') AS backend_start, coalesce(${utc("s.xact_start")}, '') AS xact_start,
+  ${utc("l.waitstart")} AS wait_start,
+  (extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(l.waitstart, a.query_start)) * 1000)::float8 AS waited_ms,
+  CASE WHEN NOT l.granted AND (t.waiters <= ${EXACT_MAX} OR l.pid = ANY($1::int[]))
+    THEN pg_catalog.array_to_json(pg_catalog.pg_blocking_pids(l.pid))::text END AS blockers,
+  l.locktype, l.database::int8::float8, l.relation::int8::float8, l.page, l.tuple, l.virtualxid,
+  l.transactionid::text, l.classid::int8::float8, l.objid::int8::float8, l.objsubid
+FROM locks l
+JOIN things t ON t.tag = l.tag
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = coalesce(a.leader_pid, a.pid)
+LEFT JOIN pg_catalog.pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction`;
 
 /** Only if it is still the same wait of the same transaction of the same backend: nobody else's statement is hit. */
 const CANCEL = `
@@ -57,18 +61,14 @@ export class LockProbe {
     this.shard = shard;
   }
 
-  /** Every wait for a lock on this server now; rejects if the shard cannot be asked. */
-  async waits(): Promise<readonly LockWait[]> {
-    const rows = await this.#query(WAITS, []);
-    const waits = rows.map(readWait);
-    if (!waits.some(({ blockers }) => blockers.includes(0))) return waits;
-    const holders = await this.#query(PREPARED_HOLDERS, []);
-    return waits.map((wait) => ({
-      ...wait,
-      preparedBlockers: holders
-        .filter((row) => Number(row["waiter_pid"]) === wait.waiterPid)
-        .map((row) => String(row["gid"])),
-    }));
+  /**
+   * Every wait for a lock on this server now; rejects if the shard cannot be asked. `exactly`: processes of which it
+   * must be exact who blocks them, however many wait.
+   */
+  async waits(exactly: readonly number[] = []): Promise<readonly LockWait[]> {
+    const rows = (await this.#query(LOCKS, [exactly])).map(readLock);
+    const things = [...Map.groupBy(rows, ({ tag }) => tag).values()];
+    return things.flatMap((locks) => waitsFor(locks));
   }
 
   /** Cancels what `wait` belongs to if it is still that wait; whether it was. Rejects if the shard cannot be asked. */
@@ -124,19 +124,32 @@ export class LockProbe {
 
 type Row = Readonly<Record<string, unknown>>;
 
-function readWait(row: Row): LockWait {
+interface LockRow extends HeldLock, LockTag {
+  readonly tag: string;
+  readonly waiterPid: number;
+  readonly gid: string | null;
+  readonly backendStart: string;
+  readonly xactStart: string;
+  readonly waitedMs: number;
+  readonly blockers: readonly number[] | null;
+}
+
+function readLock(row: Row): LockRow {
   const number = (name: string): number | null => (row[name] === null ? null : Number(row[name]));
   const text = (name: string): string | null => (row[name] === null ? null : String(row[name]));
+  const blockers = text("blockers");
   return {
-    pid: Number(row["pid"]),
+    isGranted: row["granted"] === true,
+    tag: String(row["tag"]),
+    pid: number("pid"),
+    waiterPid: Number(row["waiter_pid"]),
+    gid: text("gid"),
     backendStart: String(row["backend_start"]),
     xactStart: String(row["xact_start"]),
-    waiterPid: Number(row["waiter_pid"]),
     mode: String(row["mode"]),
     waitStart: text("wait_start"),
     waitedMs: Math.max(0, Number(row["waited_ms"])),
-    blockers: [...new Set(JSON.parse(String(row["blockers"])) as number[])],
-    preparedBlockers: [],
+    blockers: blockers === null ? null : [...new Set(JSON.parse(blockers) as number[])],
     locktype: String(row["locktype"]),
     database: number("database"),
     relation: number("relation"),
@@ -148,4 +161,19 @@ function readWait(row: Row): LockWait {
     objid: number("objid"),
     objsubid: number("objsubid"),
   };
+}
+
+/** The waits among the locks on one thing. */
+function waitsFor(locks: readonly LockRow[]): readonly LockWait[] {
+  const gids = locks.flatMap(({ gid, isGranted }) => (gid !== null && isGranted ? [gid] : []));
+  const workedOut = locks.some((lock) => !lock.isGranted && lock.blockers === null)
+    ? workOutBlockers(locks)
+    : null;
+  return locks.flatMap((lock): readonly LockWait[] => {
+    const { isGranted, tag: _tag, gid: _gid, pid, ...wait } = lock;
+    if (isGranted || pid === null) return [];
+    const blockers = lock.blockers ?? workedOut!.get(lock)!;
+    const preparedBlockers = blockers.includes(0) ? gids : [];
+    return [{ ...wait, pid, blockers, isExact: lock.blockers !== null, preparedBlockers }];
+  });
 }

@@ -29,6 +29,8 @@ export interface LockWait extends LockTag {
   readonly waitedMs: number;
   /** Processes it waits for, holders and those before it in the queue; 0 is a prepared transaction. */
   readonly blockers: readonly number[];
+  /** Whether they are Postgres's own word, and not worked out. */
+  readonly isExact: boolean;
   /** The gids of the prepared transactions among them. */
   readonly preparedBlockers: readonly string[];
 }

@@ -65,6 +65,7 @@ export function takeSnapshot({ participants, locks, pools }: Observations): Snap
       addLockWait(nodes, nodeOf(shard, wait.pid), owner, shard, wait, blockersOf(shard, wait, nodeOf));
     }
   }
+  for (const [id, node] of nodes) nodes.set(id, { ...node, blockers: withRowHolders(node, nodes) });
   for (const [participant, pool] of pools) addPoolWait(nodes, participant, pool);
   return { nodes, graph: new Map([...nodes].map(([id, node]) => [id, waitOf(node)])) };
 }
@@ -96,6 +97,32 @@ function blockersOf(
   const prepared = wait.preparedBlockers.map((gid) => `prepared ${gid}`);
   const isUnnamed = wait.blockers.includes(0) && prepared.length === 0; // it ended before its name was asked
   return [...processes, ...prepared, ...(isUnnamed ? ["prepared"] : [])];
+}
+
+/**
+ * Of those who want one row the first holds the tuple's lock and waits for the transaction that has the row; the others
+ * wait for the tuple's lock, and for that transaction too, whoever is the first.
+ */
+function withRowHolders(
+  { id, waits, blockers }: Node,
+  nodes: ReadonlyMap<NodeId, Node>,
+): readonly (readonly NodeId[])[] {
+  return waits.locks.map(({ shard, wait }, index) => {
+    const by = blockers[index]!;
+    if (wait.locktype !== "tuple") return by;
+    const holders = by.flatMap((first) => transactionsAwaited(nodes.get(first), shard));
+    return [...new Set([...by, ...holders])].filter((holder) => holder !== id);
+  });
+}
+
+function transactionsAwaited(node: Node | undefined, shard: number): readonly NodeId[] {
+  if (node === undefined) return [];
+  return node.blockers
+    .filter((_, index) => {
+      const lock = node.waits.locks[index]!;
+      return lock.shard === shard && lock.wait.locktype === "transactionid";
+    })
+    .flat();
 }
 
 function addLockWait(

@@ -86,6 +86,21 @@ export function findDeadlocks(
 }
 
 /**
+ * Whether any other of the deadlocked `members` could go if `node` did. One who only stands in a queue in front of others
+ * is deadlocked with them, and holds nothing together.
+ */
+export function isOfUse(node: NodeId, members: ReadonlySet<NodeId>, graph: WaitForGraph): boolean {
+  const others = [...members].filter((member) => member !== node);
+  const left = new Map(
+    others.map((member) => {
+      const { kind, on } = graph.get(member)!;
+      return [member, { kind, on: on.filter((to) => members.has(to)) }];
+    }),
+  );
+  return findStuck(left).size < left.size;
+}
+
+/**
  * The parts of the stuck whose members wait only for each other, as far as they wait for the stuck: where breaking has
  * to begin, since the others wait for these. (Tarjan's strongly connected components, without recursion.)
  */
