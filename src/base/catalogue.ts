@@ -137,6 +137,7 @@ export const CATALOGUE = {
     "client",
     "current transaction is aborted, commands ignored until end of transaction block",
   ),
+  "session.canceled": spec("57014", "ERROR", "statement", "client", "canceling statement due to user request"),
   "session.invalid_value": spec("22023", "ERROR", "statement", "client", "invalid value for parameter"),
   "session.no_statement": spec("26000", "ERROR", "statement", "client", "prepared statement does not exist"),
   "session.duplicate_statement": spec(

@@ -66,7 +66,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly parameters = new Map<string, string>();
   /** One text for all of `parameters`, made when asked for; equal text means equal parameters. */
   parametersVersion: string | null = null;
-  /** The keys of the statements sent to this connection, oldest first, and whether the shard has accepted them. */
+  /** The keys of the statements sent to this connection, least recently used first, and whether the shard has accepted them. */
   readonly statements = new Map<string, boolean>();
   /** Whose unnamed statement stands here; null when unknown. */
   unnamedStatement: object | null = null;

@@ -64,6 +64,10 @@ export class ClientSide {
     return this.#isOver;
   }
 
+  isWaitingFor(reason: number): boolean {
+    return (this.#waiting & reason) !== 0;
+  }
+
   /** Stops presenting messages until `go` is called for the same reason. */
   wait(reason: number): void {
     this.#waiting |= reason;

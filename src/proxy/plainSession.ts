@@ -5,9 +5,9 @@
  * transaction is over and the lease can go back. A client may send ahead as far as it likes: answers come from one
  * connection, in order.
  *
- * What a pooler must know of a statement is told by a cheap look at its text (routing/sessionLook.ts): whether it
- * may change settings, which are then asked of the shard before the lease goes back, or makes state that cannot be
- * carried, which pins the connection to the client.
+ * What a pooler must know of a statement (plainStatements.ts): whether it may have changed settings, which are then
+ * asked of the shard before the lease goes back, or made state that cannot be carried, which pins the connection to the
+ * client.
  */
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
@@ -16,8 +16,6 @@ import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
-import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
-import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { returnAbandoned } from "./abandonedLease.ts";
 import type { ClientParameters } from "./clientParameters.ts";
@@ -29,14 +27,14 @@ import {
   WAIT_SERVER_DRAIN,
   WAIT_WORK,
 } from "./clientSide.ts";
+import { PlainStatements } from "./plainStatements.ts";
 import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
-import { CLOSE_NOTHING, ensureStatement, NO_STATEMENT, StatementStore, sendParse } from "./statementStore.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseHolder {
   readonly #parts: SessionParts;
   readonly #client: ClientSide;
-  readonly #statements: StatementStore;
+  readonly #statements: PlainStatements;
   readonly #parameters: ClientParameters;
   #lease: ServerConnection | null = null;
   /** Why the statement that asked for a lease cannot have one. */
@@ -45,13 +43,13 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   #isBatchOpen = false;
   /** Messages are passed over until Sync, as after an error. */
   #isSkipping = false;
-  #mayHaveSet = false;
-  #isPinned = false;
+  /** How many leases were asked for; only the last is wanted. */
+  #checkouts = 0;
 
   constructor(stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
     this.#parts = parts;
     this.#parameters = parameters;
-    this.#statements = new StatementStore(parts.statementNames);
+    this.#statements = new PlainStatements(parts.statementNames, parts.look);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
 
@@ -65,8 +63,9 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   cancel(): void {
     const lease = this.#lease;
-    if (lease !== null && lease.replies.groups.length > 0) detach(lease.cancel(), "a cancel is a wish");
-    else if (lease !== null && this.#isBatchOpen) detach(lease.cancel(), "a cancel is a wish");
+    if (lease === null) this.#cancelCheckout();
+    else if (lease.replies.groups.length > 0 || this.#isBatchOpen)
+      detach(lease.cancel(), "a cancel is a wish");
   }
 
   terminate(fault: Fault): void {
@@ -117,7 +116,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     this.#parts.onEnd(this);
     if (lease === null) return;
     lease.resumeReading();
-    returnAbandoned(this.#parts.pools[0]!, lease, this.#isBatchOpen || this.#isPinned);
+    returnAbandoned(this.#parts.pools[0]!, lease, this.#isBatchOpen || this.#statements.isPinned);
   }
 
   // --- LeaseHolder ---
@@ -132,8 +131,8 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     if (!isLast || connection !== this.#lease) return;
     if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
     this.#statements.noteTransactionEnd();
-    if (this.#mayHaveSet) this.#captureThenReturn(connection);
-    else if (!this.#isPinned) this.#return(connection);
+    if (this.#statements.mayHaveSet) this.#captureThenReturn(connection);
+    else if (!this.#statements.isPinned) this.#return(connection);
   }
 
   onParameter(connection: ServerConnection, name: string, value: string): void {
@@ -156,7 +155,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     this.#parts.log.warn("server.lost", { shard, pid, reason });
     const fault = connectionLost(shard, reason, "Repeat what was not committed.");
     // A transaction block or state of the session went with it, or half a message: only a new session is sound.
-    const isBeyondRepair = replies.status !== "I" || this.#isPinned || !replies.isBetweenMessages;
+    const isBeyondRepair = replies.status !== "I" || this.#statements.isPinned || !replies.isBetweenMessages;
     if (isBeyondRepair) this.#client.refuse(fault);
     else this.#answerLost(replies, fault);
   }
@@ -196,19 +195,31 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
 
   async #checkout(parked: ServerConnection | null): Promise<void> {
     const pool = this.#parts.pools[0]!;
+    this.#checkouts += 1;
+    const checkout = this.#checkouts;
+    const isWanted = (): boolean => checkout === this.#checkouts && !this.#client.isOver;
     try {
       const lease = parked ?? (await pool.checkout(this));
-      if (!this.#parameters.isInForceOn(lease)) {
+      if (isWanted() && !this.#parameters.isInForceOn(lease)) {
         await this.#parameters.apply(lease).catch((error: unknown) => {
           pool.checkIn(lease);
           throw error;
         });
       }
-      if (this.#client.isOver) return pool.checkIn(lease);
+      if (!isWanted()) return pool.checkIn(lease);
       this.#take(lease);
     } catch (error) {
-      this.#refusal = asRefusal(error);
+      const refusal = asRefusal(error);
+      if (isWanted()) this.#refusal = refusal;
     }
+    if (isWanted()) this.#client.go(WAIT_LEASE);
+  }
+
+  /** The statement that waits for a lease is not to run; a lease that comes for it goes back. */
+  #cancelCheckout(): void {
+    if (!this.#client.isWaitingFor(WAIT_LEASE)) return;
+    this.#checkouts += 1;
+    this.#refusal = new Fault("session.canceled");
     this.#client.go(WAIT_LEASE);
   }
 
@@ -224,12 +235,12 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   }
 
   #captureThenReturn(lease: ServerConnection): void {
-    this.#mayHaveSet = false;
+    this.#statements.mayHaveSet = false;
     this.#client.wait(WAIT_WORK);
     const work = this.#parameters.capture(lease).then((isKnown) => {
       if (lease === this.#lease) {
         if (!isKnown) this.#lose(lease);
-        else if (!this.#isPinned) this.#return(lease);
+        else if (!this.#statements.isPinned) this.#return(lease);
       }
       this.#client.go(WAIT_WORK);
     });
@@ -252,19 +263,17 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     try {
       switch (type) {
         case CLIENT_MESSAGE.query:
-          this.#look(readQuery(buffer, start, end, "latin1"));
-          this.#statements.unnamed = null;
-          lease.unnamedStatement = null;
+          this.#statements.query(lease, buffer, start, end);
           return false;
         case CLIENT_MESSAGE.parse:
           this.#openBatch(lease);
-          this.#parse(lease, buffer, start, end);
+          this.#statements.parse(lease, buffer, start, end);
           return true;
         case CLIENT_MESSAGE.bind:
         case CLIENT_MESSAGE.describe:
         case CLIENT_MESSAGE.close:
           this.#openBatch(lease);
-          return this.#renamed(lease, type, buffer, start, end);
+          return this.#statements.renamed(lease, type, buffer, start, end);
         case CLIENT_MESSAGE.execute:
         case CLIENT_MESSAGE.flush:
           this.#openBatch(lease);
@@ -316,74 +325,5 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
       this.#client.say(refusalResponse(refusal));
     }
     return true;
-  }
-
-  #parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
-    const { name, statement } = this.#statements.read(
-      buffer,
-      start,
-      end,
-      !this.#isPinned && !this.#mayHaveSet,
-      "latin1",
-    );
-    this.#look(statement.text);
-    if (name === "") {
-      this.#statements.keep(name, statement);
-      return sendParse(lease, statement);
-    }
-    const known = this.#statements.find(name);
-    if (known === null) {
-      this.#statements.keep(name, statement);
-      return sendParse(lease, statement);
-    }
-    // The name is taken: the shard says so itself, in its place among the answers.
-    ensureStatement(lease, known);
-    lease.replies.expectParse(true, null);
-    lease.outbox.put(known.parse);
-  }
-
-  /** Sends Bind, Describe or Close of a named statement under its name there; false: it goes as it is. */
-  #renamed(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): boolean {
-    const name = readStatementName(buffer, start, end, "latin1");
-    if (name === null) {
-      if (type === CLIENT_MESSAGE.close) lease.replies.expectClose(true);
-      return false;
-    }
-    if (type === CLIENT_MESSAGE.close) {
-      this.#statements.close(name);
-      lease.replies.expectClose(true);
-      if (name === "") lease.unnamedStatement = null;
-      // A statement stays on the connection for others; closing one that does not exist is answered alike.
-      lease.outbox.put(name === "" ? send.closeStatement("") : CLOSE_NOTHING);
-      return true;
-    }
-    const statement = this.#statements.find(name);
-    const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
-    if (statement === null) {
-      // Under a name of its own the shard knows it as little; without one it would take another client's.
-      if (name !== "") return false;
-      lease.outbox.put(rename(buffer, start, end, NO_STATEMENT));
-      return true;
-    }
-    ensureStatement(lease, statement);
-    if (statement.key === "") return false;
-    lease.outbox.put(rename(buffer, start, end, statement.key));
-    return true;
-  }
-
-  /** Looks at a statement's text for what a pooler must know. */
-  #look(text: string): void {
-    for (const effect of this.#parts.look.effects(text)) {
-      if (effect.kind === "pin") this.#isPinned = true;
-      else if (effect.kind === "schema") this.#statements.noteSchemaChange();
-      else this.#mayHaveSet = true;
-      if (effect.kind === "resetAll") this.#forgetStatements();
-    }
-  }
-
-  /** DISCARD ALL and DEALLOCATE ALL take the statements with them. */
-  #forgetStatements(): void {
-    this.#statements.clear();
-    this.#lease?.statements.clear();
   }
 }

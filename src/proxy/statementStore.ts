@@ -136,6 +136,7 @@ export function sendParse(connection: ServerConnection, statement: Statement): v
   share(statement, connection.settings);
   const { key } = statement;
   if (statement.sharing === null || !standsSurely(connection, key)) return parse(connection, statement, true);
+  noteUse(connection, key);
   // The shard answers in order, so the ParseComplete has to come from there: it is asked to close what does not
   // exist, and the answer to that, of the same length, is passed on as a ParseComplete.
   connection.replies.expectCloseForParse();
@@ -147,6 +148,16 @@ export function ensureStatement(connection: ServerConnection, statement: Stateme
   const { key } = statement;
   const stands = key === "" ? connection.unnamedStatement === statement : connection.statements.has(key);
   if (!stands) parse(connection, statement, false);
+  else if (key !== "") noteUse(connection, key);
+}
+
+/** Keeps the least recently used first, once there are so many that some will have to go. */
+function noteUse(connection: ServerConnection, key: string): void {
+  const { statements } = connection;
+  if (statements.size < STATEMENTS_MAX / 2) return;
+  const isAccepted = statements.get(key)!;
+  statements.delete(key);
+  statements.set(key, isAccepted);
 }
 
 /** Gives an unnamed statement its shared name if it has come to one. */
