@@ -14,6 +14,7 @@ import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
+import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
@@ -61,6 +62,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   const metrics = new Metrics();
   const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
   const pools = createPools(config, world);
+  const hubs = config.shards.map((shard) => new NotificationHub(shard, world.environment, world.log));
   const registry = new ClientRegistry(world.environment.random);
   const admission = new Admission(pools.length, config.pool, world.environment.clock);
   const deadlocks = createDeadlocks(config, {
@@ -70,11 +72,12 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     registry,
     resolver: commits?.resolver,
   });
-  const listener = createListener(config, world, { pools, commits, registry, admission, deadlocks });
+  const listener = createListener(config, world, { pools, hubs, commits, registry, admission, deadlocks });
   const endpoint = new MetricsEndpoint(metrics);
   const closeAll = async (): Promise<void> => {
     await endpoint.stop();
     await deadlocks.stop();
+    await Promise.all(hubs.map((hub) => hub.close()));
     await commits?.protocol.drain();
     await commits?.stop();
     await Promise.all(pools.map((pool) => pool.close()));
@@ -179,6 +182,7 @@ function createPools(config: Config, { environment, log }: ProxyParts): readonly
 
 interface Shared {
   readonly pools: readonly Pool[];
+  readonly hubs: readonly NotificationHub[];
   readonly commits: Commits | null;
   readonly registry: ClientRegistry;
   readonly admission: Admission;
@@ -188,7 +192,7 @@ interface Shared {
 function createListener(
   config: Config,
   world: ProxyParts,
-  { pools, commits, registry, admission, deadlocks }: Shared,
+  { pools, hubs, commits, registry, admission, deadlocks }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { detector } = deadlocks;
@@ -197,6 +201,7 @@ function createListener(
     environment,
     log,
     pools,
+    hubs,
     statementNames: new StatementNames(STATEMENT_NAMES_MAX, config.pool.prepareUnnamed, environment.clock),
     look: new SessionLook(),
     sharding:
@@ -237,6 +242,6 @@ function createSession(
       deadlocks: () => detector.history.records,
     });
   }
-  if (parts.sharding === null) return new PlainSession(stream, parameters, parts);
+  if (parts.sharding === null) return new PlainSession(key.pid, stream, parameters, parts);
   return new ShardedSession(key.pid, stream, parameters, parts);
 }

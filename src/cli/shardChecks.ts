@@ -6,7 +6,7 @@
  */
 import type { Client } from "pg";
 import type { Config, ShardConfig, TableConfig } from "../config/config.ts";
-import { controlClient } from "../txn/controlClient.ts";
+import { controlClient } from "../pool/controlClient.ts";
 import { gidPrefix } from "../txn/gid.ts";
 import {
   type Facts,

@@ -58,8 +58,9 @@ export class DeadlockDetector {
   readonly #options: DetectorOptions;
   /** Clients whose last transaction was a victim. */
   readonly #victims = new Set<number>();
-  /** Shards that did not answer the last question, and since when. */
-  readonly #silent = new Map<number, number>();
+  /** Shards that did not answer the last question. */
+  readonly #silent = new Set<number>();
+  /** Those who wait for a deadlock of which nobody may be chosen. */
   #unbreakable: ReadonlySet<Participant> = new Set();
 
   constructor(options: DetectorOptions) {
@@ -98,10 +99,12 @@ export class DeadlockDetector {
     return exactly.size === 0 ? look : this.#snapshot(this.#shardsToAsk(), exactly);
   }
 
+  /** Where something watched runs, or waits for a connection: those who hold them may wait for locks there. */
   #shardsToAsk(): ReadonlySet<number> {
-    const shards = new Set<number>();
-    for (const [participant] of this.watch.waits())
-      for (const shard of participant.runningOn) shards.add(shard);
+    const watched = new Set([...this.watch.waits()].map(([participant]) => participant));
+    const shards = new Set([...watched].flatMap(({ runningOn }) => runningOn));
+    for (const { owner, pool } of this.#options.queue.waits())
+      if (watched.has(owner as Participant)) shards.add(pool);
     return shards;
   }
 
@@ -122,7 +125,7 @@ export class DeadlockDetector {
     shard: number,
     exactly: readonly number[] = [],
   ): Promise<readonly LockWait[] | null> {
-    const { clock, metrics, log, shards } = this.#options;
+    const { metrics, log, shards } = this.#options;
     metrics.deadlockProbes.inc();
     try {
       const waits = await probe.waits(exactly);
@@ -130,7 +133,7 @@ export class DeadlockDetector {
       return waits;
     } catch (error) {
       if (!this.#silent.has(shard)) {
-        this.#silent.set(shard, clock.monotonicMs());
+        this.#silent.add(shard);
         log.warn("deadlock.probe_failed", { shard: shards[shard], reason: (error as Error).message });
       }
       return null;
@@ -151,23 +154,20 @@ export class DeadlockDetector {
 
   async #confirm(first: Snapshot): Promise<void> {
     const second = await this.#snapshot(this.#shardsToAsk(), exactMembers(first));
-    const hasStood = (id: NodeId): boolean => {
-      const [before, after] = [first.nodes.get(id), second.nodes.get(id)];
-      if (before === undefined || after === undefined) return false;
-      const key = nodeKey(after);
-      return key !== null && key === nodeKey(before);
-    };
-    const deadlocks = findDeadlocks(second.graph, (members) =>
-      [...members].every(hasStood) && isExact(members, second) && !isWithinShard(members, second)
-        ? this.#choose(members, second)
-        : null,
+    // Whoever did not stand still may go: what is stuck without them is a deadlock in any case.
+    const proven = new Map(
+      [...second.graph].filter(([id]) => hasStood(first.nodes.get(id), second.nodes.get(id)!)),
     );
-    const unbreakable = new Set<Participant>();
-    for (const deadlock of deadlocks) {
+    const left = new Map(proven);
+    const choose = (members: ReadonlySet<NodeId>): NodeId | null =>
+      isWithinShard(members, second) ? null : this.#choose(members, second);
+    for (const deadlock of findDeadlocks(proven, choose)) {
       if (deadlock.victim !== null) this.#break(deadlock, second);
-      else for (const id of deadlock.members) noteParticipant(unbreakable, second.nodes.get(id));
+      if (deadlock.victim !== null) left.delete(deadlock.victim);
+      else if (isWithinShard(deadlock.members, second)) for (const id of deadlock.members) left.delete(id);
     }
-    this.#unbreakable = unbreakable;
+    const unbreakable = [...findStuck(left)].map((id) => second.nodes.get(id)!.participant);
+    this.#unbreakable = new Set(unbreakable.filter((participant) => participant !== null));
   }
 
   #choose(members: ReadonlySet<NodeId>, { nodes, graph }: Snapshot): NodeId | null {
@@ -236,7 +236,7 @@ export class DeadlockDetector {
       if (blind.length === 0 && !this.#unbreakable.has(participant)) continue;
       const detail =
         blind.length === 0
-          ? "It is part of a deadlock of which no other transaction may be cancelled."
+          ? "It waits for a deadlock of which no transaction may be cancelled."
           : `Shard "${blind.join(", ")}" cannot be asked what it waits for.`;
       const fault = new Fault("deadlock.lock_timeout", { detail });
       if (!participant.doom(fault, moves)) continue;
@@ -274,9 +274,9 @@ function isWithinShard(members: ReadonlySet<NodeId>, { nodes }: Snapshot): boole
   return new Set(waits.flatMap(({ locks }) => locks.map(({ shard }) => shard))).size === 1;
 }
 
-const isExact = (members: ReadonlySet<NodeId>, { nodes }: Snapshot): boolean =>
-  [...members].every((id) => nodes.get(id)!.waits.locks.every(({ wait }) => wait.isExact));
-
-function noteParticipant(into: Set<Participant>, node: Node | undefined): void {
-  if (node !== undefined && node.participant !== null) into.add(node.participant);
+/** Whether it waits for the same as `before`, by the shards' own word, and did all the time between. */
+function hasStood(before: Node | undefined, after: Node): boolean {
+  if (before === undefined || !after.waits.locks.every(({ wait }) => wait.isExact)) return false;
+  const key = nodeKey(after);
+  return key !== null && key === nodeKey(before);
 }

@@ -7,7 +7,7 @@
  */
 import type { Client } from "pg";
 import type { ShardConfig } from "../config/config.ts";
-import { controlClient } from "../txn/controlClient.ts";
+import { controlClient } from "../pool/controlClient.ts";
 import { type HeldLock, workOutBlockers } from "./blockers.ts";
 import type { LockTag, LockWait } from "./lockWait.ts";
 
@@ -21,7 +21,11 @@ const utc = (column: string): string =>
 /** Up to so many waiters are asked for exactly; beyond, who blocks them is worked out (blockers.ts). */
 const EXACT_MAX = 50;
 
-/** Every lock on a thing that somebody waits for; `$1` are processes that are asked for exactly in any case. */
+/**
+ * Every lock on a thing that somebody waits for; `$1` are processes that are asked for exactly in any case. The locks of
+ * a prepared transaction bear the virtual id of the session that prepared it, and another one after the server's next
+ * start; which that is, the lock on its transaction id tells.
+ */
 const LOCKS = `
 WITH locks AS MATERIALIZED (
   SELECT *, format('%s %s %s %s %s %s %s %s %s %s', locktype, database, relation, page, tuple, virtualxid,
@@ -29,6 +33,10 @@ WITH locks AS MATERIALIZED (
   FROM pg_catalog.pg_locks
 ),
 waited AS MATERIALIZED (SELECT tag, count(*) OVER () AS waiters FROM locks WHERE NOT granted),
+prepared AS (
+  SELECT l.virtualtransaction, p.gid FROM locks l JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid
+  WHERE l.pid IS NULL AND l.locktype = 'transactionid'
+),
 things AS (SELECT tag, max(waiters) AS waiters FROM waited GROUP BY tag)
 SELECT l.granted, l.tag, l.mode, l.pid AS waiter_pid, coalesce(a.leader_pid, l.pid) AS pid, p.gid,
   coalesce(${utc("s.backend_start")}, '') AS backend_start, coalesce(${utc("s.xact_start")}, '') AS xact_start,
@@ -42,7 +50,7 @@ FROM locks l
 JOIN things t ON t.tag = l.tag
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = coalesce(a.leader_pid, a.pid)
-LEFT JOIN pg_catalog.pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction`;
+LEFT JOIN prepared p ON l.pid IS NULL AND l.virtualtransaction = p.virtualtransaction`;
 
 /** Only if it is still the same wait of the same transaction of the same backend: nobody else's statement is hit. */
 const CANCEL = `

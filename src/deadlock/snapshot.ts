@@ -2,9 +2,11 @@
 /**
  * One look at everything that waits: what the shards report and what waits for pools, as one graph.
  *
- * A node is a client, with all of its backends; a backend that works for no client of pgxa; or a prepared transaction,
- * which waits for nothing and therefore never is part of a deadlock.
+ * A node is a client, with all of its backends and of what it is committing what is prepared already; a backend that
+ * works for no client of pgxa; or a prepared transaction that somebody left, which waits for nothing and therefore never
+ * is part of a deadlock.
  */
+import { gtrid, parseGid } from "../txn/gid.ts";
 import { type LockWait, waitKey } from "./lockWait.ts";
 import type { Participant } from "./participant.ts";
 import type { NodeId, Wait, WaitForGraph } from "./waitForGraph.ts";
@@ -50,8 +52,11 @@ const clientNode = (participant: Participant): NodeId => `client ${participant.c
 /** Puts together what was observed. */
 export function takeSnapshot({ participants, locks, pools }: Observations): Snapshot {
   const owners = new Map<string, Participant>();
+  const committing = new Map<string, NodeId>();
   for (const participant of participants) {
     for (const { shard, pid } of participant.backends) owners.set(`${shard} ${pid}`, participant);
+    if (participant.isProtected && participant.gtrid !== null)
+      committing.set(participant.gtrid, clientNode(participant));
   }
   const nodes = new Map<NodeId, Node>();
   const nodeOf = (shard: number, pid: number): NodeId => {
@@ -62,7 +67,10 @@ export function takeSnapshot({ participants, locks, pools }: Observations): Snap
     for (const wait of waits ?? []) {
       const owner = owners.get(`${shard} ${wait.pid}`) ?? null;
       if (owner !== null && !isBackendOf(owner, shard, wait)) continue; // of somebody who had the process id before
-      addLockWait(nodes, nodeOf(shard, wait.pid), owner, shard, wait, blockersOf(shard, wait, nodeOf));
+      addLockWait(nodes, nodeOf(shard, wait.pid), owner, shard, wait, [
+        ...processesBlocking(wait).map((pid) => nodeOf(shard, pid)),
+        ...preparedBlocking(wait, committing),
+      ]);
     }
   }
   for (const [id, node] of nodes) nodes.set(id, { ...node, blockers: withRowHolders(node, nodes) });
@@ -88,15 +96,16 @@ const isBackendOf = (owner: Participant, shard: number, wait: LockWait): boolean
       backend.shard === shard && backend.pid === wait.pid && backend.backendStart === wait.backendStart,
   );
 
-function blockersOf(
-  shard: number,
-  wait: LockWait,
-  nodeOf: (shard: number, pid: number) => NodeId,
-): readonly NodeId[] {
-  const processes = wait.blockers.filter((pid) => pid !== 0).map((pid) => nodeOf(shard, pid));
-  const prepared = wait.preparedBlockers.map((gid) => `prepared ${gid}`);
-  const isUnnamed = wait.blockers.includes(0) && prepared.length === 0; // it ended before its name was asked
-  return [...processes, ...prepared, ...(isUnnamed ? ["prepared"] : [])];
+const processesBlocking = (wait: LockWait): readonly number[] => wait.blockers.filter((pid) => pid !== 0);
+
+/** One that a client is committing now is that client: it may wait on another shard for its PREPARE to go through. */
+function preparedBlocking(wait: LockWait, committing: ReadonlyMap<string, NodeId>): readonly NodeId[] {
+  if (!wait.blockers.includes(0)) return [];
+  if (wait.preparedBlockers.length === 0) return ["prepared"]; // it ended before its name was asked
+  return wait.preparedBlockers.map((name) => {
+    const parts = parseGid(name);
+    return (parts === null ? undefined : committing.get(gtrid(parts))) ?? `prepared ${name}`;
+  });
 }
 
 /**

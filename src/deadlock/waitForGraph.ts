@@ -24,7 +24,7 @@ export type WaitForGraph = ReadonlyMap<NodeId, Wait>;
 /** A deadlock: its members, who gives way, and one circle of waits through that one. */
 export interface Deadlock {
   readonly members: ReadonlySet<NodeId>;
-  /** Null if nobody in it may be chosen. */
+  /** Null if none is chosen. */
   readonly victim: NodeId | null;
   /** Each waits for the next, the last for the first; begins with the victim. */
   readonly circle: readonly NodeId[];
@@ -62,7 +62,8 @@ export function findStuck(graph: WaitForGraph): ReadonlySet<NodeId> {
 
 /**
  * Every deadlock in the graph, each with the victim that `choose` takes among its members: broken one after the other
- * until nobody is stuck, or nobody may be chosen. Disjoint ones lose one victim each.
+ * until nobody is stuck. Disjoint ones lose one victim each. One that `choose` leaves to others counts as broken by them,
+ * so that those found behind it are deadlocks in any case.
  */
 export function findDeadlocks(
   graph: WaitForGraph,
@@ -70,17 +71,14 @@ export function findDeadlocks(
 ): readonly Deadlock[] {
   const found: Deadlock[] = [];
   const left = new Map(graph);
-  const unbreakable = new Set<NodeId>();
   for (;;) {
     const stuck = findStuck(left);
-    const cores = terminalComponents(left, stuck).filter(([node]) => !unbreakable.has(node!));
-    if (cores.length === 0) return found;
-    for (const core of cores) {
+    if (stuck.size === 0) return found;
+    for (const core of terminalComponents(left, stuck)) {
       const members = new Set(core);
       const victim = choose(members);
       found.push({ members, victim, circle: circleFrom(left, members, victim ?? core[0]!) });
-      if (victim !== null) left.delete(victim);
-      else for (const node of core) unbreakable.add(node);
+      for (const node of victim === null ? core : [victim]) left.delete(node);
     }
   }
 }

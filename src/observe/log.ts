@@ -23,6 +23,8 @@ export type LogEvent =
   | "resolver.failed"
   | "resolver.evidence_lost"
   | "resolver.in_doubt"
+  | "listen.lost"
+  | "listen.restored"
   | "log.opened"
   | "log.tail_cut"
   | "log.damaged"

@@ -38,6 +38,17 @@ export interface PoolOptions {
   readonly identify: boolean;
 }
 
+const QUIETEN_TIMEOUT_MS = 5_000;
+/** Holds a lease while pgxa itself has something to do on it. */
+const NO_HOLDER: LeaseHolder = {
+  relay: () => true,
+  onClientGroup() {},
+  onParameter() {},
+  onStatement() {},
+  onServerDrain() {},
+  onLost() {},
+};
+
 export class Pool {
   readonly shard: ShardConfig;
   readonly #options: PoolOptions;
@@ -103,10 +114,28 @@ export class Pool {
   checkIn(connection: ServerConnection): void {
     if (!connection.isClean || this.#isClosing) return this.discard(connection);
     if (connection.isCancelInFlight) return connection.afterCancels(() => this.checkIn(connection));
+    if (connection.listens) return this.#quieten(connection);
     connection.checkIn();
     if (!this.#isFit(connection)) return this.#discard(connection);
     if (this.#lender.pending > 0) this.#giveBack(connection);
     else this.#parked.push(connection);
+  }
+
+  /** The client that last notified on the backend `pid`; null if that is not known. */
+  notifierOf(pid: number): number | null {
+    for (const member of this.#members) if (member.pid === pid) return member.notifier;
+    return null;
+  }
+
+  /** Takes back what a client's LISTEN did on a connection: clients have their notifications from the hub. */
+  #quieten(connection: ServerConnection): void {
+    connection.listens = false;
+    connection.passTo(NO_HOLDER);
+    const quiet = connection.run("UNLISTEN *", QUIETEN_TIMEOUT_MS);
+    detach(
+      quiet.then(() => this.checkIn(connection)),
+      "one that is not clean then is closed",
+    );
   }
 
   /** Ends a lease and the connection with it. */

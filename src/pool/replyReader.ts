@@ -52,6 +52,7 @@ for (const type of [
   SERVER_MESSAGE.parameterStatus,
   SERVER_MESSAGE.parseComplete,
   SERVER_MESSAGE.closeComplete,
+  SERVER_MESSAGE.notificationResponse,
 ]) {
   NOTABLE[type] = 1;
 }
@@ -216,6 +217,8 @@ export class ReplyReader {
       }
     } else if (scanner.type === SERVER_MESSAGE.parameterStatus) {
       if (this.#collector.take(chunk, scanner)) this.#noteParameter();
+    } else if (scanner.type === SERVER_MESSAGE.notificationResponse) {
+      this.#drop(chunk); // clients have theirs from the hub (notificationHub.ts)
     } else this.#takeMarked(chunk);
   }
 

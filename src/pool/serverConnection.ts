@@ -75,6 +75,10 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   pid: BackendPid = backendPid(0);
   backendStart = "";
   holder: LeaseHolder | null = null;
+  /** Whether LISTEN was sent to it since it was last made quiet. */
+  listens = false;
+  /** The client that last notified on it, as clients know it; null if none has. */
+  notifier: number | null = null;
   createdAtMs = 0;
   idleSinceMs = 0;
 

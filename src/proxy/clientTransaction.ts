@@ -199,7 +199,7 @@ export class ClientTransaction {
     const outcome: CommitOutcome =
       branches.length === 0
         ? { kind: "committed" }
-        : await this.#parts.commits.commit(branches, current.gtrid);
+        : await this.#parts.commits.commit(branches, (current.gtrid ??= this.#parts.commits.newGtrid()));
     const isCommitted = outcome.kind === "committed";
     this.#end(current, isCommitted, isCommitted ? outcome.applied : undefined);
     return outcome;

@@ -33,6 +33,8 @@ export interface WaitingSession {
   /** Keeps the client's next message back. */
   holdBack(): void;
   release(): void;
+  /** Ends the batch whose Sync the client has not sent, if there is one; what it still sends of it is passed over. */
+  endBatch(): void;
 }
 
 export interface ClientWaitsParts {
@@ -196,6 +198,7 @@ export class ClientWaits implements Participant {
     const doom = this.#doom;
     if (doom === null || sqlstate !== QUERY_CANCELED) return null;
     doom.isTold = true;
+    this.#session.endBatch(); // the shard would not roll back before the Sync, and the others wait
     return faultResponse(doom.fault);
   }
 

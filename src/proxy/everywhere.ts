@@ -1,13 +1,35 @@
 /**
- * One execution of a prepared statement as a batch that stands on its own: Parse, Bind, Execute, Sync, with no names.
+ * Statements that run on every shard.
+ *
+ * One execution of a prepared statement goes as a batch that stands on its own: Parse, Bind, Execute, Sync, with no names.
  * The shards that take part in a statement for all, but do not answer the client, get this.
  */
 import { serialize } from "pg-protocol/dist/serializer.js";
+import type { ServerConnection } from "../pool/serverConnection.ts";
 import { parseRenamed } from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Statement } from "./statementStore.ts";
 
 const HEADER_BYTES = 5;
+
+/** Runs a statement on every one of `shards`: on all but the last here, and `last` sends it there and waits. */
+export async function runEverywhere(
+  transaction: ClientTransaction,
+  shards: number,
+  bytes: Buffer,
+  last: (connection: ServerConnection) => Promise<void>,
+): Promise<void> {
+  const lastShard = shards - 1;
+  // The first shard first and alone: two clients that write the same row queue there, and nowhere crosswise.
+  await transaction.runOn(0, bytes);
+  const between = Array.from({ length: Math.max(0, lastShard - 1) }, (_, i) => i + 1);
+  for (const shard of between) await transaction.open(shard);
+  await Promise.all(between.map((shard) => transaction.runOn(shard, bytes)));
+  const connection = await transaction.open(lastShard);
+  transaction.noteWrite(lastShard);
+  await last(connection);
+}
 
 /** `statement` run with what the Bind in `buffer[start, end)` gives it; that message must be sound. */
 export function runUnnamed(statement: Statement, buffer: Buffer, start: number, end: number): Buffer {

@@ -21,7 +21,7 @@ import { readPortalName, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { WAIT_REPLY } from "./clientSide.ts";
-import { runUnnamed } from "./everywhere.ts";
+import { runEverywhere, runUnnamed } from "./everywhere.ts";
 import { isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { type Portal, Portals } from "./portals.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
@@ -188,6 +188,7 @@ export class ExtendedProtocol {
     const portal = this.#portals.get(readPortalName(buffer, start, end)!);
     this.#session.checkStatus(portal.plan);
     if (portal.kind === "local") return this.#isQuietFor(portal.plan) && this.#executeLocal(portal.plan);
+    if (!this.#session.hearsFirst(portal.plan, portal.shard)) return false;
     const connection = this.#turnTo(portal.shard);
     if (connection === null) return false;
     if (!portal.isElsewhereDone && this.#startElsewhere(portal, connection)) return false;
@@ -203,7 +204,9 @@ export class ExtendedProtocol {
     const { everywhere, plan } = portal;
     portal.isElsewhereDone = true;
     if (everywhere !== null) {
-      session.work(() => session.everywhere(everywhere, async () => {}));
+      session.work(() =>
+        runEverywhere(session.transaction, session.parts.pools.length, everywhere, async () => {}),
+      );
       return true;
     }
     if (plan.kind !== "set" || session.transaction.current === null) return false;

@@ -18,6 +18,7 @@ import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts"
 import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { returnAbandoned } from "./abandonedLease.ts";
+import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import {
   type ClientMessages,
@@ -31,7 +32,16 @@ import { PlainStatements } from "./plainStatements.ts";
 import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
 
-export class PlainSession implements Session, ClientMessages, LeaseHolder {
+/** What became of a message: it is to be passed on, it was sent in another form, or a channel comes first. */
+const PASS = "pass";
+const SENT = "sent";
+interface ListenFirst {
+  readonly channel: string;
+}
+type Understood = typeof PASS | typeof SENT | ListenFirst;
+
+export class PlainSession implements Session, ClientMessages, LeaseHolder, ChannelsHost {
+  readonly #channels: ClientChannels;
   readonly #parts: SessionParts;
   readonly #client: ClientSide;
   readonly #statements: PlainStatements;
@@ -46,10 +56,12 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   /** How many leases were asked for; only the last is wanted. */
   #checkouts = 0;
 
-  constructor(stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
+  /** `pid` is the process id that the client was given. */
+  constructor(pid: number, stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
+    this.#channels = new ClientChannels(this, parts.hubs);
     this.#parts = parts;
     this.#parameters = parameters;
-    this.#statements = new PlainStatements(parts.statementNames, parts.look);
+    this.#statements = new PlainStatements(pid, parts.statementNames, parts.look, this.#channels);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
 
@@ -83,7 +95,8 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     }
-    if (this.#understood(lease, type, buffer, start, end)) return true;
+    const understood = this.#understood(lease, type, buffer, start, end);
+    if (understood !== PASS) return understood === SENT || this.#listenFirst(understood);
     if (
       type === CLIENT_MESSAGE.query ||
       type === CLIENT_MESSAGE.sync ||
@@ -106,13 +119,23 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     if (this.#lease !== null && !this.#lease.flush()) this.#client.wait(WAIT_SERVER_DRAIN);
   }
 
+  get isQuiet(): boolean {
+    return this.#lease === null || (this.#lease.isClean && !this.#isBatchOpen);
+  }
+
+  notifierOf(_shard: number, pid: number): number {
+    return this.#parts.pools[0]!.notifierOf(pid) ?? pid;
+  }
+
   onClientDrain(): void {
+    this.#channels.onClientDrain();
     this.#lease?.resumeReading();
   }
 
   onClientClosed(): void {
     const lease = this.#lease;
     this.#lease = null;
+    this.#channels.unlisten(null);
     this.#parts.onEnd(this);
     if (lease === null) return;
     lease.resumeReading();
@@ -133,6 +156,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     this.#statements.noteTransactionEnd();
     if (this.#statements.mayHaveSet) this.#captureThenReturn(connection);
     else if (!this.#statements.isPinned) this.#return(connection);
+    this.#channels.flush();
   }
 
   onParameter(connection: ServerConnection, name: string, value: string): void {
@@ -243,6 +267,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
         else if (!this.#statements.isPinned) this.#return(lease);
       }
       this.#client.go(WAIT_WORK);
+      this.#channels.flush();
     });
     detach(work, "the client waits for it");
   }
@@ -256,24 +281,22 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
   // --- messages ---
 
   /**
-   * Does what a message needs beyond being passed on; true if it has been sent in another form. What is malformed is
+   * Does what a message needs beyond being passed on. What is malformed is
    * passed on as it is: the shard says what is wrong with it, in its place among the answers.
    */
-  #understood(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): boolean {
+  #understood(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): Understood {
     try {
       switch (type) {
         case CLIENT_MESSAGE.query:
-          this.#statements.query(lease, buffer, start, end);
-          return false;
+          return this.#statements.query(lease, buffer, start, end) ?? PASS;
         case CLIENT_MESSAGE.parse:
           this.#openBatch(lease);
-          this.#statements.parse(lease, buffer, start, end);
-          return true;
+          return this.#statements.parse(lease, buffer, start, end) ?? SENT;
         case CLIENT_MESSAGE.bind:
         case CLIENT_MESSAGE.describe:
         case CLIENT_MESSAGE.close:
           this.#openBatch(lease);
-          return this.#statements.renamed(lease, type, buffer, start, end);
+          return this.#statements.renamed(lease, type, buffer, start, end) ? SENT : PASS;
         case CLIENT_MESSAGE.execute:
         case CLIENT_MESSAGE.flush:
           this.#openBatch(lease);
@@ -281,6 +304,20 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder {
     } catch (error) {
       if (!(error instanceof Fault) || error.id !== "protocol.malformed") throw error;
     }
+    return PASS;
+  }
+
+  /** The LISTEN is presented again, and sent, when the client hears what is notified on `channel`. */
+  #listenFirst({ channel }: ListenFirst): false {
+    this.#client.wait(WAIT_WORK);
+    const listening = this.#channels.listen(0, channel).catch((error: unknown) => {
+      const refusal = asRefusal(error);
+      if (refusal instanceof Fault) this.#client.refuse(refusal);
+    });
+    detach(
+      listening.then(() => this.#client.go(WAIT_WORK)),
+      "the client waits for it",
+    );
     return false;
   }
 

@@ -6,12 +6,21 @@
  * (routing/sessionLook.ts) tells whether it may change settings, or makes state that cannot be carried.
  */
 import type { ServerConnection } from "../pool/serverConnection.ts";
+import type { SessionEffect } from "../routing/plan.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import type { ClientChannels } from "./clientChannels.ts";
 import type { StatementNames } from "./statementNames.ts";
-import { CLOSE_NOTHING, ensureStatement, NO_STATEMENT, StatementStore, sendParse } from "./statementStore.ts";
+import {
+  CLOSE_NOTHING,
+  ensureStatement,
+  NO_STATEMENT,
+  type Statement,
+  StatementStore,
+  sendParse,
+} from "./statementStore.ts";
 
 export class PlainStatements {
   /** Whether settings may have been changed since they were last asked of the shard. */
@@ -20,23 +29,51 @@ export class PlainStatements {
   isPinned = false;
   readonly #statements: StatementStore;
   readonly #look: SessionLook;
+  readonly #channels: ClientChannels;
+  readonly #pid: number;
 
-  constructor(names: StatementNames, look: SessionLook) {
+  /** `pid` is the process id that the client was given. */
+  constructor(pid: number, names: StatementNames, look: SessionLook, channels: ClientChannels) {
+    this.#pid = pid;
     this.#statements = new StatementStore(names);
     this.#look = look;
+    this.#channels = channels;
   }
 
-  /** A simple query, which goes as it is. */
-  query(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
-    this.#note(lease, readQuery(buffer, start, end, "latin1"));
+  /** A simple query, which goes as it is; the channel that has to be listened to first, or null. */
+  query(
+    lease: ServerConnection,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): { readonly channel: string } | null {
+    const effects = this.#look.effects(readQuery(buffer, start, end, "latin1"));
+    const channel = this.#missingChannel(effects);
+    if (channel !== null) return { channel };
+    this.#note(lease, effects);
     this.#statements.unnamed = null;
     lease.unnamedStatement = null;
+    return null;
   }
 
-  parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
+  /** Sends a Parse; or the channel that has to be listened to first, and nothing has happened. */
+  parse(
+    lease: ServerConnection,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): { readonly channel: string } | null {
     const mayShare = !this.isPinned && !this.mayHaveSet;
     const { name, statement } = this.#statements.read(buffer, start, end, mayShare, "latin1");
-    this.#note(lease, statement.text);
+    const effects = this.#look.effects(statement.text);
+    const channel = this.#missingChannel(effects);
+    if (channel !== null) return { channel };
+    this.#note(lease, effects);
+    this.#keepAndSend(lease, name, statement);
+    return null;
+  }
+
+  #keepAndSend(lease: ServerConnection, name: string, statement: Statement): void {
     const known = name === "" ? null : this.#statements.find(name);
     if (known === null) {
       this.#statements.keep(name, statement);
@@ -90,17 +127,54 @@ export class PlainStatements {
     this.#statements.settle(key, stands);
   }
 
-  /** Looks at a statement's text for what a pooler must know. */
-  #note(lease: ServerConnection, text: string): void {
-    for (const effect of this.#look.effects(text)) {
-      if (effect.kind === "pin") this.isPinned = true;
-      else if (effect.kind === "schema") this.#statements.noteSchemaChange();
-      else this.mayHaveSet = true;
-      if (effect.kind === "resetAll") {
-        // DISCARD ALL and DEALLOCATE ALL take the statements with them.
-        this.#statements.clear();
-        lease.statements.clear();
+  /** Texts are read byte for byte here; a channel's name is UTF-8. */
+  #channelOf(name: string): string {
+    return Buffer.from(name, "latin1").toString();
+  }
+
+  #missingChannel(effects: readonly SessionEffect[]): string | null {
+    for (const effect of effects) {
+      if (effect.kind !== "listen") continue;
+      const channel = this.#channelOf(effect.channel);
+      if (!this.#channels.isListening(0, channel)) return channel;
+    }
+    return null;
+  }
+
+  #note(lease: ServerConnection, effects: readonly SessionEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case "pin":
+          this.isPinned = true;
+          break;
+        case "schema":
+          this.#statements.noteSchemaChange();
+          break;
+        case "listen":
+          lease.listens = true;
+          break;
+        case "unlisten":
+          this.#channels.unlisten(effect.channel === null ? null : this.#channelOf(effect.channel));
+          break;
+        case "notify":
+          lease.notifier = this.#pid;
+          break;
+        case "deallocateAll":
+          this.#forget(lease);
+          break;
+        case "discardAll":
+          this.#channels.unlisten(null);
+          this.#forget(lease);
+          this.mayHaveSet = true;
+          break;
+        default:
+          this.mayHaveSet = true;
       }
     }
+  }
+
+  #forget(lease: ServerConnection): void {
+    this.#statements.clear();
+    lease.statements.clear();
   }
 }

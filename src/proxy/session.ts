@@ -7,6 +7,7 @@ import type { DeadlockDetector } from "../deadlock/detector.ts";
 import type { Participant } from "../deadlock/participant.ts";
 import type { Log } from "../observe/log.ts";
 import type { Admission } from "../pool/admission.ts";
+import type { NotificationHub } from "../pool/notificationHub.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
@@ -29,6 +30,8 @@ export interface SessionParts {
   readonly log: Log;
   /** In the order of `config.shards`. */
   readonly pools: readonly Pool[];
+  /** In the same order: who listens to channels for the clients. */
+  readonly hubs: readonly NotificationHub[];
   readonly statementNames: StatementNames;
   readonly look: SessionLook;
   /** Null with one shard. */

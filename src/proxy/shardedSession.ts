@@ -20,6 +20,7 @@ import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts"
 import type { Plan, StatementPlan } from "../routing/plan.ts";
 import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import {
   type ClientMessages,
@@ -37,6 +38,7 @@ import { Hints } from "./hints.ts";
 import { answerLocal, endsFailure, type LocalContext, type LocalPlan, refusalOf } from "./localStatements.ts";
 import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
 import type { Session, SessionParts } from "./session.ts";
+import { ShardedEffects } from "./shardedEffects.ts";
 import { SimpleProtocol } from "./simpleProtocol.ts";
 import { StatementStore } from "./statementStore.ts";
 
@@ -44,7 +46,7 @@ import { StatementStore } from "./statementStore.ts";
 export type ClientGroup = typeof RELAY | typeof RELAY_WITHOUT_READY;
 type OnGroupEnd = (hadError: boolean) => void;
 
-export class ShardedSession implements Session, ClientMessages, LeaseHolder, WaitingSession {
+export class ShardedSession implements Session, ClientMessages, LeaseHolder, WaitingSession, ChannelsHost {
   readonly client: ClientSide;
   readonly transaction: ClientTransaction;
   readonly statements: StatementStore;
@@ -54,6 +56,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   readonly parts: SessionParts;
   readonly #parameters: ClientParameters;
   readonly local: LocalContext;
+  readonly #channels: ClientChannels;
+  readonly #effects: ShardedEffects;
   readonly #simple: SimpleProtocol;
   readonly #extended: ExtendedProtocol;
   /** The connection whose bytes go to the client. */
@@ -66,7 +70,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   #refusal: Refusal | null = null;
   #isWorking = false;
   isCommitting = false;
-  #mayHaveSet = false;
 
   /** `pid` is the process id that the client was given. */
   constructor(pid: number, stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
@@ -93,6 +96,9 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       },
       onLease: (connection) => this.client.say(...parameters.differences(connection)),
     });
+    this.#channels = new ClientChannels(this, parts.hubs);
+    const { transaction, statements, hints } = this;
+    this.#effects = new ShardedEffects({ pid, transaction, statements, hints, channels: this.#channels });
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
     this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);
     this.local = { router, transaction: this.transaction, hints: this.hints };
@@ -103,6 +109,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   cancel(): void {
     if (this.isCommitting) return; // what is being committed is past recalling
+    this.parts.sharding?.admission.refuse(this.participant, new Fault("session.canceled"));
     for (const connection of this.running) detach(connection.cancel(), "a cancel is a wish");
   }
 
@@ -120,6 +127,10 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.client.go(WAIT_CANCEL);
   }
 
+  endBatch(): void {
+    if (this.#extended.connection !== null) this.#extended.closeSegment();
+  }
+
   terminate(fault: Fault): void {
     this.client.refuse(fault);
   }
@@ -134,9 +145,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       this.client.end();
       return true;
     }
-    if (type === CLIENT_MESSAGE.password) {
+    if (type === CLIENT_MESSAGE.password)
       throw new Fault("protocol.violation", { message: "unexpected password message" });
-    }
     if (type !== CLIENT_MESSAGE.query && type !== CLIENT_MESSAGE.functionCall) {
       return this.#extended.onMessage(type, buffer, start, end);
     }
@@ -151,14 +161,28 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   onPause(): void {
     const connection = this.#active ?? this.#extended.connection;
-    if (connection !== null && !connection.flush()) this.client.wait(WAIT_SERVER_DRAIN);
+    if (connection === null) return;
+    // What was sent ahead of its Sync may run, and wait, already.
+    if (this.#active === null) this.participant.begin(this.transaction.connections.length > 1);
+    if (!connection.flush()) this.client.wait(WAIT_SERVER_DRAIN);
+  }
+
+  get isQuiet(): boolean {
+    const isBusy = this.#active !== null || this.#isWorking || this.#extended.connection !== null;
+    return !isBusy && this.transaction.status === "I";
+  }
+
+  notifierOf(shard: number, pid: number): number {
+    return this.parts.pools[shard]!.notifierOf(pid) ?? pid;
   }
 
   onClientDrain(): void {
+    this.#channels.onClientDrain();
     for (const connection of this.transaction.connections) connection.resumeReading();
   }
 
   onClientClosed(): void {
+    this.#channels.unlisten(null);
     this.parts.onEnd(this);
     if (this.#isWorking) this.cancel();
     else this.#abandon();
@@ -183,9 +207,10 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     const onGroupEnd = this.#onGroupEnd;
     this.#onGroupEnd = null;
     this.#sayUnasked();
-    if (status === "E" || !this.#mayHaveSet) this.#afterGroup(connection, status, hadError, onGroupEnd);
+    if (status === "E" || !this.#effects.mayHaveSet)
+      this.#afterGroup(connection, status, hadError, onGroupEnd);
     else {
-      this.#mayHaveSet = false;
+      this.#effects.mayHaveSet = false;
       this.work(async () => {
         await this.transaction.capture(connection);
         this.#afterGroup(connection, status, hadError, onGroupEnd);
@@ -247,12 +272,14 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     const done = action().catch((error: unknown) => {
       this.#refusal = this.participant.translate(asRefusal(error));
     });
-    const cleared = done.then(() => this.participant.clearAway());
+    // An open batch has to end first: the message that is refused ends it, and that clears away.
+    const cleared = done.then(() => (this.#extended.connection ? undefined : this.participant.clearAway()));
     const end = cleared.then(() => {
       this.participant.end();
       this.#isWorking = false;
       if (this.client.isOver) this.#abandon();
       this.client.go(WAIT_WORK);
+      this.#channels.flush();
     });
     detach(end, "it ends in an answer to the client");
   }
@@ -277,11 +304,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   /** The connection to `shard`; null: it is on the way, and the message is presented again. */
   open(shard: number): ServerConnection | null {
     const connection = this.transaction.tryOpen(shard);
-    if (connection === null) {
-      this.work(async () => {
-        await this.transaction.open(shard);
-      });
-    }
+    if (connection === null) this.work(async () => void (await this.transaction.open(shard)));
     return connection;
   }
 
@@ -303,14 +326,14 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   /** Notes what a statement that is about to be sent to `shard` does to session and transaction. */
   note(plan: StatementPlan | Extract<Plan, { kind: "set" }>, shard: number): void {
-    if (plan.kind === "set" || plan.access === "write") this.transaction.noteWrite(shard);
-    for (const effect of plan.kind === "set" ? [plan.effect] : plan.effects) {
-      if (effect.kind === "pin") this.transaction.pin(shard);
-      else if (effect.kind === "schema") this.statements.noteSchemaChange();
-      else if (effect.kind === "setLocal") this.transaction.current?.addLocal(effect.sql);
-      else this.#mayHaveSet = true;
-      if (effect.kind === "resetAll") this.#forget();
-    }
+    this.#effects.note(plan, shard);
+  }
+
+  /** Whether a LISTEN may be sent; if not, the channel comes first, and the message is presented again. */
+  hearsFirst(plan: StatementPlan | Extract<Plan, { kind: "set" }>, shard: number): boolean {
+    const channel = this.#effects.missingChannel(plan, shard);
+    if (channel !== null) this.work(() => this.#channels.listen(shard, channel));
+    return channel === null;
   }
 
   /** The answer of a statement that pgxa answers itself, row description not included; rejects with a Refusal. */
@@ -334,19 +357,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   /** An error within the transaction, if there is one. */
   fail(): void {
     this.transaction.current?.fail();
-  }
-
-  /** Runs a statement for every shard: on all but the last here, and `last` sends it there and waits. */
-  async everywhere(bytes: Buffer, last: (connection: ServerConnection) => Promise<void>): Promise<void> {
-    const lastShard = this.parts.pools.length - 1;
-    // The first shard first and alone: two clients that write the same row queue there, and nowhere crosswise.
-    await this.transaction.runOn(0, bytes);
-    const between = Array.from({ length: Math.max(0, lastShard - 1) }, (_, i) => i + 1);
-    for (const shard of between) await this.transaction.open(shard);
-    await Promise.all(between.map((shard) => this.transaction.runOn(shard, bytes)));
-    const connection = await this.transaction.open(lastShard);
-    this.transaction.noteWrite(lastShard);
-    await last(connection);
   }
 
   /** Ends the transaction that pgxa began for one statement; tells the client if it could not be committed. */
@@ -373,6 +383,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     onGroupEnd?.(hadError);
     if (this.participant.isDefeated && !this.#isWorking) this.work(async () => {}); // which clears away
     this.client.go(WAIT_REPLY);
+    this.#channels.flush();
   }
 
   #sayUnasked(): void {
@@ -381,15 +392,9 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     for (const connection of this.transaction.connections) connection.resumeReading();
   }
 
-  /** DISCARD ALL and the like take the statements with them. */
-  #forget(): void {
-    this.statements.clear();
-    this.hints.clear();
-    for (const connection of this.transaction.connections) connection.statements.clear();
-  }
-
   #abandon(): void {
     this.#active = null;
+    this.participant.end();
     this.transaction.abandon(this.#extended.connection !== null);
   }
 }

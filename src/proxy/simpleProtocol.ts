@@ -12,6 +12,7 @@ import { readyForQuery, rowDescription } from "../wire/backendWriters.ts";
 import { readQuery } from "../wire/frontendReaders.ts";
 import { query } from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { runEverywhere } from "./everywhere.ts";
 import { answerAtOnce, isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { ShardedSession } from "./shardedSession.ts";
@@ -51,6 +52,7 @@ export class SimpleProtocol {
     if (destination === "all") return this.#everywhere(text);
     const others = plan.kind === "set" && this.#session.transaction.current !== null;
     if (others) return this.#set(plan, destination);
+    if (!this.#session.hearsFirst(plan, destination)) return false;
     const connection = this.#session.open(destination);
     if (connection === null) return false;
     this.#session.note(plan, destination);
@@ -118,7 +120,8 @@ export class SimpleProtocol {
     this.#session.work(async () => {
       try {
         const bytes = query(text);
-        await this.#session.everywhere(bytes, async (connection) => {
+        const { transaction, parts } = this.#session;
+        await runEverywhere(transaction, parts.pools.length, bytes, async (connection) => {
           if (await this.#relayed(connection, bytes)) this.#session.fail();
         });
       } catch (error) {

@@ -9,6 +9,7 @@ import { type Fields, flag, integer, type Node, nodes, strings, struct, text, wa
 const CURSOR_HOLD = 0x0020;
 /** Set by function, procedure or block: which settings is known to the shard alone. */
 const ANY_SETTING: SessionEffect = { kind: "set", name: "*", sql: null };
+const NOTIFY: SessionEffect = { kind: "notify" };
 const SCHEMA: SessionEffect = { kind: "schema" };
 const SCHEMA_STATEMENT = /^(?:Create|Alter|Drop|Rename|Define|View|Rule|Index|Import|CompositeType)/;
 const pin = (reason: PinReason): SessionEffect => ({ kind: "pin", reason });
@@ -22,11 +23,15 @@ export function effectsOf(statement: Node, sql: string): readonly SessionEffect[
     case "ConstraintsSetStmt":
       return [{ kind: "setLocal", sql }];
     case "DiscardStmt":
-      return text(fields, "target") === "DISCARD_ALL" ? [{ kind: "resetAll" }] : [];
+      return text(fields, "target") === "DISCARD_ALL" ? [{ kind: "discardAll" }] : [];
     case "DeallocateStmt":
-      return flag(fields, "isall") ? [{ kind: "resetAll" }] : [];
+      return flag(fields, "isall") ? [{ kind: "deallocateAll" }] : [];
     case "ListenStmt":
-      return [pin("listen")];
+      return [{ kind: "listen", channel: text(fields, "conditionname") }];
+    case "UnlistenStmt":
+      return [{ kind: "unlisten", channel: text(fields, "conditionname") || null }];
+    case "NotifyStmt":
+      return [NOTIFY];
     case "LoadStmt":
       return [pin("load")];
     case "PrepareStmt":
@@ -81,7 +86,8 @@ function functionEffects(fields: Fields): readonly SessionEffect[] {
   walk(fields, ({ type, fields: call }) => {
     if (type !== "FuncCall") return;
     const name = strings(call, "funcname").at(-1) ?? "";
-    if (name === "set_config") effects.push(setConfigEffect(call));
+    if (name === "pg_notify") effects.push(NOTIFY);
+    else if (name === "set_config") effects.push(setConfigEffect(call));
     else if (/^pg_(try_)?advisory_lock(_shared)?$/.test(name)) effects.push(pin("advisory lock"));
   });
   return effects;

@@ -42,21 +42,23 @@ export type SessionEffect =
   | { readonly kind: "set"; readonly name: string; readonly sql: string | null }
   /** `SET LOCAL`, `SET CONSTRAINTS`: until the transaction ends; said again on a branch that joins later. */
   | { readonly kind: "setLocal"; readonly sql: string }
-  /** RESET ALL, DISCARD ALL: every tracked setting is forgotten. */
+  /** RESET ALL: every tracked setting is forgotten. */
   | { readonly kind: "resetAll" }
+  /** DEALLOCATE ALL: the client's prepared statements are gone. */
+  | { readonly kind: "deallocateAll" }
+  /** DISCARD ALL: both, and nothing is listened to any more. */
+  | { readonly kind: "discardAll" }
+  | { readonly kind: "listen"; readonly channel: string }
+  /** Null is every channel. */
+  | { readonly kind: "unlisten"; readonly channel: string | null }
+  /** NOTIFY, pg_notify(): the notification has to be known as the client's. */
+  | { readonly kind: "notify" }
   /** CREATE, ALTER, DROP and the like: names in other statements' texts may mean something else now. */
   | { readonly kind: "schema" }
   /** State that cannot be carried: the client keeps its server connection. */
   | { readonly kind: "pin"; readonly reason: PinReason };
 
-export type PinReason =
-  | "temporary table"
-  | "listen"
-  | "hold cursor"
-  | "advisory lock"
-  | "prepare"
-  | "role"
-  | "load";
+export type PinReason = "temporary table" | "hold cursor" | "advisory lock" | "prepare" | "role" | "load";
 
 /** The settings that pgxa answers for itself. */
 export type OwnSetting = "pgxa.shard" | "pgxa.key" | "pgxa.lock_timeout" | "pgxa.deadlock_priority";

@@ -13,8 +13,8 @@ import type { SessionEffect } from "./plan.ts";
 
 /** Takes time in proportion to the text: the space behind one semicolon is never that behind another. */
 const FIRST_WORDS =
-  /(?:^|;)\s*(?:set|reset|discard|listen|load|declare|prepare|deallocate|do|call|create|alter|drop|import)\b/i;
-const ANYWHERE = /set_config|advisory|\btemp|pg_temp/i;
+  /(?:^|;)\s*(?:set|reset|discard|listen|unlisten|load|declare|prepare|deallocate|do|call|create|alter|drop|import)\b/i;
+const ANYWHERE = /set_config|advisory|\btemp|pg_temp|notify/i;
 
 /** Longer texts are read each time. */
 const TEXT_CHARACTERS_MAX = 16_384;

@@ -107,6 +107,6 @@ export function planDiscard(fields: Fields, sql: string): Plan {
       hint: "Use DISCARD ALL.",
     });
   }
-  const effect: SessionEffect = { kind: "resetAll" };
+  const effect: SessionEffect = { kind: "discardAll" };
   return { kind: "set", effect, tag: "DISCARD ALL", sql };
 }

@@ -8,7 +8,7 @@
 import { type Client, DatabaseError } from "pg";
 import type { BackendPid, ShardId, Xid } from "../base/brands.ts";
 import type { ShardConfig } from "../config/config.ts";
-import { controlClient } from "./controlClient.ts";
+import { controlClient } from "../pool/controlClient.ts";
 import type { Participant } from "./decisionLog.ts";
 import type { Evidence } from "./recovery.ts";
 

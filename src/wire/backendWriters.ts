@@ -79,6 +79,13 @@ export const commandComplete = (tag: string): Buffer =>
 export const parameterStatus = (name: string, value: string): Buffer =>
   new MessageBuilder(SERVER_MESSAGE.parameterStatus).cstring(name).cstring(value).finish();
 
+export const notificationResponse = (pid: number, channel: string, payload: string): Buffer =>
+  new MessageBuilder(SERVER_MESSAGE.notificationResponse)
+    .uint32(pid)
+    .cstring(channel)
+    .cstring(payload)
+    .finish();
+
 export const authenticationOk = (): Buffer => authentication(0).finish();
 
 /** Asks for SASL by one of `mechanisms`, the preferred one first. */

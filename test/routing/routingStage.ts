@@ -101,7 +101,15 @@ function effect(of: SessionEffect): string {
     case "resetAll":
       return "[reset all]";
     case "schema":
-      return "[schema]";
+    case "notify":
+      return `[${of.kind}]`;
+    case "deallocateAll":
+      return "[deallocate all]";
+    case "discardAll":
+      return "[discard all]";
+    case "listen":
+    case "unlisten":
+      return `[${of.kind} ${of.channel ?? "*"}]`;
     case "pin":
       return `[pin ${of.reason}]`;
   }
