@@ -152,6 +152,22 @@ export const CATALOGUE = {
     "too many notifications wait for this client",
     "Read them, and do not stay in a transaction while listening.",
   ),
+  "session.no_blocks": spec(
+    "0A000",
+    "FATAL",
+    "session",
+    "client",
+    "transaction blocks are not allowed in statement pooling mode",
+    "Set pool.mode to transaction, or leave BEGIN out.",
+  ),
+  "session.block_refused": spec(
+    "0A000",
+    "ERROR",
+    "statement",
+    "client",
+    "transaction blocks are not allowed in statement pooling mode",
+    "Set pool.mode to transaction, or leave BEGIN out.",
+  ),
   "session.canceled": spec(
     "57014",
     "ERROR",

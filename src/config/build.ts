@@ -51,6 +51,7 @@ const buildPool = (values: Values): PoolConfig => ({
   lifetimeMs: values.number("lifetime"),
   connectTimeoutMs: values.number("connect_timeout"),
   queueMax: values.number("queue_max"),
+  mode: values.text("mode") as PoolConfig["mode"],
   prepareUnnamed: values.boolean("prepare_unnamed"),
 });
 

@@ -68,6 +68,7 @@ export interface PoolConfig {
   readonly connectTimeoutMs: number;
   /** How many clients may be queued for one pool. */
   readonly queueMax: number;
+  readonly mode: "session" | "transaction" | "statement";
   /** Whether often-seen unnamed statements stay prepared on server connections. */
   readonly prepareUnnamed: boolean;
 }

@@ -191,6 +191,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     says: "How many clients may be queued for one pool.",
   },
   {
+    path: "pool.mode",
+    type: "choice",
+    default: "transaction",
+    choices: ["session", "transaction", "statement"],
+    says: "How long a client keeps a server connection: until it disconnects, until its transaction ends, or for one statement, with transaction blocks refused.",
+  },
+  {
     path: "pool.prepare_unnamed",
     type: "boolean",
     default: true,

@@ -20,6 +20,31 @@ export const NOBODY: LeaseHolder = {
   onLost() {},
 };
 
+/**
+ * Returns the connection of a client in session mode once everything that belongs to a session is gone from it, or
+ * closes it; `isTangled`: half a batch is on the way.
+ */
+export function returnSession(pool: Pool, lease: ServerConnection, isTangled: boolean): void {
+  if (lease.state !== "leased" || isTangled || lease.replies.groups.length > 0) {
+    return returnAbandoned(pool, lease, true);
+  }
+  lease.passTo(NOBODY);
+  const isIdle = lease.replies.status === "I";
+  const rolledBack = isIdle ? Promise.resolve() : lease.run("ROLLBACK", ROLLBACK_TIMEOUT_MS);
+  const reset = rolledBack.then(() => lease.run("DISCARD ALL", ROLLBACK_TIMEOUT_MS)); // which must stand alone
+  detach(
+    reset.then((reply) => {
+      if (reply.kind !== "complete" || !lease.isClean) return pool.discard(lease);
+      lease.settings = "";
+      lease.statements.clear();
+      lease.unnamedStatement = null;
+      lease.listens = false;
+      pool.checkIn(lease);
+    }),
+    "one that is not clean then is closed",
+  );
+}
+
 /** Returns or closes `lease`; `isTangled`: it carries state or half a batch that cannot be undone by ROLLBACK. */
 export function returnAbandoned(pool: Pool, lease: ServerConnection, isTangled: boolean): void {
   if (lease.state !== "leased") return;

@@ -18,7 +18,7 @@ import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts"
 import type { ShardIndex } from "../routing/plan.ts";
 import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
-import { NOBODY, returnAbandoned } from "./abandonedLease.ts";
+import { NOBODY, returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { putOpening, throwIfBeyondReturn, throwLossOnce, throwUnlessComplete } from "./branchTalk.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { asRefusal, type Refusal } from "./refusal.ts";
@@ -31,6 +31,8 @@ const NO_TIMEOUT_MS = 0x7fff_ffff;
 export interface ClientTransactionParts {
   readonly admission: Admission;
   readonly pools: readonly Pool[];
+  /** Whether connections stay with the client until it disconnects. */
+  readonly isSessionMode: boolean;
   readonly commits: CommitProtocol;
   readonly parameters: ClientParameters;
   /** Told of everything that the held connections say. */
@@ -292,13 +294,14 @@ export class ClientTransaction {
 
   /** The client is gone: nothing of it stays. */
   abandon(isTangled: boolean): void {
-    const current = this.#current;
-    const single = this.#single;
+    for (const { shard, connection } of this.held) {
+      const isPinned = this.#pins.get(shard) === connection;
+      connection.resumeReading();
+      if (this.#parts.isSessionMode) returnSession(this.#pool(shard), connection, isTangled);
+      else returnAbandoned(this.#pool(shard), connection, isTangled || isPinned);
+    }
     this.#current = null;
     this.#single = null;
-    if (single !== null) this.#leave(single.shard, single.connection, isTangled);
-    for (const { shard, connection } of current?.joined ?? []) this.#leave(shard, connection, isTangled);
-    for (const [shard, connection] of this.#pins) this.#leave(shard, connection, true);
     this.#pins.clear();
     this.#client.isOpen = false;
     for (const shard of [...this.#client.held]) this.#leaveAdmission(shard);
@@ -353,6 +356,7 @@ export class ClientTransaction {
       current.addBranch(shard, { shard, connection, sawWrites: false });
       putOpening(connection, current);
     }
+    if (this.#parts.isSessionMode) this.#pins.set(shard, connection);
     this.#parts.onLease(connection);
     return connection;
   }
@@ -382,11 +386,6 @@ export class ClientTransaction {
         );
       }
     }
-  }
-
-  #leave(shard: ShardIndex, connection: ServerConnection, isTangled: boolean): void {
-    connection.resumeReading();
-    returnAbandoned(this.#pool(shard), connection, isTangled);
   }
 
   #requireSavepoint(name: string): void {

@@ -35,6 +35,8 @@ export interface LocalContext {
   readonly router: Router;
   readonly transaction: ClientTransaction;
   readonly hints: Hints;
+  /** Whether clients may have transaction blocks: not in statement mode. */
+  readonly allowsBlocks: boolean;
 }
 
 const TEXT_OID = 25;
@@ -94,8 +96,9 @@ export async function answerLocal(plan: LocalPlan, context: LocalContext): Promi
 function begin(
   characteristics: string,
   tag: string,
-  { transaction, hints }: LocalContext,
+  { transaction, hints, allowsBlocks }: LocalContext,
 ): readonly Buffer[] {
+  if (!allowsBlocks) throw new Fault("session.block_refused");
   if (transaction.current !== null) {
     return [warning("25001", "there is already a transaction in progress"), commandComplete(tag)];
   }

@@ -17,7 +17,7 @@ import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
-import { returnAbandoned } from "./abandonedLease.ts";
+import { returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import {
@@ -61,7 +61,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#channels = new ClientChannels(this, parts.hubs);
     this.#parts = parts;
     this.#parameters = parameters;
-    this.#statements = new PlainStatements(pid, parts.statementNames, parts.look, this.#channels);
+    this.#statements = new PlainStatements(pid, parts.config.pool.mode === "session", parts, this.#channels);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
 
@@ -139,7 +139,9 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#parts.onEnd(this);
     if (lease === null) return;
     lease.resumeReading();
-    returnAbandoned(this.#parts.pools[0]!, lease, this.#isBatchOpen || this.#statements.isPinned);
+    const pool = this.#parts.pools[0]!;
+    if (this.#parts.config.pool.mode === "session") returnSession(pool, lease, this.#isBatchOpen);
+    else returnAbandoned(pool, lease, this.#isBatchOpen || this.#statements.isPinned);
   }
 
   // --- LeaseHolder ---
@@ -152,6 +154,9 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#statements.noteAnswered(hadError, isLast);
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
+    if (status !== "I" && this.#parts.config.pool.mode === "statement") {
+      return this.#client.refuse(new Fault("session.no_blocks"));
+    }
     if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
     this.#statements.noteTransactionEnd();
     if (this.#statements.mayHaveSet) this.#captureThenReturn(connection);

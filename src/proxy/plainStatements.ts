@@ -12,7 +12,7 @@ import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ClientChannels } from "./clientChannels.ts";
-import type { StatementNames } from "./statementNames.ts";
+import type { SessionParts } from "./session.ts";
 import {
   CLOSE_NOTHING,
   ensureStatement,
@@ -26,16 +26,22 @@ export class PlainStatements {
   /** Whether settings may have been changed since they were last asked of the shard. */
   mayHaveSet = false;
   /** Whether the connection has state that no other has. */
-  isPinned = false;
+  isPinned: boolean;
   readonly #statements: StatementStore;
   readonly #look: SessionLook;
   readonly #channels: ClientChannels;
   readonly #pid: number;
 
   /** `pid` is the process id that the client was given. */
-  constructor(pid: number, names: StatementNames, look: SessionLook, channels: ClientChannels) {
+  constructor(
+    pid: number,
+    isPinned: boolean,
+    { statementNames, look }: SessionParts,
+    channels: ClientChannels,
+  ) {
     this.#pid = pid;
-    this.#statements = new StatementStore(names);
+    this.isPinned = isPinned;
+    this.#statements = new StatementStore(statementNames);
     this.#look = look;
     this.#channels = channels;
   }

@@ -8,28 +8,31 @@ import type { StatementStore } from "./statementStore.ts";
 
 type EffectivePlan = StatementPlan | Extract<Plan, { kind: "set" }>;
 
-export interface EffectsParts {
-  /** The process id that the client was given. */
-  readonly pid: number;
+/** What of the session is affected. */
+export interface AffectedSession {
   readonly transaction: ClientTransaction;
   readonly statements: StatementStore;
   readonly hints: Hints;
-  readonly channels: ClientChannels;
 }
 
 export class ShardedEffects {
   /** Whether settings may have been changed since they were last asked of a shard. */
   mayHaveSet = false;
-  readonly #parts: EffectsParts;
+  readonly #pid: number;
+  readonly #session: AffectedSession;
+  readonly #channels: ClientChannels;
 
-  constructor(parts: EffectsParts) {
-    this.#parts = parts;
+  /** `pid` is the process id that the client was given. */
+  constructor(pid: number, session: AffectedSession, channels: ClientChannels) {
+    this.#pid = pid;
+    this.#session = session;
+    this.#channels = channels;
   }
 
   /** A channel that `plan` on `shard` begins to listen to, and that nobody listens to for the client yet. */
   missingChannel(plan: EffectivePlan, shard: number): string | null {
     for (const effect of effectsOf(plan)) {
-      if (effect.kind === "listen" && !this.#parts.channels.isListening(shard, effect.channel)) {
+      if (effect.kind === "listen" && !this.#channels.isListening(shard, effect.channel)) {
         return effect.channel;
       }
     }
@@ -38,13 +41,13 @@ export class ShardedEffects {
 
   /** Notes what `plan`, about to be sent to `shard`, does to session and transaction. */
   note(plan: EffectivePlan, shard: number): void {
-    const { transaction } = this.#parts;
+    const { transaction } = this.#session;
     if (plan.kind === "set" || plan.access === "write") transaction.noteWrite(shard);
     for (const effect of effectsOf(plan)) this.#noteOne(effect, shard);
   }
 
   #noteOne(effect: SessionEffect, shard: number): void {
-    const { transaction, statements, channels, pid } = this.#parts;
+    const { transaction, statements, hints } = this.#session;
     switch (effect.kind) {
       case "pin":
         return transaction.pin(shard);
@@ -54,20 +57,20 @@ export class ShardedEffects {
         this.#connection(shard).listens = true;
         return;
       case "unlisten":
-        return channels.unlisten(effect.channel);
+        return this.#channels.unlisten(effect.channel);
       case "notify":
-        this.#connection(shard).notifier = pid;
+        this.#connection(shard).notifier = this.#pid;
         return;
       case "deallocateAll":
         return this.#forgetStatements();
       case "discardAll":
-        channels.unlisten(null);
-        this.#parts.hints.clear();
+        this.#channels.unlisten(null);
+        hints.clear();
         this.#forgetStatements();
         this.mayHaveSet = true;
         return;
       case "resetAll":
-        this.#parts.hints.clear();
+        hints.clear();
         this.mayHaveSet = true;
         return;
       case "setLocal":
@@ -79,14 +82,14 @@ export class ShardedEffects {
   }
 
   #connection(shard: number) {
-    const held = this.#parts.transaction.held.find((one) => one.shard === shard);
+    const held = this.#session.transaction.held.find((one) => one.shard === shard);
     invariant(held !== undefined, "a statement is noted when its connection is there");
     return held.connection;
   }
 
   #forgetStatements(): void {
-    this.#parts.statements.clear();
-    for (const connection of this.#parts.transaction.connections) connection.statements.clear();
+    this.#session.statements.clear();
+    for (const connection of this.#session.transaction.connections) connection.statements.clear();
   }
 }
 

@@ -76,13 +76,14 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     invariant(parts.sharding !== null, "a sharded session has a router");
     const { router, commits, admission, detector } = parts.sharding;
     const { clock } = parts.environment;
-    const { lockTimeoutMs } = parts.config.deadlock;
-    this.participant = new ClientWaits(pid, this, { clock, watch: detector.watch, commits, lockTimeoutMs });
+    const { pool, deadlock } = parts.config;
+    this.participant = new ClientWaits(pid, this, { clock, commits, watch: detector.watch, ...deadlock });
     this.parts = parts;
     this.#parameters = parameters;
     this.statements = new StatementStore(parts.statementNames);
     this.transaction = new ClientTransaction({
       pools: parts.pools,
+      isSessionMode: pool.mode === "session",
       admission,
       commits,
       parameters,
@@ -97,11 +98,11 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       onLease: (connection) => this.client.say(...parameters.differences(connection)),
     });
     this.#channels = new ClientChannels(this, parts.hubs);
-    const { transaction, statements, hints } = this;
-    this.#effects = new ShardedEffects({ pid, transaction, statements, hints, channels: this.#channels });
+    this.#effects = new ShardedEffects(pid, this, this.#channels);
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
     this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);
-    this.local = { router, transaction: this.transaction, hints: this.hints };
+    const { transaction, hints } = this;
+    this.local = { router, transaction, hints, allowsBlocks: pool.mode !== "statement" };
     this.#simple = new SimpleProtocol(this);
     this.#extended = new ExtendedProtocol(this);
     this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
