@@ -37,8 +37,8 @@ const SHOWS: Readonly<Record<string, { readonly says: string; readonly show: Sho
 
 /** The answer to one command; rejects with a Fault for one that is none. */
 export async function answerConsole(command: string, sources: ConsoleSources): Promise<ConsoleTable> {
-  const [verb = "", what = "", ...rest] = command.trim().replace(/;\s*$/, "").split(/\s+/);
-  const known = rest.length === 0 && verb.toUpperCase() === "SHOW" ? SHOWS[what.toUpperCase()] : undefined;
+  const what = /^\s*SHOW\s+(\w+)[\s;]*$/i.exec(command)?.[1] ?? "";
+  const known = SHOWS[what.toUpperCase()];
   if (known !== undefined) return known.show(sources);
   throw new Fault("console.unknown_command", {
     hint: `The console knows ${Object.keys(SHOWS)

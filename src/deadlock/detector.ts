@@ -192,7 +192,9 @@ export class DeadlockDetector {
     if (!participant.doom(fault, node.moves)) return;
     this.#noteVictim(participant.client);
     const cause: DeadlockCause = circle.some(({ pid }) => pid === null) ? "pool" : "lock";
-    const detectionMs = Math.round(Math.min(...circle.map(({ waitedMs }) => waitedMs)));
+    const detectionMs = Math.round(
+      Math.min(...(cause === "pool" ? waitsOf(deadlock, snapshot) : circle).map(({ waitedMs }) => waitedMs)),
+    );
     const size = circle.length;
     this.history.add({ atMs: clock.wallMs(), cause, size, detectionMs, victim: participant.client, circle });
     metrics.deadlocks.inc({ size: String(size), cause });
@@ -266,6 +268,13 @@ function membersWaiting({ graph, nodes }: Snapshot, includes: (wait: LockWait) =
   }
   return found;
 }
+
+/** All of its waits. One for a connection is for any, so the last that closed it need not be in the circle that is shown. */
+const waitsOf = ({ members }: Deadlock, { nodes }: Snapshot): readonly { readonly waitedMs: number }[] =>
+  [...members].flatMap((id) => {
+    const { locks, pool } = nodes.get(id)!.waits;
+    return [...locks.map(({ wait }) => wait), ...(pool === null ? [] : [pool])];
+  });
 
 /** Whether all that is waited for is locks of one shard: its own detector sees the circle. */
 function isWithinShard(members: ReadonlySet<NodeId>, { nodes }: Snapshot): boolean {

@@ -74,10 +74,10 @@ export const describeCircle = (rows: readonly WaitRow[]): string => rows.map(des
 function describeRow({ client, gtrid, shard, pid, waitsFor, blockedBy }: WaitRow): string {
   const process = pid === null ? null : `process ${pid} of shard "${shard}"`;
   const who = client === null ? null : nameOfTransaction(client, gtrid);
-  const subject = [who, process].filter((part) => part !== null).join(", ");
-  const place = pid === null ? ` to shard "${shard}"` : "";
+  const subject = who !== null && process !== null ? `${who}, ${process},` : (who ?? process)!;
   const waiter = subject[0]!.toUpperCase() + subject.slice(1);
-  return `${waiter}, waits for ${waitsFor}${place}; blocked by ${blockedBy.join(", ")}.`;
+  const place = pid === null ? ` to shard "${shard}"` : "";
+  return `${waiter} waits for ${waitsFor}${place}; blocked by ${blockedBy.join(", ")}.`;
 }
 
 const nameOfTransaction = (client: number, gtrid: string | null): string =>
@@ -88,6 +88,7 @@ const nameOfClient = ({ client, gtrid }: Participant): string => nameOfTransacti
 function nameOf(id: NodeId, nodes: ReadonlyMap<NodeId, Node>, shards: readonly string[]): string {
   const participant = nodes.get(id)?.participant;
   if (participant !== undefined && participant !== null) return nameOfClient(participant);
+  if (id === "prepared") return "a prepared transaction";
   const foreign = /^process (\d+) on (\d+)$/.exec(id);
   return foreign === null
     ? id.replace(/^prepared /, "prepared transaction ")

@@ -7,9 +7,10 @@
  * (Dijkstra's banker, with a claim of one connection to every shard). Nearly all connections can be in use at once:
  * only the last of the last free pool is kept back, and only while no transaction holds what would need it.
  *
- * Locks are not seen here. A transaction that keeps back for another may hold the row that other waits for, so what is
- * kept back for `RISK_AFTER_MS` in vain is given away, and the circle that may come of it is found by the deadlock
- * detector, which sees the waits that are left here (`waits`, `holders`).
+ * Locks are not seen here. A transaction that is kept back may hold the row that another waits for, so one that holds
+ * connections and was kept back for `RISK_AFTER_MS` in vain is let in all the same, and the circle that may come of it is
+ * found by the deadlock detector, which sees the waits that are left here (`waits`, `holders`). One that holds none holds
+ * no locks either, and waits until it is safe.
  *
  * Who holds connections goes before who holds none: it finishes sooner, and what it holds is worth more.
  */
@@ -18,7 +19,7 @@ import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { PoolConfig } from "../config/config.ts";
 
-/** How long a free connection is kept back at most, in ms. */
+/** How long a free connection is kept back at most from one who holds others, in ms. */
 const RISK_AFTER_MS = 100;
 
 type Limits = Pick<PoolConfig, "max" | "queueMax" | "checkoutTimeoutMs">;
@@ -42,6 +43,8 @@ interface Waiting {
   readonly pool: number;
   readonly sinceMs: number;
   readonly timer: Timer;
+  /** Since when a connection is free and kept back from it, who is the next that holds others; null before. */
+  keptBackSinceMs: number | null;
   grant(): void;
   refuse(fault: Fault): void;
 }
@@ -55,8 +58,6 @@ export class Admission {
   readonly #queues: readonly { readonly holding: Set<Waiting>; readonly empty: Set<Waiting> }[];
   #queued = 0;
   #riskTimer: Timer | null = null;
-  /** Since when connections are free and kept back; null while none is. */
-  #keptBackSinceMs: number | null = null;
 
   constructor(pools: number, limits: Limits, clock: Clock) {
     this.#limits = limits;
@@ -104,7 +105,8 @@ export class Admission {
         this.#give(client, pool);
         resolve();
       };
-      const waiting: Waiting = { client, pool, sinceMs: this.#clock.monotonicMs(), timer, grant, refuse };
+      const sinceMs = this.#clock.monotonicMs();
+      const waiting: Waiting = { client, pool, sinceMs, timer, keptBackSinceMs: null, grant, refuse };
       queue.add(waiting);
       this.#queued += 1;
       this.#serve();
@@ -119,11 +121,11 @@ export class Admission {
     if (this.#queued > 0) this.#serve();
   }
 
-  /** Those who wait because others hold every connection. */
+  /** Those who wait for others to go; not those from whom a connection is kept back for a moment. */
   *waits(): IterableIterator<{ readonly owner: object; readonly pool: number; readonly sinceMs: number }> {
     for (const [pool, { holding, empty }] of this.#queues.entries()) {
-      if (this.#isFree(pool)) continue; // kept back, and given before long
-      for (const { client, sinceMs } of holding) yield { owner: client.owner, pool, sinceMs };
+      const isFree = this.#isFree(pool);
+      for (const { client, sinceMs } of isFree ? [] : holding) yield { owner: client.owner, pool, sinceMs };
       for (const { client, sinceMs } of empty) yield { owner: client.owner, pool, sinceMs };
     }
   }
@@ -173,35 +175,38 @@ export class Admission {
   #serve(): void {
     let isKeptBack = false;
     for (const [pool, { holding, empty }] of this.#queues.entries()) {
-      while (this.#isFree(pool)) {
-        const [next] = holding.size > 0 ? holding : empty;
-        if (next === undefined) break;
-        if (!this.#isSafe(next.client, pool) && !this.#isRiskDue()) {
+      while (this.#isFree(pool) && holding.size + empty.size > 0) {
+        const next = this.#nextOf(pool);
+        if (next === null) {
           isKeptBack = true;
           break;
         }
         next.grant();
       }
     }
-    this.#keepTime(isKeptBack);
-  }
-
-  #isRiskDue(): boolean {
-    return (
-      this.#keptBackSinceMs !== null && this.#clock.monotonicMs() - this.#keptBackSinceMs >= RISK_AFTER_MS
-    );
-  }
-
-  #keepTime(isKeptBack: boolean): void {
-    if (!isKeptBack) {
-      this.#keptBackSinceMs = null;
-      return;
-    }
-    this.#keptBackSinceMs ??= this.#clock.monotonicMs();
+    if (!isKeptBack) return;
     this.#riskTimer ??= this.#clock.after(RISK_AFTER_MS + 1, () => {
       this.#riskTimer = null;
       this.#serve();
     });
+  }
+
+  /** Whose turn it is: the first who can be let in safely, or else the first for whom a risk is due; null if nobody. */
+  #nextOf(pool: number): Waiting | null {
+    const { holding, empty } = this.#queues[pool]!;
+    for (const waiting of holding) if (this.#isSafe(waiting.client, pool)) return waiting;
+    let isTried = false;
+    for (const waiting of empty) {
+      // Those in a transaction that hold nothing are all alike.
+      if (waiting.client.isOpen && isTried) continue;
+      isTried ||= waiting.client.isOpen;
+      if (this.#isSafe(waiting.client, pool)) return waiting;
+    }
+    const [oldest] = holding;
+    if (oldest === undefined) return null;
+    const nowMs = this.#clock.monotonicMs();
+    oldest.keptBackSinceMs ??= nowMs;
+    return nowMs - oldest.keptBackSinceMs >= RISK_AFTER_MS ? oldest : null;
   }
 
   #fault(id: "pool.queue_full" | "pool.checkout_timeout", pool: number): Fault {
