@@ -61,8 +61,8 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   await loadParser();
   const metrics = new Metrics();
   const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
-  const pools = createPools(config, world);
   const hubs = config.shards.map((shard) => new NotificationHub(shard, world.environment, world.log));
+  const pools = createPools(config, world, hubs);
   const registry = new ClientRegistry(world.environment.random);
   const admission = new Admission(pools.length, config.pool, world.environment.clock);
   const deadlocks = createDeadlocks(config, {
@@ -175,9 +175,16 @@ function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
   return { detector, stop };
 }
 
-function createPools(config: Config, { environment, log }: ProxyParts): readonly Pool[] {
+function createPools(
+  config: Config,
+  { environment, log }: ProxyParts,
+  hubs: readonly NotificationHub[],
+): readonly Pool[] {
   const identify = config.shards.length > 1;
-  return config.shards.map((shard) => new Pool({ shard, pool: config.pool, environment, log, identify }));
+  return config.shards.map((shard, i) => {
+    const settleNotifications = () => hubs[i]!.settle();
+    return new Pool({ shard, pool: config.pool, environment, log, identify, settleNotifications });
+  });
 }
 
 interface Shared {

@@ -26,12 +26,16 @@ export function configFault(source: string, problems: readonly Problem[]): Fault
   return new Fault("config.invalid", { message: `${count} in ${source}:\n${lines.join("\n")}` });
 }
 
+/** So many options of the same name in other sections are named. */
+const ELSEWHERE_MAX = 3;
+
 /** What may have been meant by `name`, which is none of those `known` under `prefix`. */
 export function didYouMean(prefix: string, name: string, known: readonly string[]): string {
   const elsewhere = OPTIONS.filter(({ path }) => path.endsWith(`.${name}`) && !path.includes("[]"));
   const near = nearest(name, known);
   if (near !== null) return `Did you mean ${near}?`;
-  if (elsewhere.length === 1) return `Did you mean ${elsewhere[0]!.path}?`;
+  if (elsewhere.length > 0 && elsewhere.length <= ELSEWHERE_MAX)
+    return `Did you mean ${elsewhere.map(({ path }) => path).join(" or ")}?`;
   return `Known ${prefix === "" ? "at the top" : "here"}: ${known.join(", ")}.`;
 }
 

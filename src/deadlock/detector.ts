@@ -51,6 +51,8 @@ type Exactly = ReadonlyMap<number, readonly number[]>;
 
 /** How many clients' last defeat is remembered. */
 const VICTIMS_MAX = 10_000;
+/** How long a victim may take over giving way before its deadlock counts as one again, in ms. */
+const GIVING_WAY_MAX_MS = 1_000;
 
 export class DeadlockDetector {
   readonly history = new DeadlockHistory();
@@ -58,6 +60,8 @@ export class DeadlockDetector {
   readonly #options: DetectorOptions;
   /** Clients whose last transaction was a victim. */
   readonly #victims = new Set<number>();
+  /** Those who were told to give way and still wait: as of which of their moves, and since when. */
+  readonly #giving = new Map<Participant, { readonly moves: number; readonly sinceMs: number }>();
   /** Shards that did not answer the last question. */
   readonly #silent = new Set<number>();
   /** Those who wait for a deadlock of which nobody may be chosen. */
@@ -71,7 +75,7 @@ export class DeadlockDetector {
   /** Every wait there is now, on every shard that can be asked. */
   async waits(): Promise<readonly WaitRow[]> {
     const all = this.#options.shards.map((_, shard) => shard);
-    return waitRows(await this.#snapshot(new Set(all)), this.#options.shards);
+    return waitRows(await this.#snapshot(new Set(all), new Map(), true), this.#options.shards);
   }
 
   /** `client` has committed, so that it may be a victim again. */
@@ -86,6 +90,7 @@ export class DeadlockDetector {
   // --- looking ---
 
   async #look(): Promise<void> {
+    this.#forgetGone();
     const first = await this.#firstLook();
     if (findStuck(first.graph).size > 0) await this.#confirm(first);
     else this.#unbreakable = new Set();
@@ -108,7 +113,7 @@ export class DeadlockDetector {
     return shards;
   }
 
-  async #snapshot(shards: ReadonlySet<number>, exactly: Exactly = new Map()): Promise<Snapshot> {
+  async #snapshot(shards: ReadonlySet<number>, exactly: Exactly = new Map(), all = false): Promise<Snapshot> {
     const { probes, participants } = this.#options;
     const locks = await Promise.all(
       probes.map((probe, shard) => (shards.has(shard) ? this.#ask(probe, shard, exactly.get(shard)) : null)),
@@ -117,7 +122,25 @@ export class DeadlockDetector {
       if (waits?.some(({ blockers }) => blockers.includes(0)))
         this.#options.onInDoubt(this.#options.shards[shard]!);
     }
-    return takeSnapshot({ participants: participants(), locks, pools: this.#poolWaits() });
+    const { nodes, graph } = takeSnapshot({
+      participants: participants(),
+      locks,
+      pools: this.#poolWaits(all),
+    });
+    // Whoever gives way goes by itself; another victim for the same deadlock would be one too many.
+    return { nodes, graph: new Map([...graph].filter(([id]) => !this.#givesWay(nodes.get(id)!))) };
+  }
+
+  #givesWay({ participant, moves }: Node): boolean {
+    return participant !== null && this.#giving.get(participant)?.moves === moves;
+  }
+
+  #forgetGone(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [participant, { moves, sinceMs }] of this.#giving) {
+      if (participant.moves !== moves || nowMs - sinceMs > GIVING_WAY_MAX_MS)
+        this.#giving.delete(participant);
+    }
   }
 
   async #ask(
@@ -140,10 +163,10 @@ export class DeadlockDetector {
     }
   }
 
-  #poolWaits(): ReadonlyMap<Participant, PoolWait> {
+  #poolWaits(all: boolean): ReadonlyMap<Participant, PoolWait> {
     const { queue, clock } = this.#options;
     const waits = new Map<Participant, PoolWait>();
-    for (const { owner, pool, sinceMs } of queue.waits()) {
+    for (const { owner, pool, sinceMs } of queue.waits(all)) {
       const holders = [...queue.holders(pool)].filter((holder) => holder !== owner) as Participant[];
       waits.set(owner as Participant, { pool, waitedMs: clock.monotonicMs() - sinceMs, holders });
     }
@@ -190,6 +213,7 @@ export class DeadlockDetector {
     const circle = circleRows(deadlock.circle, snapshot, shards);
     const fault = new Fault("deadlock.victim", { detail: describeCircle(circle), hint: DEADLOCK_HINT });
     if (!participant.doom(fault, node.moves)) return;
+    this.#giving.set(participant, { moves: node.moves, sinceMs: clock.monotonicMs() });
     this.#noteVictim(participant.client);
     const cause: DeadlockCause = circle.some(({ pid }) => pid === null) ? "pool" : "lock";
     const detectionMs = Math.round(
@@ -213,7 +237,8 @@ export class DeadlockDetector {
     const { probes, queue } = this.#options;
     if (node.waits.pool !== null) queue.refuse(participant, fault);
     const cancels = node.waits.locks.map(({ shard, wait }) => probes[shard]!.cancel(wait).catch(() => false));
-    await Promise.all(cancels);
+    const isCancelled = (await Promise.all(cancels)).includes(true);
+    if (!isCancelled && node.waits.pool === null) this.#giving.delete(participant); // it has gone, or is to be tried again
     participant.settleDoom();
   }
 

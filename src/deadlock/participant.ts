@@ -44,8 +44,8 @@ export interface Participant {
 
 /** Who waits for a connection of a pool, and who holds them. */
 export interface LeaseQueue {
-  /** The waits; one who only waits for a moment to be let in safely is none. */
-  waits(): Iterable<{ readonly owner: object; readonly pool: number; readonly sinceMs: number }>;
+  /** The waits of those who hold something themselves, and with `all` of the others too, for whom nobody can wait. */
+  waits(all?: boolean): Iterable<{ readonly owner: object; readonly pool: number; readonly sinceMs: number }>;
   holders(pool: number): Iterable<object>;
   /** Ends the wait of `owner` with `fault`. */
   refuse(owner: object, fault: Fault): void;

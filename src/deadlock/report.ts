@@ -38,8 +38,9 @@ function rowsOf(
   const { pool } = waits;
   if (pool !== null) {
     const blockedBy = pool.holders.map(nameOfClient);
-    const waitsFor = `a server connection, of which there are ${pool.holders.length}`;
-    return [{ ...who, shard: shards[pool.pool]!, pid: null, waitsFor, waitedMs: pool.waitedMs, blockedBy }];
+    const shard = shards[pool.pool]!;
+    const waitsFor = `a server connection to shard "${shard}", of which others have ${pool.holders.length}`;
+    return [{ ...who, shard, pid: null, waitsFor, waitedMs: pool.waitedMs, blockedBy }];
   }
   return waits.locks.flatMap(({ shard, wait }, index) => {
     const by = blockers[index]!;
@@ -72,12 +73,11 @@ export function circleRows(
 export const describeCircle = (rows: readonly WaitRow[]): string => rows.map(describeRow).join("\n");
 
 function describeRow({ client, gtrid, shard, pid, waitsFor, blockedBy }: WaitRow): string {
-  const process = pid === null ? null : `process ${pid} of shard "${shard}"`;
+  const backend = pid === null ? null : `process ${pid} of shard "${shard}"`;
   const who = client === null ? null : nameOfTransaction(client, gtrid);
-  const subject = who !== null && process !== null ? `${who}, ${process},` : (who ?? process)!;
+  const subject = who !== null && backend !== null ? `${who}, ${backend},` : (who ?? backend)!;
   const waiter = subject[0]!.toUpperCase() + subject.slice(1);
-  const place = pid === null ? ` to shard "${shard}"` : "";
-  return `${waiter} waits for ${waitsFor}${place}; blocked by ${blockedBy.join(", ")}.`;
+  return `${waiter} waits for ${waitsFor}; blocked by ${blockedBy.join(", ")}.`;
 }
 
 const nameOfTransaction = (client: number, gtrid: string | null): string =>

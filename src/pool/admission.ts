@@ -1,26 +1,27 @@
 /**
- * Who may take a connection of which pool, so that clients do not wait for each other's connections in a circle.
+ * Who may take a connection of which pool, so that clients that hold locks do not wait for connections.
  *
- * If every connection to shard B were held by transactions that wait for one to shard A, and the other way round, all
- * would wait for ever. So a connection is given only if afterwards there is still a way for all to finish: one
- * transaction that could have one connection of every pool it lacks, and once it has gone, the others one by one
- * (Dijkstra's banker, with a claim of one connection to every shard). Nearly all connections can be in use at once:
- * only the last of the last free pool is kept back, and only while no transaction holds what would need it.
+ * If every connection to shard B were held by transactions that wait for one to shard A, or for a row that is locked by
+ * one who does, all would wait for ever. So a transaction claims one connection of every pool when it takes its first:
+ * it takes the others when it needs them, and finds them free. A statement outside a transaction claims the one it runs
+ * on.
  *
- * Locks are not seen here. A transaction that is kept back may hold the row that another waits for, so one that holds
- * connections and was kept back for `RISK_AFTER_MS` in vain is let in all the same, and the circle that may come of it is
- * found by the deadlock detector, which sees the waits that are left here (`waits`, `holders`). One that holds none holds
- * no locks either, and waits until it is safe.
+ * Invariant, for each pool: transactions that are in + others that hold a connection of it <= pool.max. Hence who holds a
+ * connection waits for another only in the exceptions: a client that is pinned to one, and who was let in for a risk.
  *
- * Who holds connections goes before who holds none: it finishes sooner, and what it holds is worth more.
+ * A risk is taken when someone waits although a connection is free, and nobody has given one back for `STALLED_MS`:
+ * those who are in may be idle for hours. The circles that may come of it are found by the deadlock detector, which sees
+ * the waits that are left here (`waits`, `holders`).
+ *
+ * Nobody starves: a statement leaves room for a transaction that has waited longer.
  */
 import type { Clock, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { PoolConfig } from "../config/config.ts";
 
-/** How long a free connection is kept back at most from one who holds others, in ms. */
-const RISK_AFTER_MS = 100;
+/** How long nobody may have given a connection back before a free one is given for a risk, in ms. */
+const STALLED_MS = 500;
 
 type Limits = Pick<PoolConfig, "max" | "queueMax" | "checkoutTimeoutMs">;
 
@@ -30,7 +31,7 @@ export class AdmittedClient {
   readonly owner: object;
   /** The pools of which it has a connection, or may take one. */
   readonly held = new Set<number>();
-  /** Whether it may want connections of other pools before it gives these back: it is in a transaction. */
+  /** Whether it is in a transaction, and may want connections of other pools before it gives these back. */
   isOpen = false;
 
   constructor(owner: object) {
@@ -42,9 +43,6 @@ interface Waiting {
   readonly client: AdmittedClient;
   readonly pool: number;
   readonly sinceMs: number;
-  readonly timer: Timer;
-  /** Since when a connection is free and kept back from it, who is the next that holds others; null before. */
-  keptBackSinceMs: number | null;
   grant(): void;
   refuse(fault: Fault): void;
 }
@@ -54,28 +52,48 @@ export class Admission {
   readonly #clock: Clock;
   /** For each pool: who holds a connection of it. */
   readonly #holders: readonly Set<AdmittedClient>[];
-  /** For each pool: those who hold connections of others, and those who hold none, each in the order of arrival. */
-  readonly #queues: readonly { readonly holding: Set<Waiting>; readonly empty: Set<Waiting> }[];
+  /** Those in a transaction who hold a connection of any. */
+  readonly #inside = new Set<AdmittedClient>();
+  /** For each pool, in the order of arrival: those who hold connections of others. */
+  readonly #holding: readonly Set<Waiting>[];
+  /** The same: statements outside of transactions. */
+  readonly #statements: readonly Set<Waiting>[];
+  /** Transactions that hold none yet, in the order of arrival. */
+  readonly #newcomers = new Set<Waiting>();
   #queued = 0;
-  #riskTimer: Timer | null = null;
+  #lastGivenBackMs: number;
+  #stallTimer: Timer | null = null;
 
   constructor(pools: number, limits: Limits, clock: Clock) {
     this.#limits = limits;
     this.#clock = clock;
-    this.#holders = Array.from({ length: pools }, () => new Set());
-    this.#queues = Array.from({ length: pools }, () => ({ holding: new Set(), empty: new Set() }));
+    const forEach = <T>(): readonly Set<T>[] => Array.from({ length: pools }, () => new Set<T>());
+    this.#holders = forEach();
+    this.#holding = forEach();
+    this.#statements = forEach();
+    this.#lastGivenBackMs = clock.monotonicMs();
   }
 
   get queued(): number {
     return this.#queued;
   }
 
+  /** `client` begins a transaction. */
+  begin(client: AdmittedClient): void {
+    client.isOpen = true;
+    if (client.held.size > 0) this.#inside.add(client);
+  }
+
+  /** Its transaction is over; it still has to leave the pools. */
+  end(client: AdmittedClient): void {
+    client.isOpen = false;
+    if (this.#inside.delete(client) && this.#queued > 0) this.#serve();
+  }
+
   /** Lets `client` have a connection of `pool` at once, or not. */
   tryEnter(client: AdmittedClient, pool: number): boolean {
     if (client.held.has(pool)) return true;
-    const { holding, empty } = this.#queues[pool]!;
-    const isNext = holding.size === 0 && (empty.size === 0 || client.held.size > 0);
-    if (!isNext || !this.#isFree(pool) || !this.#isSafe(client, pool)) return false;
+    if (this.#queueOf(client, pool).size > 0 || !this.#mayEnter(client, pool)) return false;
     this.#give(client, pool);
     return true;
   }
@@ -85,12 +103,12 @@ export class Admission {
     if (this.tryEnter(client, pool)) return Promise.resolve();
     if (this.#queued >= this.#limits.queueMax) return Promise.reject(this.#fault("pool.queue_full", pool));
     return new Promise((resolve, reject) => {
-      const { holding, empty } = this.#queues[pool]!;
-      const queue = client.held.size > 0 ? holding : empty;
+      const queue = this.#queueOf(client, pool);
       const leave = (): void => {
         queue.delete(waiting);
         this.#queued -= 1;
         timer.cancel();
+        if (this.#queued === 0) this.#forgetStall();
       };
       const refuse = (fault: Fault): void => {
         leave();
@@ -105,11 +123,10 @@ export class Admission {
         this.#give(client, pool);
         resolve();
       };
-      const sinceMs = this.#clock.monotonicMs();
-      const waiting: Waiting = { client, pool, sinceMs, timer, keptBackSinceMs: null, grant, refuse };
+      const waiting: Waiting = { client, pool, sinceMs: this.#clock.monotonicMs(), grant, refuse };
       queue.add(waiting);
       this.#queued += 1;
-      this.#serve();
+      this.#watchForStall();
     });
   }
 
@@ -118,15 +135,23 @@ export class Admission {
     if (!client.held.delete(pool)) return;
     const wasHolder = this.#holders[pool]!.delete(client);
     invariant(wasHolder, "who leaves a pool was let in");
+    if (client.held.size === 0) this.#inside.delete(client);
+    this.#lastGivenBackMs = this.#clock.monotonicMs();
     if (this.#queued > 0) this.#serve();
   }
 
-  /** Those who wait for others to go; not those from whom a connection is kept back for a moment. */
-  *waits(): IterableIterator<{ readonly owner: object; readonly pool: number; readonly sinceMs: number }> {
-    for (const [pool, { holding, empty }] of this.#queues.entries()) {
-      const isFree = this.#isFree(pool);
-      for (const { client, sinceMs } of isFree ? [] : holding) yield { owner: client.owner, pool, sinceMs };
-      for (const { client, sinceMs } of empty) yield { owner: client.owner, pool, sinceMs };
+  /** Those who hold connections and wait for others of a pool that has none left; with `all`, those who hold none too. */
+  *waits(all = false): IterableIterator<{
+    readonly owner: object;
+    readonly pool: number;
+    readonly sinceMs: number;
+  }> {
+    for (const waiting of this.#holding.flatMap((queue) => [...queue])) {
+      if (!this.#isFree(waiting.pool)) yield seen(waiting);
+    }
+    if (!all) return;
+    for (const waiting of [...this.#newcomers, ...this.#statements.flatMap((queue) => [...queue])]) {
+      yield seen(waiting);
     }
   }
 
@@ -136,12 +161,17 @@ export class Admission {
 
   /** Ends the wait of `owner` with `fault`. */
   refuse(owner: object, fault: Fault): void {
-    for (const { holding, empty } of this.#queues) {
-      for (const waiting of [...holding, ...empty]) if (waiting.client.owner === owner) waiting.refuse(fault);
+    for (const queue of [...this.#holding, ...this.#statements, this.#newcomers]) {
+      for (const waiting of [...queue]) if (waiting.client.owner === owner) waiting.refuse(fault);
     }
   }
 
   // --- inside ---
+
+  #queueOf(client: AdmittedClient, pool: number): Set<Waiting> {
+    if (client.held.size > 0) return this.#holding[pool]!;
+    return client.isOpen ? this.#newcomers : this.#statements[pool]!;
+  }
 
   #isFree(pool: number): boolean {
     return this.#holders[pool]!.size < this.#limits.max;
@@ -150,72 +180,74 @@ export class Admission {
   #give(client: AdmittedClient, pool: number): void {
     client.held.add(pool);
     this.#holders[pool]!.add(client);
+    if (client.isOpen) this.#inside.add(client);
   }
 
-  /** Whether all could still finish if `client` had a connection of `pool`. */
-  #isSafe(client: AdmittedClient, pool: number): boolean {
-    if (!client.isOpen) return true; // it wants no other, and so gives this one back
-    // What others will give back for certain counts as free.
-    const lacking = (one: AdmittedClient): boolean =>
-      this.#holders.every((holders, at) => {
-        if (one.held.has(at) || (one === client && at === pool)) return true;
-        const taken = at === pool ? 1 : 0;
-        if (holders.size + taken < this.#limits.max) return true;
-        for (const holder of holders) if (!holder.isOpen) return true;
-        return false;
-      });
-    if (lacking(client)) return true;
-    for (const holders of this.#holders) {
-      for (const holder of holders) if (holder.isOpen && lacking(holder)) return true;
-    }
-    return false;
+  #mayEnter(client: AdmittedClient, pool: number): boolean {
+    if (!this.#isFree(pool)) return false;
+    if (client.held.size > 0) return true; // its claim was counted when it came in
+    if (client.isOpen) return this.#holders.every((_, at) => this.#hasRoom(at, 0));
+    return this.#hasRoom(pool, this.#newcomers.size > 0 ? 1 : 0);
+  }
+
+  /** Whether there is room in `pool` for one more claim, and `spare` others besides. */
+  #hasRoom(pool: number, spare: number): boolean {
+    const holders = this.#holders[pool]!;
+    const room = this.#limits.max - spare - this.#inside.size;
+    if (holders.size < room) return true; // even if all of them are others
+    let others = 0;
+    for (const holder of holders) if (!this.#inside.has(holder)) others += 1;
+    return others < room;
   }
 
   /** Gives what there is to those whose turn it is. */
   #serve(): void {
-    let isKeptBack = false;
-    for (const [pool, { holding, empty }] of this.#queues.entries()) {
-      while (this.#isFree(pool) && holding.size + empty.size > 0) {
-        const next = this.#nextOf(pool);
-        if (next === null) {
-          isKeptBack = true;
-          break;
-        }
-        next.grant();
-      }
+    for (const queue of this.#holding) this.#serveQueue(queue);
+    this.#serveQueue(this.#newcomers);
+    for (const queue of this.#statements) this.#serveQueue(queue);
+    this.#watchForStall();
+  }
+
+  #serveQueue(queue: ReadonlySet<Waiting>): void {
+    for (const waiting of queue) {
+      if (!this.#mayEnter(waiting.client, waiting.pool)) return; // and neither may those behind
+      waiting.grant();
     }
-    if (!isKeptBack) return;
-    this.#riskTimer ??= this.#clock.after(RISK_AFTER_MS + 1, () => {
-      this.#riskTimer = null;
-      this.#serve();
+  }
+
+  #watchForStall(): void {
+    if (this.#stallTimer !== null || this.#queued === 0) return;
+    const idleMs = this.#clock.monotonicMs() - this.#lastGivenBackMs;
+    this.#stallTimer = this.#clock.after(Math.max(1, STALLED_MS - idleMs), () => {
+      this.#stallTimer = null;
+      if (this.#clock.monotonicMs() - this.#lastGivenBackMs >= STALLED_MS) this.#takeRisk();
+      this.#watchForStall();
     });
   }
 
-  /** Whose turn it is: the first who can be let in safely, or else the first for whom a risk is due; null if nobody. */
-  #nextOf(pool: number): Waiting | null {
-    const { holding, empty } = this.#queues[pool]!;
-    for (const waiting of holding) if (this.#isSafe(waiting.client, pool)) return waiting;
-    let isTried = false;
-    for (const waiting of empty) {
-      // Those in a transaction that hold nothing are all alike.
-      if (waiting.client.isOpen && isTried) continue;
-      isTried ||= waiting.client.isOpen;
-      if (this.#isSafe(waiting.client, pool)) return waiting;
-    }
-    const [oldest] = holding;
-    if (oldest === undefined) return null;
-    const nowMs = this.#clock.monotonicMs();
-    oldest.keptBackSinceMs ??= nowMs;
-    return nowMs - oldest.keptBackSinceMs >= RISK_AFTER_MS ? oldest : null;
+  #forgetStall(): void {
+    this.#stallTimer?.cancel();
+    this.#stallTimer = null;
+  }
+
+  /** Lets in who has waited longest for a pool of which a connection is free; one, and another after the next pause. */
+  #takeRisk(): void {
+    const waiting = [...this.#newcomers, ...this.#statements.flatMap((queue) => [...queue])];
+    const lucky = waiting.find(({ pool }) => this.#isFree(pool));
+    this.#lastGivenBackMs = this.#clock.monotonicMs();
+    lucky?.grant();
   }
 
   #fault(id: "pool.queue_full" | "pool.checkout_timeout", pool: number): Fault {
     const { max, queueMax, checkoutTimeoutMs } = this.#limits;
-    const about = `${this.#holders[pool]!.size} of ${max} connections to the shard are in use`;
+    const inUse = `${this.#holders[pool]!.size} of ${max} connections to the shard are in use`;
+    const about = `${inUse}, and ${this.#inside.size} transactions are open`;
     const detail =
       id === "pool.queue_full"
-        ? `${about}, and ${queueMax} clients are queued already.`
+        ? `${about}; ${queueMax} clients are queued already.`
         : `${about}; waited ${checkoutTimeoutMs} ms.`;
     return new Fault(id, { detail });
   }
 }
+
+const seen = ({ client, pool, sinceMs }: Waiting) => ({ owner: client.owner, pool, sinceMs });

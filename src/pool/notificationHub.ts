@@ -64,6 +64,14 @@ export class NotificationHub {
     quiet?.catch(() => {}); // a session that is lost listens to nothing
   }
 
+  /** Resolves when everything that was notified before has been passed on. */
+  async settle(): Promise<void> {
+    if (this.#listeners.size === 0) return;
+    // Before it says that it is ready, a session tells what was notified meanwhile.
+    const settled = this.#client?.then((client) => client.query("SELECT 1"));
+    await settled?.catch(() => {}); // what a lost session has not heard is gone
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();

@@ -36,6 +36,8 @@ export interface PoolOptions {
   readonly environment: Environment;
   readonly log: Log;
   readonly identify: boolean;
+  /** Resolves when every notification made so far has been passed on. */
+  settleNotifications(): Promise<void>;
 }
 
 const QUIETEN_TIMEOUT_MS = 5_000;
@@ -114,7 +116,7 @@ export class Pool {
   checkIn(connection: ServerConnection): void {
     if (!connection.isClean || this.#isClosing) return this.discard(connection);
     if (connection.isCancelInFlight) return connection.afterCancels(() => this.checkIn(connection));
-    if (connection.listens) return this.#quieten(connection);
+    if (connection.listens || connection.notifier !== null) return this.#quieten(connection);
     connection.checkIn();
     if (!this.#isFit(connection)) return this.#discard(connection);
     if (this.#lender.pending > 0) this.#giveBack(connection);
@@ -127,15 +129,20 @@ export class Pool {
     return null;
   }
 
-  /** Takes back what a client's LISTEN did on a connection: clients have their notifications from the hub. */
+  /**
+   * Waits until what a client notified on a connection has arrived, as long as it is known whose it is; and takes back
+   * what a client's LISTEN did, for clients have their notifications from the hub.
+   */
   #quieten(connection: ServerConnection): void {
-    connection.listens = false;
     connection.passTo(NO_HOLDER);
-    const quiet = connection.run("UNLISTEN *", QUIETEN_TIMEOUT_MS);
-    detach(
-      quiet.then(() => this.checkIn(connection)),
-      "one that is not clean then is closed",
-    );
+    const quieten = async (): Promise<void> => {
+      if (connection.notifier !== null) await this.#options.settleNotifications();
+      connection.notifier = null;
+      if (connection.listens) await connection.run("UNLISTEN *", QUIETEN_TIMEOUT_MS);
+      connection.listens = false;
+      this.checkIn(connection);
+    };
+    detach(quieten(), "one that is not clean then is closed");
   }
 
   /** Ends a lease and the connection with it. */

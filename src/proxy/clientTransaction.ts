@@ -186,7 +186,7 @@ export class ClientTransaction {
     invariant(this.#current === null, "a transaction begins when none is open");
     this.#current = new Transaction(characteristics, isImplicit);
     this.#current.startedAtMs = this.#parts.clock.monotonicMs();
-    this.#client.isOpen = true;
+    this.#parts.admission.begin(this.#client);
     this.#settingsAtBegin = this.#parts.parameters.settings;
   }
 
@@ -303,7 +303,7 @@ export class ClientTransaction {
     this.#current = null;
     this.#single = null;
     this.#pins.clear();
-    this.#client.isOpen = false;
+    this.#parts.admission.end(this.#client);
     for (const shard of [...this.#client.held]) this.#leaveAdmission(shard);
   }
 
@@ -371,7 +371,7 @@ export class ClientTransaction {
   /** `applied`: when the connections are free, if they are not yet. */
   #end(current: Transaction<ServerConnection>, isCommitted: boolean, applied?: Promise<unknown>): void {
     this.#current = null;
-    this.#client.isOpen = false;
+    this.#parts.admission.end(this.#client);
     if (isCommitted) this.#parts.onCommitted();
     else this.#parts.parameters.settings = this.#settingsAtBegin;
     for (const { shard, connection } of current.joined) {

@@ -161,7 +161,7 @@ export class ClientWaits implements Participant {
   }
 
   doom(fault: Fault, moves: number): boolean {
-    if (moves !== this.moves || this.isProtected || this.#doom !== null) return false;
+    if (moves !== this.moves || this.isProtected || !this.#isRetryable) return false;
     this.#doom = { fault, moves, isTold: false, isSettled: false, timer: null };
     for (const { replies } of this.#session.running)
       replies.replaceError = (error) => this.#replace(error.sqlstate);
@@ -193,6 +193,12 @@ export class ClientWaits implements Participant {
   }
 
   // --- inside ---
+
+  /** Whether it is not doomed, or was in vain: what was asked of the shard has missed it. */
+  get #isRetryable(): boolean {
+    const doom = this.#doom;
+    return doom === null || (doom.isSettled && !doom.isTold && doom.timer === null);
+  }
 
   #replace(sqlstate: string): Buffer | null {
     const doom = this.#doom;

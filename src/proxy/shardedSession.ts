@@ -148,9 +148,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     }
     if (type === CLIENT_MESSAGE.password)
       throw new Fault("protocol.violation", { message: "unexpected password message" });
-    if (type !== CLIENT_MESSAGE.query && type !== CLIENT_MESSAGE.functionCall) {
+    if (type !== CLIENT_MESSAGE.query && type !== CLIENT_MESSAGE.functionCall)
       return this.#extended.onMessage(type, buffer, start, end);
-    }
     if (this.#extended.isSkipping) return true;
     return this.#extended.closeSegment() && this.#simple.onMessage(type, buffer, start, end);
   }
@@ -162,10 +161,9 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   onPause(): void {
     const connection = this.#active ?? this.#extended.connection;
-    if (connection === null) return;
     // What was sent ahead of its Sync may run, and wait, already.
-    if (this.#active === null) this.participant.begin(this.transaction.connections.length > 1);
-    if (!connection.flush()) this.client.wait(WAIT_SERVER_DRAIN);
+    if (connection !== this.#active) this.participant.begin(this.transaction.connections.length > 1);
+    if (connection?.flush() === false) this.client.wait(WAIT_SERVER_DRAIN);
   }
 
   get isQuiet(): boolean {

@@ -163,7 +163,7 @@ auth: { method: md5 }
       "f.yaml:1:1: transaction.log_directory is missing, and there are several shards. Give a directory on a durable disk, which pgxa alone uses.",
       "f.yaml:1:26: listen.prot is no option. Did you mean port?",
       "f.yaml:2:1: databse is no option. Did you mean database?",
-      "f.yaml:3:1: port is no option. Did you mean listen.port?",
+      "f.yaml:3:1: port is no option. Did you mean listen.port or metrics.port?",
       "f.yaml:6:13: shards[1].name is that of shards[0] too: east. Give each shard its own.",
       'f.yaml:6:43: shards[1].port is out of range: "99999". Give a whole number from 1 to 65535.',
       "f.yaml:7:14: pool.min is 30, more than pool.max, which is 5. Lower it, or raise pool.max.",

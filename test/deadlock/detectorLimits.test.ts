@@ -46,7 +46,7 @@ describe("a circle through a connection", () => {
     assert.equal(record!.cause, "pool");
     assert.match(
       waiter.fault!.detail!,
-      /waits for a server connection, of which there are 2 to shard "north"/,
+      /waits for a server connection to shard "north", of which others have 2/,
     );
   });
 

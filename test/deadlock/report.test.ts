@@ -44,7 +44,7 @@ describe("a circle in words", () => {
     assert.deepEqual(describeCircle(rows).split("\n"), [
       'Client 3, process 30 of shard "east", waits for ShareLock on transaction 700; blocked by process 99 of shard "east".',
       'Process 99 of shard "east" waits for ShareLock on transaction 700; blocked by transaction t1 of client 1.',
-      'Transaction t1 of client 1 waits for a server connection, of which there are 2 to shard "west"; blocked by client 3, transaction t2 of client 2.',
+      'Transaction t1 of client 1 waits for a server connection to shard "west", of which others have 2; blocked by client 3, transaction t2 of client 2.',
     ]);
   });
 

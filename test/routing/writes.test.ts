@@ -126,7 +126,7 @@ describe("functions", () => {
       ["SELECT pg_advisory_lock(1)", "write default [pin advisory lock]"],
       ["SELECT pg_try_advisory_lock_shared(1)", "write default [pin advisory lock]"],
       ["SELECT pg_advisory_xact_lock(1)", "write default"],
-      ["SELECT pg_notify('c', 'x')", "write default"],
+      ["SELECT pg_notify('c', 'x')", "write default [notify]"],
       ["SELECT pg_get_constraintdef(1)", "read default"],
       ["SELECT has_table_privilege('x', 'select')", "read default"],
       ["SELECT pg_relation_size('x')", "read default"],

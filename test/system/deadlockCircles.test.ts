@@ -10,6 +10,7 @@ import {
   assertDeadlock,
   DeadlockStage,
   LIMIT,
+  later,
   type Outcome,
   onlyVictim,
   type Party,
@@ -105,6 +106,27 @@ describe("a circle of rows", () => {
       const { index } = onlyVictim(await unstuck(Promise.all(waits), `round ${round}`));
       await [one!, other!][index]!.rollback();
     }
+  });
+
+  test("one and no more, whenever the waits began", LIMIT, async () => {
+    // While the one who gives way is being cancelled the other's wait is looked at.
+    const meet = async (gapMs: number) => {
+      const accounts = [stage.account(0), stage.account(1)] as const;
+      const [one, other] = (await stage.parties(2)) as [Party, Party];
+      for (const [party, account] of [
+        [one, accounts[0]],
+        [other, accounts[1]],
+      ] as const) {
+        await party.begin();
+        await party.touch(account);
+      }
+      const waits = [one.wants(touching(accounts[1]))];
+      await later(gapMs);
+      waits.push(other.wants(touching(accounts[0])));
+      onlyVictim(await unstuck(Promise.all(waits), `a party, ${gapMs} ms apart`));
+      await Promise.all([one, other].map((party) => party.client.end()));
+    };
+    for (let gapMs = 0; gapMs < 40; gapMs += 1) await Promise.all([meet(gapMs), meet(gapMs)]);
   });
 
   test("two that have nothing to do with each other lose one each", LIMIT, async () => {
