@@ -91,11 +91,33 @@ describe("the detector", () => {
     two.writes = 9;
     await stage.pass(50);
     assert.deepEqual(stage.victims, [1]);
+    one.moves += 1; // it has given way, and is in the same deadlock again
     await stage.pass(50);
     assert.deepEqual(stage.victims, [1, 2]);
+    two.moves += 1;
     stage.detector.noteCommitted(one.client);
     await stage.pass(100);
     assert.deepEqual(stage.victims, [1, 2, 1]);
+  });
+
+  it("takes no second victim while the first is on its way", async () => {
+    const stage = new DetectorStage();
+    stage.pair();
+    await stage.pass(400);
+    assert.equal(stage.victims.length, 1);
+  });
+
+  it("takes one again if the cancellation has missed it", async () => {
+    const stage = new DetectorStage();
+    const [one, two] = stage.pair();
+    two.writes = 9;
+    stage.shards[0].onCancel = () => false;
+    await stage.pass(50);
+    assert.deepEqual(stage.victims, [1]);
+    assert.deepEqual(one.told, ["doomed 40P01", "settled"]);
+    stage.shards[0].onCancel = () => true;
+    await stage.pass(100);
+    assert.equal(stage.victims.length, 2);
   });
 
   it("never chooses who is being committed", async () => {

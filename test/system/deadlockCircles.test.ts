@@ -24,7 +24,7 @@ const SHARDS = 4;
 let stage: DeadlockStage;
 
 before(async () => {
-  stage = await DeadlockStage.open({ shards: SHARDS });
+  stage = await DeadlockStage.open({ shards: SHARDS, accounts: 1_000 });
 });
 after(() => stage?.stop());
 
