@@ -106,7 +106,7 @@ export class LockProbe {
     this.#client ??= this.#open();
     const opening = this.#client;
     try {
-      return (await (await opening).query<Row>(sql, [...values])).rows;
+      return (await (await opening).query<Row>({ name: nameOf(sql), text: sql, values: [...values] })).rows;
     } catch (error) {
       this.#drop(opening); // whatever it was, the next question has a session of its own
       throw error;
@@ -129,6 +129,9 @@ export class LockProbe {
     );
   }
 }
+
+/** The few questions are prepared once for each session: planning them takes longer than answering. */
+const nameOf = (sql: string): string => (sql === LOCKS ? "locks" : sql === CANCEL ? "cancel" : "");
 
 type Row = Readonly<Record<string, unknown>>;
 

@@ -10,7 +10,7 @@ import type { Clock, Timer } from "../base/environment.ts";
 import type { Participant } from "./participant.ts";
 
 /** The longest distance between two looks at the same wait, in ms. */
-const DISTANCE_MAX_MS = 1_000;
+const DISTANCE_MAX_MS = 250;
 
 interface Watched {
   readonly sinceMs: number;

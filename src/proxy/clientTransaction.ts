@@ -82,6 +82,11 @@ export class ClientTransaction {
     return [...new Set([...single, ...branches, ...this.#pins.values()])];
   }
 
+  /** Of how many shards the client holds a connection, or is about to. */
+  get leases(): number {
+    return this.#client.held.size;
+  }
+
   /** Every connection held, with its shard. */
   get held(): readonly { readonly shard: ShardIndex; readonly connection: ServerConnection }[] {
     return this.connections.map((connection) => ({ shard: this.#shardOf(connection), connection }));

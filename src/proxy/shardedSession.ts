@@ -162,7 +162,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   onPause(): void {
     const connection = this.#active ?? this.#extended.connection;
     // What was sent ahead of its Sync may run, and wait, already.
-    if (connection !== this.#active) this.participant.begin(this.transaction.connections.length > 1);
+    if (connection !== this.#active) this.participant.begin(this.transaction.leases > 1);
     if (connection?.flush() === false) this.client.wait(WAIT_SERVER_DRAIN);
   }
 
@@ -267,7 +267,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     invariant(!this.#isWorking, "one thing is worked on at a time");
     this.#isWorking = true;
     this.client.wait(WAIT_WORK);
-    this.participant.begin(this.transaction.connections.length > 0);
+    this.participant.begin(this.transaction.leases > 0);
     const done = action().catch((error: unknown) => {
       this.#refusal = this.participant.translate(asRefusal(error));
     });
@@ -310,7 +310,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   /** Expects the rest of what `connection` owes; the next message waits for it, and `onEnd` comes before that. */
   expect(connection: ServerConnection, kind: ClientGroup, onEnd: OnGroupEnd | null = null): void {
     connection.replies.expectGroup(kind);
-    this.participant.begin(this.transaction.connections.length > 1);
+    this.participant.begin(this.transaction.leases > 1);
     this.#active = connection;
     this.#onGroupEnd = onEnd;
   }

@@ -40,11 +40,11 @@ describe("the watch over waits", () => {
     assert.deepEqual(stage.looks, []);
   });
 
-  it("looks first when a wait has lasted, then at growing distances of a second at most", async () => {
+  it("looks first when a wait has lasted, then at growing distances of a quarter of a second at most", async () => {
     const stage = new Stage();
     stage.watch.begin(one);
     await stage.pass(6_000);
-    assert.deepEqual(stage.looks.slice(0, 8), [50, 100, 200, 400, 800, 1_600, 2_600, 3_600]);
+    assert.deepEqual(stage.looks.slice(0, 8), [50, 100, 200, 400, 650, 900, 1_150, 1_400]);
   });
 
   it("never looks at a wait that ends early, and rests then", async () => {
