@@ -130,10 +130,7 @@ export class ClientTransaction {
 
   /** Notes that a statement which is not a proven read goes to `shard`. */
   noteWrite(shard: ShardIndex): void {
-    const branch = this.#current?.branches.get(shard);
-    if (branch === undefined) return;
-    branch.sawWrites = true;
-    this.#current!.writes += 1;
+    this.#current?.noteWrite(shard);
   }
 
   /** Whether a text means to this client, on its connections, what it means to others under the same settings. */
@@ -293,8 +290,7 @@ export class ClientTransaction {
 
   /** The client has been told of the loss already. */
   noteLossTold(): void {
-    const current = this.#current;
-    if (current !== null && current.lostReason !== null) current.isLossTold = true;
+    if (this.#current !== null && this.#current.lostReason !== null) this.#current.isLossTold = true;
   }
 
   /** The client is gone: nothing of it stays. */

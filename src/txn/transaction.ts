@@ -72,6 +72,14 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
     this.branches.set(shard, branch);
   }
 
+  /** A statement that is not a proven read goes to `shard`, if that is a branch. */
+  noteWrite(shard: number): void {
+    const branch = this.branches.get(shard);
+    if (branch === undefined) return;
+    branch.sawWrites = true;
+    this.writes += 1;
+  }
+
   addCharacteristics(characteristics: string): void {
     this.characteristics += this.characteristics === "" ? characteristics : `,${characteristics}`;
   }
