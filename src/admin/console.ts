@@ -14,6 +14,18 @@ export interface ConsoleSources {
   waits(): Promise<readonly WaitRow[]>;
   /** The last deadlocks, oldest first. */
   deadlocks(): readonly DeadlockRecord[];
+  /** The server connections that clients keep for state that cannot be carried. */
+  pins(): readonly PinRow[];
+}
+
+export interface PinRow {
+  /** The process id that the client was given. */
+  readonly client: number;
+  readonly shard: string;
+  /** Of the server. */
+  readonly pid: number;
+  readonly reasons: readonly string[];
+  readonly pinnedMs: number;
 }
 
 export interface ConsoleTable {
@@ -32,6 +44,7 @@ const TIMESTAMPTZ = 1184;
 const SHOWS: Readonly<Record<string, { readonly says: string; readonly show: Show }>> = {
   WAITS: { says: "who waits for which lock or connection, and for whom", show: showWaits },
   DEADLOCKS: { says: "the last deadlocks over several shards, and who gave way", show: showDeadlocks },
+  PINS: { says: "which clients keep a server connection, and for what", show: showPins },
   HELP: { says: "this list", show: showHelp },
 };
 
@@ -102,6 +115,27 @@ async function showDeadlocks(sources: ConsoleSources): Promise<ConsoleTable> {
         ms(deadlock.detectionMs),
         describeCircle(deadlock.circle),
         JSON.stringify(deadlock),
+      ]),
+  };
+}
+
+async function showPins(sources: ConsoleSources): Promise<ConsoleTable> {
+  return {
+    columns: [
+      column("client", INT8),
+      column("shard", TEXT),
+      column("pid", INT8),
+      column("reasons", TEXT),
+      column("pinned_ms", INT8),
+    ],
+    rows: sources
+      .pins()
+      .map(({ client, shard, pid, reasons, pinnedMs }) => [
+        String(client),
+        shard,
+        String(pid),
+        reasons.join(", "),
+        ms(pinnedMs),
       ]),
   };
 }

@@ -87,6 +87,7 @@ export const CATALOGUE = {
   ),
   "pool.connect_failed": spec("08001", "ERROR", "shard", "server", "could not connect to shard"),
   "pool.login_failed": spec("08001", "ERROR", "shard", "operator", "shard refused the login of pgxa"),
+  "pool.no_database": spec("3D000", "ERROR", "shard", "client", "database does not exist"),
   "pool.connection_lost": spec("08006", "ERROR", "shard", "server", "connection to shard was lost"),
   // routing
   "route.unsupported": spec(
@@ -191,6 +192,14 @@ export const CATALOGUE = {
     "operator",
     "too many prepared statements",
     "Close those not needed any more, or raise limits.statements_max in the configuration of pgxa.",
+  ),
+  "session.pin_refused": spec(
+    "0A000",
+    "ERROR",
+    "statement",
+    "client",
+    "the statement would keep the client on its server connection",
+    "Use pool.mode: session for such clients, or set pool.pins to allow.",
   ),
   "session.no_portal": spec("34000", "ERROR", "statement", "client", "portal does not exist"),
   "session.unsupported": spec("0A000", "ERROR", "statement", "client", "not supported by pgxa"),

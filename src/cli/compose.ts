@@ -4,6 +4,7 @@
  * The order is that of need: the decision log is open and the resolver has looked at every shard it can reach before
  * the first client is let in. Stopping goes the other way: clients, commits that are running, pools, the log.
  */
+import type { ConsoleSources } from "../admin/console.ts";
 import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
 import { detach } from "../base/detach.ts";
 import type { Environment } from "../base/environment.ts";
@@ -14,12 +15,9 @@ import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
-import { NotificationHub } from "../pool/notificationHub.ts";
-import { Pool } from "../pool/pool.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
-import { Greetings } from "../proxy/greetings.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
@@ -33,6 +31,7 @@ import { CommitProtocol } from "../txn/commitProtocol.ts";
 import { FileLog } from "../txn/fileLog/fileLog.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
+import { Backends } from "./backends.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -61,10 +60,9 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   await loadParser();
   const metrics = new Metrics();
   const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
-  const hubs = config.shards.map((shard) => new NotificationHub(shard, world.environment, world.log));
-  const pools = createPools(config, world, hubs);
+  const backends = new Backends(config, world);
   const registry = new ClientRegistry(world.environment.random);
-  const admission = new Admission(pools.length, config.pool, world.environment.clock);
+  const admission = new Admission(config.shards.length, config.pool, world.environment.clock);
   const deadlocks = createDeadlocks(config, {
     ...world,
     metrics,
@@ -72,15 +70,22 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     registry,
     resolver: commits?.resolver,
   });
-  const listener = createListener(config, world, { pools, hubs, commits, registry, admission, deadlocks });
+  const listener = createListener(config, world, {
+    backends,
+    commits,
+    registry,
+    admission,
+    deadlocks,
+    metrics,
+  });
+  metrics.countPinned = () => registry.pinnedCount;
   const endpoint = new MetricsEndpoint(metrics);
   const closeAll = async (): Promise<void> => {
     await endpoint.stop();
     await deadlocks.stop();
-    await Promise.all(hubs.map((hub) => hub.close()));
     await commits?.protocol.drain();
     await commits?.stop();
-    await Promise.all(pools.map((pool) => pool.close()));
+    await backends.close();
   };
   try {
     if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
@@ -175,41 +180,28 @@ function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
   return { detector, stop };
 }
 
-function createPools(
-  config: Config,
-  { environment, log }: ProxyParts,
-  hubs: readonly NotificationHub[],
-): readonly Pool[] {
-  const identify = config.shards.length > 1;
-  return config.shards.map((shard, i) => {
-    const settleNotifications = () => hubs[i]!.settle();
-    return new Pool({ shard, pool: config.pool, environment, log, identify, settleNotifications });
-  });
-}
-
 interface Shared {
-  readonly pools: readonly Pool[];
-  readonly hubs: readonly NotificationHub[];
+  readonly backends: Backends;
   readonly commits: Commits | null;
   readonly registry: ClientRegistry;
   readonly admission: Admission;
   readonly deadlocks: Deadlocks;
+  readonly metrics: Metrics;
 }
 
 function createListener(
   config: Config,
   world: ProxyParts,
-  { pools, hubs, commits, registry, admission, deadlocks }: Shared,
+  { backends, commits, registry, admission, deadlocks, metrics }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { detector } = deadlocks;
-  const parts: SessionParts = {
+  const shared: Omit<SessionParts, "mode" | "pools" | "hubs"> = {
     config,
     environment,
     log,
-    pools,
-    hubs,
     statementNames: new StatementNames(STATEMENT_NAMES_MAX, config.pool.prepareUnnamed, environment.clock),
+    pinCounts: metrics.pinCounts,
     look: new SessionLook(),
     sharding:
       commits === null
@@ -226,9 +218,12 @@ function createListener(
   return new Listener({
     gate: new Gate(config, environment.clock, environment.random),
     registry,
-    greetings: new Greetings(pools[0]!),
+    greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,
-    createSession: (client) => createSession(client, parts, detector),
+    createSession: (client) =>
+      client.place.kind === "console"
+        ? new ConsoleSession(client.stream, shared, consoleSources(detector, registry))
+        : createSession(client, backends.at(client.place).enter(client.place.mode, shared)),
   });
 }
 
@@ -238,17 +233,13 @@ const createRouter = (config: Config): Router =>
     config.tables,
   );
 
-function createSession(
-  { stream, parameters, key, place }: NewClient,
-  parts: SessionParts,
-  detector: DeadlockDetector,
-): Session {
-  if (place === "console") {
-    return new ConsoleSession(stream, parts, {
-      waits: () => detector.waits(),
-      deadlocks: () => detector.history.records,
-    });
-  }
+const consoleSources = (detector: DeadlockDetector, registry: ClientRegistry): ConsoleSources => ({
+  waits: () => detector.waits(),
+  deadlocks: () => detector.history.records,
+  pins: () => [...registry.pins()],
+});
+
+function createSession({ stream, parameters, key }: NewClient, parts: SessionParts): Session {
   if (parts.sharding === null) return new PlainSession(key.pid, stream, parameters, parts);
   return new ShardedSession(key.pid, stream, parameters, parts);
 }

@@ -3,10 +3,12 @@
 import { shardId } from "../base/brands.ts";
 import type {
   Config,
+  DatabaseConfig,
   DeadlockConfig,
   KeyType,
   LimitsConfig,
   PoolConfig,
+  PoolMode,
   ShardConfig,
   TableConfig,
   TransactionConfig,
@@ -22,9 +24,12 @@ export function buildConfig(raw: RawConfig): Config {
   const top = new Values(raw.root);
   const [listen, auth] = [section("listen"), section("auth")];
   const database = top.text("database");
+  const listed = list("databases").map(buildDatabase);
+  const isListed = listed.some(({ name }) => name === database);
   return {
     listen: { host: listen.text("host"), port: listen.number("port") },
     database,
+    databases: isListed ? listed : [{ name: database, database: undefined, mode: undefined }, ...listed],
     fleet: top.text("fleet"),
     coordinator: top.text("coordinator"),
     shards: list("shards").map((values) => buildShard(values, database)),
@@ -52,6 +57,7 @@ const buildPool = (values: Values): PoolConfig => ({
   connectTimeoutMs: values.number("connect_timeout"),
   queueMax: values.number("queue_max"),
   mode: values.text("mode") as PoolConfig["mode"],
+  pins: values.text("pins") as PoolConfig["pins"],
   prepareUnnamed: values.boolean("prepare_unnamed"),
 });
 
@@ -97,9 +103,16 @@ function buildTable(values: Values): TableConfig {
     : { kind: "single", schema, name, shard: shardId(shard) };
 }
 
+const buildDatabase = (values: Values): DatabaseConfig => ({
+  name: values.text("name"),
+  database: values.optionalText("database"),
+  mode: values.optionalText("mode") as PoolMode | undefined,
+});
+
 const buildUser = (values: Values): UserConfig => ({
   name: values.text("name"),
   password: values.optionalText("password"),
+  mode: values.optionalText("mode") as PoolMode | undefined,
 });
 
 /** `schema.name`, or a name in public. */

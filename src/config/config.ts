@@ -57,7 +57,14 @@ export interface UserConfig {
   readonly name: string;
   /** Clear text, or a `SCRAM-SHA-256$…` secret as pg_authid has it. */
   readonly password: string | undefined;
+  /** Undefined: that of the database. */
+  readonly mode: PoolMode | undefined;
 }
+
+/** How long a client keeps a server connection. */
+export type PoolMode = "session" | "transaction" | "statement";
+/** Whether clients may keep theirs for state that cannot be carried. */
+export type Pins = "allow" | "refuse";
 
 export interface PoolConfig {
   readonly min: number;
@@ -68,7 +75,8 @@ export interface PoolConfig {
   readonly connectTimeoutMs: number;
   /** How many clients may be queued for one pool. */
   readonly queueMax: number;
-  readonly mode: "session" | "transaction" | "statement";
+  readonly mode: PoolMode;
+  readonly pins: Pins;
   /** Whether often-seen unnamed statements stay prepared on server connections. */
   readonly prepareUnnamed: boolean;
 }
@@ -99,10 +107,21 @@ export interface LimitsConfig {
   readonly statementsMax: number;
 }
 
+/** A database that clients may name. */
+export interface DatabaseConfig {
+  readonly name: string;
+  /** Its name on the shards; undefined: what each shard's entry says, or the same. */
+  readonly database: string | undefined;
+  /** Undefined: `pool.mode`. */
+  readonly mode: PoolMode | undefined;
+}
+
 export interface Config {
   readonly listen: { readonly host: string; readonly port: number };
   /** The database clients name. */
   readonly database: string;
+  /** That one, and others in front of one shard; the name `*` stands for all that are not listed. */
+  readonly databases: readonly DatabaseConfig[];
   /** The part of every gid that says whose it is: letters, digits, `_` and `-`, at most 32. */
   readonly fleet: string;
   /** This process's name within the fleet. */

@@ -16,6 +16,7 @@ export type CrossProblem = Pick<Problem, "path" | "says" | "advice">;
 export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
   return [
     ...shardProblems(raw),
+    ...databaseProblems(raw),
     ...tableProblems(raw),
     ...userProblems(raw),
     ...poolProblems(raw),
@@ -47,6 +48,27 @@ function shardProblems(raw: RawConfig): readonly CrossProblem[] {
       `shards[${i}]`,
       `is the same database as shards[${first}]: ${places[i]}`,
       "Give each shard a database of its own.",
+    ]),
+  ];
+}
+
+function databaseProblems(raw: RawConfig): readonly CrossProblem[] {
+  const [databases, main] = [list(raw, "databases"), raw.root.get("database")];
+  const names = databases.map((database) => database.get("name"));
+  const others = names.flatMap((name, i) => (name === undefined || name === main ? [] : [i]));
+  const areMany = list(raw, "shards").length > 1;
+  return [
+    ...(areMany ? others : []).map((i) =>
+      problem(
+        `databases[${i}]`,
+        "is a second database, and there are several shards",
+        "Run a pgxa for each.",
+      ),
+    ),
+    ...repeated(names, (i, first) => [
+      `databases[${i}].name`,
+      `is that of databases[${first}] too: ${JSON.stringify(names[i])}`,
+      "Keep one of them.",
     ]),
   ];
 }

@@ -49,7 +49,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 65_535,
     says: "The port to listen on; 0 takes a free one.",
   },
-  { path: "database", type: "text", says: "The database that clients name." },
+  { path: "database", type: "text", says: "The database that clients name; `databases` has others." },
   {
     path: "fleet",
     type: "name",
@@ -85,6 +85,25 @@ export const OPTIONS: readonly OptionSpec[] = [
     says: "Its password, for SCRAM-SHA-256, md5 or clear text, whichever the shard asks for.",
   },
 
+  {
+    path: "databases[].name",
+    type: "text",
+    says: "Another database that clients may name, in front of one shard; * stands for every one that is not listed.",
+  },
+  {
+    path: "databases[].database",
+    type: "text",
+    isOptional: true,
+    says: "Its name on the shard; the same if not given.",
+  },
+  {
+    path: "databases[].mode",
+    type: "choice",
+    isOptional: true,
+    choices: ["session", "transaction", "statement"],
+    says: "The pool.mode of its clients. An entry with the name of `database` gives that one a mode.",
+  },
+
   { path: "tables[].name", type: "text", says: "The table, with its schema if that is not public." },
   {
     path: "tables[].key",
@@ -114,6 +133,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     isOptional: true,
     isSecret: true,
     says: "The password, in clear text or as a SCRAM-SHA-256 secret of pg_authid.",
+  },
+  {
+    path: "users[].mode",
+    type: "choice",
+    isOptional: true,
+    choices: ["session", "transaction", "statement"],
+    says: "The pool.mode of this user's clients, whatever their database has.",
   },
 
   {
@@ -196,6 +222,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: "transaction",
     choices: ["session", "transaction", "statement"],
     says: "How long a client keeps a server connection: until it disconnects, until its transaction ends, or for one statement, with transaction blocks refused.",
+  },
+  {
+    path: "pool.pins",
+    type: "choice",
+    default: "allow",
+    choices: ["allow", "refuse"],
+    says: "What becomes of statements that make state which cannot be carried (temporary tables, session advisory locks, WITH HOLD cursors, LOAD): their client keeps its server connection until that is gone, or they are refused with 0A000.",
   },
   {
     path: "pool.prepare_unnamed",
@@ -340,7 +373,7 @@ export const OPTIONS: readonly OptionSpec[] = [
 ];
 
 /** The options that are lists of entries. */
-export const LISTS: readonly string[] = ["shards", "tables", "users"];
+export const LISTS: readonly string[] = ["shards", "databases", "tables", "users"];
 
 /** The options that are sections. */
 export const SECTIONS: readonly string[] = [

@@ -26,6 +26,9 @@ export interface LoginHandler {
   onReady(): void;
 }
 
+/** The client may have named it. */
+const NO_DATABASE = "3D000";
+
 export class LoginExchange {
   readonly #shard: ShardConfig;
   readonly #random: Randomness;
@@ -79,7 +82,9 @@ export class LoginExchange {
       this.#handler.onReady();
     } else if (type === SERVER_MESSAGE.errorResponse) {
       const { message, sqlstate } = readErrorFields(buffer, start, end);
-      this.#refuse(`${message} (${sqlstate})`);
+      if (sqlstate !== NO_DATABASE) return this.#refuse(`${message} (${sqlstate})`);
+      this.#isOver = true;
+      this.#handler.onRefused(new Fault("pool.no_database", { message }));
     }
   }
 

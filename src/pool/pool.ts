@@ -84,6 +84,11 @@ export class Pool {
     this.#sweepTimer = this.#scheduleSweep();
   }
 
+  /** Whether it has no connection, and nobody waits for one. */
+  get isEmpty(): boolean {
+    return this.#lender.size === 0 && this.#lender.pending === 0;
+  }
+
   /** A parked connection, at once, or null: then `checkout` must be awaited. */
   tryCheckout(holder: LeaseHolder): ServerConnection | null {
     for (;;) {

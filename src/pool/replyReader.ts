@@ -33,6 +33,13 @@ export interface ReplyHandler {
   onViolation(what: string): void;
 }
 
+/** What the client is told instead of the error that quotes `token`. */
+interface Refusal {
+  readonly token: string;
+  readonly message: Buffer;
+  readonly group: number;
+}
+
 interface Mark {
   readonly type: number;
   readonly isRelayed: boolean;
@@ -77,6 +84,7 @@ export class ReplyReader {
   readonly #collector = new MessageCollector();
   readonly #control = new ControlReplyBuilder();
   #marks: Mark[] = [];
+  #refusals: Refusal[] = [];
   readonly #openings: { readonly group: number; readonly statements: number }[] = [];
   /** How many statements in front of the current group have not been answered. */
   #openingLeft = 0;
@@ -126,6 +134,14 @@ export class ReplyReader {
   /** Announces a Close that stands for the Parse of a statement that is there already. */
   expectCloseForParse(): void {
     this.#mark(SERVER_MESSAGE.closeComplete, true, null, true);
+  }
+
+  /**
+   * Announces that something was sent, within the group to come, of which the shard will say in an error that it does
+   * not understand `token`; the client is told `message` instead, in its place among the answers.
+   */
+  expectRefusal(token: string, message: Buffer): void {
+    this.#refusals.push({ token, message, group: this.#groupsPushed });
   }
 
   /** Takes `chunk[0, end)`. */
@@ -209,8 +225,8 @@ export class ReplyReader {
     } else if (scanner.type === SERVER_MESSAGE.errorResponse) {
       if (this.groups.length > 0 || this.isBatchOpen) {
         this.#hadError = true;
-        if (this.replaceError !== null && (scanner.isFirst || this.#isReplacing))
-          this.#takeReplaced(chunk, this.replaceError);
+        const mayReplace = this.replaceError !== null || this.#refusals.length > 0;
+        if (mayReplace && (scanner.isFirst || this.#isReplacing)) this.#takeReplaced(chunk);
       } else {
         this.#drop(chunk);
         this.#takeUnasked(chunk);
@@ -222,12 +238,14 @@ export class ReplyReader {
     } else this.#takeMarked(chunk);
   }
 
-  #takeReplaced(chunk: Buffer, replace: (error: ErrorFields) => Buffer | null): void {
+  #takeReplaced(chunk: Buffer): void {
     this.#drop(chunk);
     this.#isReplacing = !this.#scanner.isLast;
     if (!this.#collector.take(chunk, this.#scanner)) return;
     const { buffer, start, end } = this.#collector;
-    const other = replace(readErrorFields(buffer, start, end));
+    const error = readErrorFields(buffer, start, end);
+    const refusal = this.#refusals.find(({ token }) => error.message.includes(token));
+    const other = refusal?.message ?? this.replaceError?.(error) ?? null;
     if (other === null) this.#handler.relay(buffer, start, end);
     else this.#handler.relay(other, 0, other.length);
   }
@@ -259,6 +277,7 @@ export class ReplyReader {
       const mark = this.#marks.shift()!;
       if (mark.key !== null) this.#handler.onStatement(mark.key, false);
     }
+    while (this.#refusals.length > 0 && this.#refusals[0]!.group <= this.#groupsEnded) this.#refusals.shift();
     this.#groupsEnded += 1;
     this.#turnToOpening();
   }

@@ -70,6 +70,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly statements = new Map<string, boolean>();
   /** Whose unnamed statement stands here; null when unknown. */
   unnamedStatement: object | null = null;
+  /** The names that statements of SQL's PREPARE may stand under here, and the text of each; "" if that is not known. */
+  readonly sqlStatements = new Map<string, string>();
   /** The settings in force beyond the login's, in canonical form; null when unknown. */
   settings: string | null = "";
   pid: BackendPid = backendPid(0);
@@ -112,8 +114,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
       function fail(fault: Fault): void {
         timer.cancel();
         connection.#login = null;
+        reject(fault); // before the end of the connection gives another reason
         connection.close();
-        reject(fault);
       }
       connection.#onOpenFailed = (reason) => fail(connectFailed(options.shard, reason));
       connection.#onOpened = () => timer.cancel();
@@ -122,6 +124,11 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   #onOpenFailed: ((reason: string) => void) | null = null;
   #onOpened: (() => void) | null = null;
+
+  /** The role it logged in as. */
+  get user(): string {
+    return this.#options.shard.user;
+  }
 
   get state(): ServerState {
     return this.#state;

@@ -16,7 +16,15 @@ export const NO_SETTINGS = "";
 
 const CAPTURE =
   "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' " +
-  "AND name !~ '^transaction_' AND name <> 'is_superuser' ORDER BY name";
+  "AND name !~ '^transaction_' AND name <> 'is_superuser' UNION ALL " +
+  "SELECT name, pg_catalog.current_setting(name) FROM (VALUES ('session_authorization'), ('role')) AS role (name)";
+
+/** Who one is decides what else one may set; so these come last. */
+const ROLES = ["session_authorization", "role"];
+const NO_ROLE = "none";
+const RESET_ROLES = "RESET SESSION AUTHORIZATION; RESET ROLE; ";
+/** `name` of ROLES in the canonical form; a value that looks like it costs two statements more. */
+const SETS_ROLE = /set_config\('(?:session_authorization|role)'/;
 
 const literal = (text: string): string =>
   text.includes("\\")
@@ -26,7 +34,7 @@ const literal = (text: string): string =>
 /** The canonical form of settings by name. */
 export function settingsOf(entries: Iterable<readonly [name: string, value: string]>): string {
   const calls = [...entries]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .sort(([a], [b]) => ROLES.indexOf(a) - ROLES.indexOf(b) || (a < b ? -1 : 1))
     .map(([name, value]) => `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`);
   return calls.length === 0 ? NO_SETTINGS : `SELECT ${calls.join(", ")}`;
 }
@@ -38,7 +46,13 @@ export async function captureSettings(
 ): Promise<string | null> {
   const reply = await connection.run(CAPTURE, timeoutMs);
   if (reply.kind !== "complete") return null;
-  return settingsOf(reply.rows.map(([name, value]) => [name ?? "", value ?? ""] as const));
+  const entries = reply.rows.map(([name, value]) => [name ?? "", value ?? ""] as const);
+  return settingsOf(
+    entries.filter(([name, value]) => {
+      if (name === "role") return value !== NO_ROLE;
+      return name !== "session_authorization" || value !== connection.user;
+    }),
+  );
 }
 
 /**
@@ -50,7 +64,9 @@ export async function applySettings(
   settings: string,
   timeoutMs: number,
 ): Promise<void> {
-  const sql = settings === NO_SETTINGS ? "RESET ALL" : `RESET ALL; ${settings}`;
+  const mayHaveRole = connection.settings === null || SETS_ROLE.test(connection.settings);
+  const reset = mayHaveRole ? `${RESET_ROLES}RESET ALL` : "RESET ALL";
+  const sql = settings === NO_SETTINGS ? reset : `${reset}; ${settings}`;
   connection.settings = null;
   const reply = await connection.run(sql, timeoutMs);
   if (reply.kind === "lost")

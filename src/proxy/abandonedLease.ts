@@ -37,6 +37,7 @@ export function returnSession(pool: Pool, lease: ServerConnection, isTangled: bo
       if (reply.kind !== "complete" || !lease.isClean) return pool.discard(lease);
       lease.settings = "";
       lease.statements.clear();
+      lease.sqlStatements.clear();
       lease.unnamedStatement = null;
       lease.listens = false;
       pool.checkIn(lease);

@@ -8,7 +8,7 @@ import { timingSafeEqual } from "node:crypto";
 import type { Randomness } from "../base/environment.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Participant } from "../deadlock/participant.ts";
-import type { Session } from "./session.ts";
+import type { PinnedConnection, Session } from "./session.ts";
 
 /** BackendKeyData of a client. */
 export interface ClientKey {
@@ -47,6 +47,17 @@ export class ClientRegistry {
   /** Those whose waits may be part of a deadlock. */
   *participants(): IterableIterator<Participant> {
     for (const { participant } of this.#pids.keys()) if (participant !== null) yield participant;
+  }
+
+  /** Every server connection that a client keeps, with the process id of the client. */
+  *pins(): IterableIterator<PinnedConnection & { readonly client: number }> {
+    for (const [session, client] of this.#pids) {
+      for (const pin of session.pins()) yield { client, ...pin };
+    }
+  }
+
+  get pinnedCount(): number {
+    return new Set([...this.pins()].map(({ client }) => client)).size;
   }
 
   /** A key that no client has; `minor` is that of the client's protocol. */

@@ -73,6 +73,12 @@ export class ClientSide {
     this.#waiting |= reason;
   }
 
+  /** The same for the message that is presented, which will be presented again. */
+  hold(reason: number): false {
+    this.wait(reason);
+    return false;
+  }
+
   go(reason: number): void {
     if ((this.#waiting & reason) === 0) return;
     this.#waiting &= ~reason;
@@ -92,9 +98,10 @@ export class ClientSide {
     this.end();
   }
 
-  end(): void {
+  end(): true {
     this.#isOver = true;
     this.stream.end();
+    return true;
   }
 
   // --- StreamOwner ---

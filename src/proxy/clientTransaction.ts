@@ -49,8 +49,7 @@ export interface ClientTransactionParts {
 
 export class ClientTransaction {
   readonly #parts: ClientTransactionParts;
-  /** What the client holds, as admission counts it. */
-  readonly #client: AdmittedClient;
+  readonly #client: AdmittedClient; // what it holds, as admission counts it
   readonly #pins = new Map<ShardIndex, ServerConnection>();
   #current: Transaction<ServerConnection> | null = null;
   #single: { readonly shard: ShardIndex; readonly connection: ServerConnection } | null = null;
@@ -145,6 +144,10 @@ export class ClientTransaction {
   pin(shard: ShardIndex): void {
     const held = this.#held(shard);
     if (held !== null) this.#pins.set(shard, held);
+  }
+
+  pinned(shard: ShardIndex): ServerConnection | null {
+    return this.#pins.get(shard) ?? null;
   }
 
   /** A client's statement ended on `connection`, which owes nothing: what that means for the lease. */

@@ -9,7 +9,7 @@ import { readQuery } from "../wire/frontendReaders.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { type ClientMessages, ClientSide, WAIT_WORK } from "./clientSide.ts";
 import { asRefusal, refusalResponse } from "./refusal.ts";
-import type { Session, SessionParts } from "./session.ts";
+import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 
 /** What a client of the console is told at login, as far as drivers look at it. */
 export const CONSOLE_GREETING: ReadonlyMap<string, string> = new Map([
@@ -24,20 +24,26 @@ export const CONSOLE_GREETING: ReadonlyMap<string, string> = new Map([
   ["is_superuser", "off"],
 ]);
 
+type ConsoleParts = Pick<SessionParts, "config" | "onEnd">;
+
 export class ConsoleSession implements Session, ClientMessages {
   readonly client: ClientSide;
   readonly participant = null;
-  readonly #parts: SessionParts;
+  readonly #parts: ConsoleParts;
   readonly #sources: ConsoleSources;
   #isSkipping = false;
 
-  constructor(stream: ByteStream, parts: SessionParts, sources: ConsoleSources) {
+  constructor(stream: ByteStream, parts: ConsoleParts, sources: ConsoleSources) {
     this.#parts = parts;
     this.#sources = sources;
     this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
 
   cancel(): void {}
+
+  pins(): readonly PinnedConnection[] {
+    return [];
+  }
 
   terminate(fault: Fault): void {
     this.client.refuse(fault);

@@ -102,7 +102,7 @@ export class ExtendedProtocol {
   // --- messages ---
 
   #parse(buffer: Buffer, start: number, end: number): boolean {
-    this.#session.checkText(buffer, start, end);
+    this.#session.parameters.checkText(buffer, start, end);
     const { statements, parts, destinations } = this.#session;
     const { name, statement } = statements.read(buffer, start, end, this.#session.transaction.mayShare);
     const plan = destinations.plan(statement.text);

@@ -6,7 +6,7 @@
  */
 import type { Clock, Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
-import type { Config, LimitsConfig } from "../config/config.ts";
+import type { Config, DatabaseConfig, LimitsConfig, PoolMode } from "../config/config.ts";
 import { buildScramSecret, parseScramSecret, type ScramSecret } from "../wire/scramSecret.ts";
 import { type Authentication, ScramAuthentication, TRUSTED } from "./authentication.ts";
 
@@ -16,7 +16,17 @@ const MOCK_SECRET_BYTES = 32;
 
 export const CONSOLE_DATABASE = "pgxa";
 
-export type Place = "database" | "console";
+/** The console, or a database as its configuration has it, named as the client named it, and in which mode. */
+export type Place =
+  | { readonly kind: "console" }
+  | {
+      readonly kind: "database";
+      readonly name: string;
+      readonly on: DatabaseConfig;
+      readonly mode: PoolMode;
+    };
+const CONSOLE: Place = { kind: "console" };
+const ANY_DATABASE = "*";
 
 export class Gate {
   readonly limits: LimitsConfig;
@@ -51,10 +61,17 @@ export class Gate {
 
   /** Where one who has proved who it is finds what it asks for; throws a Fault if nowhere. */
   admit(startup: ReadonlyMap<string, string>): Place {
-    const database = startup.get("database") || startup.get("user");
-    if (database === this.#config.database) return "database";
-    if (database === CONSOLE_DATABASE) return "console";
-    throw new Fault("login.no_database", { message: `database "${database}" does not exist` });
+    const user = startup.get("user") ?? "";
+    const name = startup.get("database") || user;
+    const { databases, pool } = this.#config;
+    const listed = databases.find((database) => database.name === name);
+    if (listed === undefined && name === CONSOLE_DATABASE) return CONSOLE;
+    const on = listed ?? databases.find((database) => database.name === ANY_DATABASE);
+    if (on === undefined || name === ANY_DATABASE) {
+      throw new Fault("login.no_database", { message: `database "${name}" does not exist` });
+    }
+    const mode = this.#config.users.find((one) => one.name === user)?.mode ?? on.mode ?? pool.mode;
+    return { kind: "database", name, on, mode };
   }
 
   #trusts(remoteAddress: string): boolean {

@@ -10,7 +10,7 @@ import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import { CONSOLE_GREETING } from "./consoleSession.ts";
-import type { Gate } from "./gate.ts";
+import type { Gate, Place } from "./gate.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
 import type { Session } from "./session.ts";
@@ -24,7 +24,8 @@ const BACKLOG = 1_024;
 export interface ListenerOptions {
   readonly gate: Gate;
   readonly registry: ClientRegistry;
-  readonly greetings: Greetings;
+  /** Of a database; null is the console. */
+  greetings(place: Place): Greetings | null;
   readonly log: Log;
   createSession(client: NewClient): Session;
 }
@@ -74,7 +75,7 @@ export class Listener implements HandshakeHost {
     if (this.#options.registry.size >= this.gate.limits.clientsMax) {
       return Promise.reject(new Fault("login.too_many_clients"));
     }
-    return place === "console" ? Promise.resolve(CONSOLE_GREETING) : this.#options.greetings.of(parameters);
+    return this.#options.greetings(place)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);
   }
 
   onCancel(pid: number, secret: Buffer): void {

@@ -21,6 +21,7 @@ import type { ErrorFields } from "../wire/errorFields.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hint, HintName, Hints } from "./hints.ts";
 import { asRefusal, type Refusal } from "./refusal.ts";
+import type { StatementStore } from "./statementStore.ts";
 
 export type LocalPlan = Exclude<Plan, { kind: "statement" } | { kind: "refused" } | { kind: "set" }>;
 
@@ -28,10 +29,19 @@ export const isLocal = (plan: Plan): plan is LocalPlan =>
   plan.kind !== "statement" && plan.kind !== "refused" && plan.kind !== "set";
 
 /** What may run in a failed transaction. */
-export const endsFailure = (plan: Plan): boolean =>
+const endsFailure = (plan: Plan): boolean =>
   plan.kind === "commit" || plan.kind === "rollback" || plan.kind === "rollbackTo" || plan.kind === "empty";
 
+/** Throws a Refusal if the transaction has failed, and `plan` does not end that. */
+export function throwIfFailed(plan: Plan, transaction: ClientTransaction): void {
+  const { current } = transaction;
+  if (current === null || current.status === "T" || endsFailure(plan)) return;
+  transaction.throwIfLost();
+  throw new Fault("session.failed_transaction");
+}
+
 export interface LocalContext {
+  readonly statements: StatementStore;
   readonly router: Router;
   readonly transaction: ClientTransaction;
   readonly hints: Hints;
@@ -56,6 +66,8 @@ export function answerAtOnce(plan: LocalPlan, context: LocalContext): readonly B
       return setHint(plan.name, plan.value, plan.local, context);
     case "showHintSetting":
       return [dataRow([context.hints.get(plan.name)?.value ?? ""]), commandComplete("SHOW")];
+    case "deallocate":
+      return deallocate(plan.name, context.statements);
     default:
       return null;
   }
@@ -69,6 +81,7 @@ export async function answerLocal(plan: LocalPlan, context: LocalContext): Promi
     case "begin":
     case "hintSetting":
     case "showHintSetting":
+    case "deallocate":
       return answerAtOnce(plan, context)!;
     case "commit":
       return commit(plan.chain, context);
@@ -105,6 +118,19 @@ function begin(
   transaction.begin(characteristics);
   hints.begin();
   return [commandComplete(tag)];
+}
+
+/** On server connections they stay, for others. */
+function deallocate(name: string | null, statements: StatementStore): readonly Buffer[] {
+  if (name === null) {
+    statements.clear();
+    return [commandComplete("DEALLOCATE ALL")];
+  }
+  if (!statements.has(name)) {
+    throw new Fault("session.no_statement", { message: `prepared statement "${name}" does not exist` });
+  }
+  statements.close(name);
+  return [commandComplete("DEALLOCATE")];
 }
 
 async function commit(chain: boolean, context: LocalContext): Promise<readonly Buffer[]> {

@@ -28,17 +28,9 @@ import {
   WAIT_SERVER_DRAIN,
   WAIT_WORK,
 } from "./clientSide.ts";
-import { PlainStatements } from "./plainStatements.ts";
+import { type ListenFirst, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
 import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
-import type { Session, SessionParts } from "./session.ts";
-
-/** What became of a message: it is to be passed on, it was sent in another form, or a channel comes first. */
-const PASS = "pass";
-const SENT = "sent";
-interface ListenFirst {
-  readonly channel: string;
-}
-type Understood = typeof PASS | typeof SENT | ListenFirst;
+import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseHolder, ChannelsHost {
   readonly #channels: ClientChannels;
@@ -61,7 +53,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#channels = new ClientChannels(this, parts.hubs);
     this.#parts = parts;
     this.#parameters = parameters;
-    this.#statements = new PlainStatements(pid, parts.config.pool.mode === "session", parts, this.#channels);
+    this.#statements = new PlainStatements(pid, parts.mode === "session", parts, this.#channels);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
 
@@ -80,6 +72,10 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
       detach(lease.cancel(), "a cancel is a wish");
   }
 
+  pins(): readonly PinnedConnection[] {
+    return this.#statements.pins.on(this.#lease);
+  }
+
   terminate(fault: Fault): void {
     this.#client.refuse(fault);
   }
@@ -91,12 +87,12 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     if (this.#isSkipping && this.#skip(type)) return true;
     if (!this.#hasLease()) return this.#takeRefusal(type);
     const lease = this.#lease!;
-    if (lease.replies.groups.isFull) return this.#hold(WAIT_REPLY);
+    if (lease.replies.groups.isFull) return this.#client.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     }
     const understood = this.#understood(lease, type, buffer, start, end);
-    if (understood !== PASS) return understood === SENT || this.#listenFirst(understood);
+    if (understood !== PASS && understood !== SENT) return this.#listenFirst(understood);
     if (
       type === CLIENT_MESSAGE.query ||
       type === CLIENT_MESSAGE.sync ||
@@ -104,9 +100,10 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     ) {
       this.#isBatchOpen = false;
       this.#isSkipping = false;
+      this.#statements.noteGroup();
       lease.replies.expectGroup(RELAY);
     }
-    lease.outbox.pass(buffer, start, end);
+    if (understood === PASS) lease.outbox.pass(buffer, start, end);
     return true;
   }
 
@@ -140,7 +137,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     if (lease === null) return;
     lease.resumeReading();
     const pool = this.#parts.pools[0]!;
-    if (this.#parts.config.pool.mode === "session") returnSession(pool, lease, this.#isBatchOpen);
+    if (this.#parts.mode === "session") returnSession(pool, lease, this.#isBatchOpen);
     else returnAbandoned(pool, lease, this.#isBatchOpen || this.#statements.isPinned);
   }
 
@@ -154,12 +151,12 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#statements.noteAnswered(hadError, isLast);
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
-    if (status !== "I" && this.#parts.config.pool.mode === "statement") {
+    if (status !== "I" && this.#parts.mode === "statement") {
       return this.#client.refuse(new Fault("session.no_blocks"));
     }
     if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
     this.#statements.noteTransactionEnd();
-    if (this.#statements.mayHaveSet) this.#captureThenReturn(connection);
+    if (this.#statements.mayHaveSet || this.#statements.pins.mayHaveChanged) this.#lookThenReturn(connection);
     else if (!this.#statements.isPinned) this.#return(connection);
     this.#channels.flush();
   }
@@ -192,6 +189,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
   /** Every answer that was owed is the loss of the connection. */
   #answerLost(replies: ServerConnection["replies"], fault: Fault): void {
     const owed = replies.groups.count(RELAY);
+    this.#statements.noteLost();
     for (let i = 0; i < owed; i += 1) {
       const isTold = i === 0 && replies.hasError;
       this.#client.say(...(isTold ? [] : [faultResponse(fault)]), readyForQuery("I"));
@@ -263,10 +261,10 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#parts.pools[0]!.checkIn(lease);
   }
 
-  #captureThenReturn(lease: ServerConnection): void {
-    this.#statements.mayHaveSet = false;
+  /** Asks the shard what the client has set, and whether it has state that only this connection has. */
+  #lookThenReturn(lease: ServerConnection): void {
     this.#client.wait(WAIT_WORK);
-    const work = this.#parameters.capture(lease).then((isKnown) => {
+    const work = this.#look(lease).then((isKnown) => {
       if (lease === this.#lease) {
         if (!isKnown) this.#lose(lease);
         else if (!this.#statements.isPinned) this.#return(lease);
@@ -275,6 +273,13 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
       this.#channels.flush();
     });
     detach(work, "the client waits for it");
+  }
+
+  async #look(lease: ServerConnection): Promise<boolean> {
+    const { pins, mayHaveSet } = this.#statements;
+    this.#statements.mayHaveSet = false;
+    if (mayHaveSet && !(await this.#parameters.capture(lease))) return false;
+    return !pins.mayHaveChanged || pins.look(lease);
   }
 
   #lose(lease: ServerConnection): void {
@@ -293,21 +298,25 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     try {
       switch (type) {
         case CLIENT_MESSAGE.query:
-          return this.#statements.query(lease, buffer, start, end) ?? PASS;
+          return this.#statements.query(lease, buffer, start, end);
         case CLIENT_MESSAGE.parse:
+          this.#statements.parse(lease, buffer, start, end);
           this.#openBatch(lease);
-          return this.#statements.parse(lease, buffer, start, end) ?? SENT;
+          return SENT;
         case CLIENT_MESSAGE.bind:
         case CLIENT_MESSAGE.describe:
-        case CLIENT_MESSAGE.close:
-          this.#openBatch(lease);
-          return this.#statements.renamed(lease, type, buffer, start, end) ? SENT : PASS;
+        case CLIENT_MESSAGE.close: {
+          const understood = this.#statements.named(lease, type, buffer, start, end);
+          if (understood === PASS || understood === SENT) this.#openBatch(lease);
+          return understood;
+        }
         case CLIENT_MESSAGE.execute:
         case CLIENT_MESSAGE.flush:
           this.#openBatch(lease);
       }
     } catch (error) {
       if (!(error instanceof Fault) || error.id !== "protocol.malformed") throw error;
+      if (type !== CLIENT_MESSAGE.query) this.#openBatch(lease);
     }
     return PASS;
   }
@@ -340,16 +349,10 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     lease.replies.isBatchOpen = true;
   }
 
-  #hold(reason: number): false {
-    this.#client.wait(reason);
-    return false;
-  }
-
   #terminate(): boolean {
     const lease = this.#lease;
-    if (lease !== null && lease.replies.groups.length > 0) return this.#hold(WAIT_REPLY);
-    this.#client.end();
-    return true;
+    if (lease !== null && lease.replies.groups.length > 0) return this.#client.hold(WAIT_REPLY);
+    return this.#client.end();
   }
 
   /** Answers a message for which there is no lease. */

@@ -3,8 +3,10 @@
  * know of what they do.
  *
  * A statement goes to the shard under a name that connections share (statementStore.ts). A cheap look at its text
- * (routing/sessionLook.ts) tells whether it may change settings, or makes state that cannot be carried.
+ * (routing/sessionLook.ts) tells whether it may change settings, prepares statements in SQL, or makes state that cannot
+ * be carried. A simple query does so when it is sent, a statement of the extended protocol when it is bound.
  */
+import { Fault } from "../base/fault.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { SessionEffect } from "../routing/plan.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
@@ -12,7 +14,11 @@ import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ClientChannels } from "./clientChannels.ts";
+import { refuseInBatch, refuseQuery } from "./inPlace.ts";
+import { pidColumn, pidStatement } from "./ownPid.ts";
+import { Pins, pinRefusal } from "./pins.ts";
 import type { SessionParts } from "./session.ts";
+import { SqlStatements } from "./sqlStatements.ts";
 import {
   CLOSE_NOTHING,
   ensureStatement,
@@ -22,110 +28,164 @@ import {
   sendParse,
 } from "./statementStore.ts";
 
+/** A message is to be passed on; it was sent in another form; or a channel has to be listened to first. */
+export const PASS = "pass";
+export const SENT = "sent";
+export interface ListenFirst {
+  readonly channel: string;
+}
+export type Understood = typeof PASS | typeof SENT | ListenFirst;
+
 export class PlainStatements {
   /** Whether settings may have been changed since they were last asked of the shard. */
   mayHaveSet = false;
-  /** Whether the connection has state that no other has. */
-  isPinned: boolean;
+  readonly pins: Pins;
+  readonly #isSession: boolean;
   readonly #statements: StatementStore;
+  readonly #sql: SqlStatements;
   readonly #look: SessionLook;
   readonly #channels: ClientChannels;
   readonly #pid: number;
+  readonly #statementsMax: number;
+  readonly #refusesPins: boolean;
+  /** Whether something until the end of the transaction may give texts another meaning. */
+  #hasLocal = false;
 
-  /** `pid` is the process id that the client was given. */
-  constructor(
-    pid: number,
-    isPinned: boolean,
-    { statementNames, look }: SessionParts,
-    channels: ClientChannels,
-  ) {
+  /** `pid` is the process id that the client was given; `isSession`: the client keeps its connection anyway. */
+  constructor(pid: number, isSession: boolean, parts: SessionParts, channels: ClientChannels) {
     this.#pid = pid;
-    this.isPinned = isPinned;
-    this.#statements = new StatementStore(statementNames);
-    this.#look = look;
+    this.#isSession = isSession;
+    this.pins = new Pins(parts.pinCounts, parts.environment.clock);
+    this.#refusesPins = !isSession && parts.config.pool.pins === "refuse";
+    this.#statements = new StatementStore(parts.statementNames);
+    this.#sql = new SqlStatements(this.#statements);
+    this.#look = parts.look;
     this.#channels = channels;
+    this.#statementsMax = parts.config.limits.statementsMax;
   }
 
-  /** A simple query, which goes as it is; the channel that has to be listened to first, or null. */
-  query(
-    lease: ServerConnection,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): { readonly channel: string } | null {
-    const effects = this.#look.effects(readQuery(buffer, start, end, "latin1"));
-    const channel = this.#missingChannel(effects);
-    if (channel !== null) return { channel };
-    this.#note(lease, effects);
+  /** Whether the connection has state that no other has. */
+  get isPinned(): boolean {
+    return this.#isSession || this.pins.isPinned;
+  }
+
+  /** A simple query. */
+  query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
+    const text = readQuery(buffer, start, end, "latin1");
+    const column = pidColumn(text);
+    const effects = this.#look.effects(text);
+    const first = this.#missingChannel(effects);
+    if (first !== null) return first;
+    const fault = this.#note(lease, effects);
     this.#statements.unnamed = null;
     lease.unnamedStatement = null;
-    return null;
+    if (fault !== null) refuseQuery(lease, fault);
+    else if (column !== null) lease.outbox.put(send.query(pidStatement(this.#pid, column)));
+    else return PASS;
+    return SENT;
   }
 
-  /** Sends a Parse; or the channel that has to be listened to first, and nothing has happened. */
-  parse(
-    lease: ServerConnection,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): { readonly channel: string } | null {
-    const mayShare = !this.isPinned && !this.mayHaveSet;
-    const { name, statement } = this.#statements.read(buffer, start, end, mayShare, "latin1");
-    const effects = this.#look.effects(statement.text);
-    const channel = this.#missingChannel(effects);
-    if (channel !== null) return { channel };
-    this.#note(lease, effects);
-    this.#keepAndSend(lease, name, statement);
-    return null;
-  }
-
-  #keepAndSend(lease: ServerConnection, name: string, statement: Statement): void {
-    const known = name === "" ? null : this.#statements.find(name);
-    if (known === null) {
+  /** Sends a Parse. */
+  parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
+    const mayShare = !this.isPinned && !this.mayHaveSet && !this.#hasLocal;
+    const { name, statement } = this.#readParse(buffer, start, end, mayShare);
+    const fault = this.#prepareParse(lease, name, statement);
+    if (fault !== null) return refuseInBatch(lease, fault);
+    if (name === "" || !(this.#statements.has(name) || this.#sql.has(name))) {
       this.#statements.keep(name, statement);
       return sendParse(lease, statement);
     }
     // The name is taken: the shard says so itself, in its place among the answers.
-    ensureStatement(lease, known);
+    this.#sql.take(lease, name);
     lease.replies.expectParse(true, null);
-    lease.outbox.put(known.parse);
+    lease.outbox.put(send.parseRenamed(buffer, start, end, Buffer.from(name, "latin1").toString()));
   }
 
-  /** Sends Bind, Describe or Close of a named statement under its name there; false: it goes as it is. */
-  renamed(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): boolean {
+  #readParse(buffer: Buffer, start: number, end: number, mayShare: boolean) {
+    const parsed = this.#statements.read(buffer, start, end, mayShare, "latin1");
+    const column = pidColumn(parsed.statement.text);
+    if (column === null) return parsed;
+    const text = pidStatement(this.#pid, column);
+    const own = send.parse({ name: parsed.name, text, parameterTypes: parsed.statement.parameterTypes });
+    return this.#statements.read(own, 0, own.length, mayShare, "latin1");
+  }
+
+  #prepareParse(lease: ServerConnection, name: string, statement: Statement): Fault | null {
+    statement.effects = this.#look.effects(statement.text);
+    if (name !== "" && this.#statements.size + this.#sql.size >= this.#statementsMax) {
+      return new Fault("session.too_many_statements");
+    }
+    for (const effect of statement.effects) {
+      // The shard looks at once what columns it gives.
+      const fault = effect.kind === "execute" ? this.#sql.execute(lease, effect.name) : null;
+      if (fault !== null) return fault;
+    }
+    return null;
+  }
+
+  /** Bind, Describe or Close of a statement, whose name there is another. */
+  named(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): Understood {
     const name = readStatementName(buffer, start, end, "latin1");
-    if (name === null) {
-      if (type === CLIENT_MESSAGE.close) lease.replies.expectClose(true);
-      return false;
-    }
-    if (type === CLIENT_MESSAGE.close) {
-      this.#statements.close(name);
-      lease.replies.expectClose(true);
-      if (name === "") lease.unnamedStatement = null;
-      // A statement stays on the connection for others; closing one that does not exist is answered alike.
-      lease.outbox.put(name === "" ? send.closeStatement("") : CLOSE_NOTHING);
-      return true;
-    }
+    if (type === CLIENT_MESSAGE.close) return this.#close(lease, name);
+    if (name === null) return PASS;
     const statement = this.#statements.find(name);
-    const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
-    if (statement === null) {
-      // Under a name of its own the shard knows it as little; without one it would take another client's.
-      if (name !== "") return false;
-      lease.outbox.put(rename(buffer, start, end, NO_STATEMENT));
-      return true;
+    const effects = statement?.effects ?? this.#sql.effectsOf(name);
+    if (type === CLIENT_MESSAGE.bind && effects.length > 0) {
+      const first = this.#missingChannel(effects);
+      if (first !== null) return first;
+      const fault = this.#note(lease, effects);
+      if (fault !== null) return this.#refuse(lease, fault);
     }
-    ensureStatement(lease, statement);
-    if (statement.key === "") return false;
-    lease.outbox.put(rename(buffer, start, end, statement.key));
-    return true;
+    const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
+    if (statement !== null) {
+      ensureStatement(lease, statement);
+      if (statement.key === "") return PASS;
+      lease.outbox.put(rename(buffer, start, end, statement.key));
+      return SENT;
+    }
+    if (name === "") {
+      // Without a name it would take another client's.
+      lease.outbox.put(rename(buffer, start, end, NO_STATEMENT));
+      return SENT;
+    }
+    const fault = this.#sql.use(lease, name);
+    return fault === null ? PASS : this.#refuse(lease, fault);
+  }
+
+  #close(lease: ServerConnection, name: string | null): Understood {
+    lease.replies.expectClose(true);
+    if (name === null) return PASS;
+    this.#statements.close(name);
+    this.#sql.forget(name);
+    if (name === "") lease.unnamedStatement = null;
+    // A statement stays on the connection for others; closing one that does not exist is answered alike.
+    lease.outbox.put(name === "" ? send.closeStatement("") : CLOSE_NOTHING);
+    return SENT;
+  }
+
+  #refuse(lease: ServerConnection, fault: Fault): typeof SENT {
+    refuseInBatch(lease, fault);
+    return SENT;
+  }
+
+  /** The last message of a group of the client's is sent. */
+  noteGroup(): void {
+    this.#sql.noteGroup();
   }
 
   /** A group of answers has come, and with `isLast` all of them. */
   noteAnswered(hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
+    this.#sql.noteAnswered(hadError);
+  }
+
+  /** The connection is lost, and what it owed. */
+  noteLost(): void {
+    this.#sql.noteLost();
   }
 
   noteTransactionEnd(): void {
+    this.#hasLocal = false;
     this.#statements.noteTransactionEnd();
   }
 
@@ -133,54 +193,79 @@ export class PlainStatements {
     this.#statements.settle(key, stands);
   }
 
-  /** Texts are read byte for byte here; a channel's name is UTF-8. */
-  #channelOf(name: string): string {
-    return Buffer.from(name, "latin1").toString();
-  }
-
-  #missingChannel(effects: readonly SessionEffect[]): string | null {
+  #missingChannel(effects: readonly SessionEffect[]): ListenFirst | null {
     for (const effect of effects) {
       if (effect.kind !== "listen") continue;
-      const channel = this.#channelOf(effect.channel);
-      if (!this.#channels.isListening(0, channel)) return channel;
+      const channel = channelOf(effect.channel);
+      if (!this.#channels.isListening(0, channel)) return { channel };
     }
     return null;
   }
 
-  #note(lease: ServerConnection, effects: readonly SessionEffect[]): void {
+  /** Notes what a statement about to be sent does to the session; returns why it must not be. */
+  #note(lease: ServerConnection, effects: readonly SessionEffect[]): Fault | null {
+    if (effects.length === 0) return null;
+    const refusal = this.#refusesPins ? pinRefusal(effects) : null;
+    if (refusal !== null) return refusal;
     for (const effect of effects) {
-      switch (effect.kind) {
-        case "pin":
-          this.isPinned = true;
-          break;
-        case "schema":
-          this.#statements.noteSchemaChange();
-          break;
-        case "listen":
-          lease.listens = true;
-          break;
-        case "unlisten":
-          this.#channels.unlisten(effect.channel === null ? null : this.#channelOf(effect.channel));
-          break;
-        case "notify":
-          lease.notifier = this.#pid;
-          break;
-        case "deallocateAll":
-          this.#forget(lease);
-          break;
-        case "discardAll":
-          this.#channels.unlisten(null);
-          this.#forget(lease);
-          this.mayHaveSet = true;
-          break;
-        default:
-          this.mayHaveSet = true;
-      }
+      const fault = this.#noteOne(lease, effect);
+      if (fault !== null) return fault;
     }
+    return null;
+  }
+
+  #noteOne(lease: ServerConnection, effect: SessionEffect): Fault | null {
+    switch (effect.kind) {
+      case "prepare":
+        return this.#sql.prepare(lease, effect);
+      case "execute":
+        return this.#sql.execute(lease, effect.name) ?? this.#note(lease, this.#sql.effectsOf(effect.name));
+      case "deallocate":
+        this.#sql.deallocate(lease, effect.name);
+        break;
+      case "pin":
+        if (!this.#isSession) this.pins.add(effect.reason);
+        break;
+      case "unpin":
+        this.pins.noteEnd();
+        break;
+      case "temporary":
+      case "setLocal":
+        this.#hasLocal = true;
+        break;
+      case "schema":
+        this.#statements.noteSchemaChange();
+        break;
+      case "listen":
+        lease.listens = true;
+        break;
+      case "unlisten":
+        this.#channels.unlisten(effect.channel === null ? null : channelOf(effect.channel));
+        break;
+      case "notify":
+        lease.notifier = this.#pid;
+        break;
+      case "deallocateAll":
+        this.#forget(lease);
+        break;
+      case "discardAll":
+        this.#channels.unlisten(null);
+        this.#forget(lease);
+        this.mayHaveSet = true;
+        break;
+      default:
+        this.mayHaveSet = true;
+    }
+    return null;
   }
 
   #forget(lease: ServerConnection): void {
     this.#statements.clear();
+    this.#sql.clear();
+    this.pins.notePreparedGone();
     lease.statements.clear();
   }
 }
+
+/** Texts are read byte for byte here; a channel's name is UTF-8. */
+const channelOf = (name: string): string => Buffer.from(name, "latin1").toString();

@@ -2,17 +2,19 @@
 import type { Environment } from "../base/environment.ts";
 import type { Fault } from "../base/fault.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
-import type { Config } from "../config/config.ts";
+import type { Config, PoolMode } from "../config/config.ts";
 import type { DeadlockDetector } from "../deadlock/detector.ts";
 import type { Participant } from "../deadlock/participant.ts";
 import type { Log } from "../observe/log.ts";
 import type { Admission } from "../pool/admission.ts";
 import type { NotificationHub } from "../pool/notificationHub.ts";
 import type { Pool } from "../pool/pool.ts";
+import type { PinReason } from "../routing/plan.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { ClientSide } from "./clientSide.ts";
+import type { PinCounts } from "./pins.ts";
 import type { StatementNames } from "./statementNames.ts";
 
 /** What several shards need besides. */
@@ -26,6 +28,8 @@ export interface Sharding {
 /** The long-lived parts that sessions share. */
 export interface SessionParts {
   readonly config: Config;
+  /** How long its client keeps a server connection. */
+  readonly mode: PoolMode;
   readonly environment: Environment;
   readonly log: Log;
   /** In the order of `config.shards`. */
@@ -33,6 +37,8 @@ export interface SessionParts {
   /** In the same order: who listens to channels for the clients. */
   readonly hubs: readonly NotificationHub[];
   readonly statementNames: StatementNames;
+  /** How often clients were pinned, by reason. */
+  readonly pinCounts: PinCounts;
   readonly look: SessionLook;
   /** Null with one shard. */
   readonly sharding: Sharding | null;
@@ -40,8 +46,17 @@ export interface SessionParts {
   onEnd(session: Session): void;
 }
 
+/** A server connection that a client keeps for state that cannot be carried. */
+export interface PinnedConnection {
+  readonly shard: string;
+  readonly pid: number;
+  readonly reasons: readonly PinReason[];
+  readonly pinnedMs: number;
+}
+
 export interface Session {
   readonly client: ClientSide;
+  pins(): readonly PinnedConnection[];
   /** Cancels what runs for the client, on every shard it runs on. */
   cancel(): void;
   /** What the deadlock detector sees of it; null where that has nothing to find. */

@@ -1,9 +1,11 @@
 /** What the statements of a session over several shards do to the session, beyond their own transaction. */
 import { invariant } from "../base/invariant.ts";
-import type { Plan, SessionEffect, StatementPlan } from "../routing/plan.ts";
+import type { PinReason, Plan, SessionEffect, StatementPlan } from "../routing/plan.ts";
 import type { ClientChannels } from "./clientChannels.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hints } from "./hints.ts";
+import { Pins, pinRefusal } from "./pins.ts";
+import type { PinnedConnection, SessionParts } from "./session.ts";
 import type { StatementStore } from "./statementStore.ts";
 
 type EffectivePlan = StatementPlan | Extract<Plan, { kind: "set" }>;
@@ -21,10 +23,13 @@ export class ShardedEffects {
   readonly #pid: number;
   readonly #session: AffectedSession;
   readonly #channels: ClientChannels;
+  readonly #pins = new Map<number, Pins>();
+  readonly #parts: SessionParts;
 
   /** `pid` is the process id that the client was given. */
-  constructor(pid: number, session: AffectedSession, channels: ClientChannels) {
+  constructor(pid: number, session: AffectedSession, channels: ClientChannels, parts: SessionParts) {
     this.#pid = pid;
+    this.#parts = parts;
     this.#session = session;
     this.#channels = channels;
   }
@@ -39,6 +44,28 @@ export class ShardedEffects {
     return null;
   }
 
+  /** Throws a Fault if `plan` makes state that cannot be carried, and that is refused. */
+  throwIfRefused(plan: Plan): void {
+    if (plan.kind !== "statement" || plan.effects.length === 0) return;
+    const { mode, config } = this.#parts;
+    const { pins } = config.pool;
+    const refusal = mode === "session" || pins === "allow" ? null : pinRefusal(plan.effects);
+    if (refusal !== null) throw refusal;
+  }
+
+  pins(): readonly PinnedConnection[] {
+    const { transaction } = this.#session;
+    return [...this.#pins].flatMap(([shard, pins]) => pins.on(transaction.pinned(shard)));
+  }
+
+  #pin(shard: number, reason: PinReason): void {
+    this.#session.transaction.pin(shard);
+    const { pinCounts, environment } = this.#parts;
+    const pins = this.#pins.get(shard) ?? new Pins(pinCounts, environment.clock);
+    this.#pins.set(shard, pins);
+    pins.add(reason);
+  }
+
   /** Notes what `plan`, about to be sent to `shard`, does to session and transaction. */
   note(plan: EffectivePlan, shard: number): void {
     const { transaction } = this.#session;
@@ -50,7 +77,7 @@ export class ShardedEffects {
     const { transaction, statements, hints } = this.#session;
     switch (effect.kind) {
       case "pin":
-        return transaction.pin(shard);
+        return this.#pin(shard, effect.reason);
       case "schema":
         return statements.noteSchemaChange();
       case "listen":

@@ -35,9 +35,15 @@ import { ClientWaits, type WaitingSession } from "./clientWaits.ts";
 import { DestinationFinder, hasTextKey } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
-import { answerLocal, endsFailure, type LocalContext, type LocalPlan, refusalOf } from "./localStatements.ts";
+import {
+  answerLocal,
+  type LocalContext,
+  type LocalPlan,
+  refusalOf,
+  throwIfFailed,
+} from "./localStatements.ts";
 import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
-import type { Session, SessionParts } from "./session.ts";
+import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 import { ShardedEffects } from "./shardedEffects.ts";
 import { SimpleProtocol } from "./simpleProtocol.ts";
 import { StatementStore } from "./statementStore.ts";
@@ -54,7 +60,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   readonly hints = new Hints();
   readonly participant: ClientWaits;
   readonly parts: SessionParts;
-  readonly #parameters: ClientParameters;
+  readonly parameters: ClientParameters;
   readonly local: LocalContext;
   readonly #channels: ClientChannels;
   readonly #effects: ShardedEffects;
@@ -76,14 +82,14 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     invariant(parts.sharding !== null, "a sharded session has a router");
     const { router, commits, admission, detector } = parts.sharding;
     const { clock } = parts.environment;
-    const { pool, deadlock } = parts.config;
+    const { deadlock } = parts.config;
     this.participant = new ClientWaits(pid, this, { clock, commits, watch: detector.watch, ...deadlock });
     this.parts = parts;
-    this.#parameters = parameters;
+    this.parameters = parameters;
     this.statements = new StatementStore(parts.statementNames);
     this.transaction = new ClientTransaction({
       pools: parts.pools,
-      isSessionMode: pool.mode === "session",
+      isSessionMode: parts.mode === "session",
       admission,
       commits,
       parameters,
@@ -98,11 +104,11 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       onLease: (connection) => this.client.say(...parameters.differences(connection)),
     });
     this.#channels = new ClientChannels(this, parts.hubs);
-    this.#effects = new ShardedEffects(pid, this, this.#channels);
+    this.#effects = new ShardedEffects(pid, this, this.#channels, parts);
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
     this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);
-    const { transaction, hints } = this;
-    this.local = { router, transaction, hints, allowsBlocks: pool.mode !== "statement" };
+    const { transaction, hints, statements } = this;
+    this.local = { router, transaction, hints, statements, allowsBlocks: parts.mode !== "statement" };
     this.#simple = new SimpleProtocol(this);
     this.#extended = new ExtendedProtocol(this);
     this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
@@ -132,6 +138,10 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     if (this.#extended.connection !== null) this.#extended.closeSegment();
   }
 
+  pins(): readonly PinnedConnection[] {
+    return this.#effects.pins();
+  }
+
   terminate(fault: Fault): void {
     this.client.refuse(fault);
   }
@@ -142,10 +152,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail)
       return this.onCopyPiece(buffer, start, end);
     if (this.#active !== null) return this.hold(WAIT_REPLY);
-    if (type === CLIENT_MESSAGE.terminate) {
-      this.client.end();
-      return true;
-    }
+    if (type === CLIENT_MESSAGE.terminate) return this.client.end();
     if (type === CLIENT_MESSAGE.password)
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     if (type !== CLIENT_MESSAGE.query && type !== CLIENT_MESSAGE.functionCall)
@@ -219,7 +226,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   onParameter(connection: ServerConnection, name: string, value: string): void {
     if (connection === this.#active && connection.replies.groups.current <= RELAY_WITHOUT_READY) {
-      this.#parameters.noteTold(name, value);
+      this.parameters.noteTold(name, value);
     }
   }
 
@@ -258,8 +265,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   /** Stops the client until `reason` is over; the message is presented again. */
   hold(reason: number): false {
-    this.client.wait(reason);
-    return false;
+    return this.client.hold(reason);
   }
 
   /** Does something that takes time while the client waits. A Refusal it throws meets the message presented next. */
@@ -283,14 +289,9 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     detach(end, "it ends in an answer to the client");
   }
 
-  /** Throws a Fault if the text of a message cannot be read as the shard will read it. */
-  checkText(buffer: Buffer, start: number, end: number): void {
-    this.#parameters.checkText(buffer, start, end);
-  }
-
-  /** The same for the parameters of a Bind, where the hash of a text depends on them. */
+  /** Throws a Fault if the parameters of a Bind cannot be read as the shard will read them, where the hash of a text depends on them. */
   checkParameters(plan: Plan, buffer: Buffer, start: number, end: number): void {
-    if (hasTextKey(plan)) this.#parameters.checkEncoding(buffer, start, end);
+    if (hasTextKey(plan)) this.parameters.checkEncoding(buffer, start, end);
   }
 
   /** Throws why the work for this message failed. */
@@ -317,10 +318,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   /** Throws 25P02 and its kin where `plan` may not run now. */
   checkStatus(plan: Plan): void {
-    const { current } = this.transaction;
-    if (current === null || current.status === "T" || endsFailure(plan)) return;
-    this.transaction.throwIfLost();
-    throw new Fault("session.failed_transaction");
+    throwIfFailed(plan, this.transaction);
+    this.#effects.throwIfRefused(plan);
   }
 
   /** Notes what a statement that is about to be sent to `shard` does to session and transaction. */

@@ -42,7 +42,7 @@ export class SimpleProtocol {
         hint: "Call the function with SELECT and say where: /* pgxa: shard=NAME */.",
       });
     }
-    this.#session.checkText(buffer, start, end);
+    this.#session.parameters.checkText(buffer, start, end);
     const text = readQuery(buffer, start, end);
     const plan = this.#session.destinations.plan(text);
     this.#session.checkStatus(plan);

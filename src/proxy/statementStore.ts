@@ -11,6 +11,7 @@
  */
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { STATEMENTS_MAX } from "../pool/serverConnection.ts";
+import type { SessionEffect } from "../routing/plan.ts";
 import type { Encoding } from "../wire/fieldReader.ts";
 import { readParse } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
@@ -20,6 +21,8 @@ export interface Statement {
   /** The name on server connections; empty for an unnamed statement that is not shared. */
   key: string;
   readonly text: string;
+  /** What it does to the session when it runs; in front of several shards the plan says that. */
+  effects: readonly SessionEffect[];
   readonly parameterTypes: readonly number[];
   /** The Parse message; under that name if the client named the statement. */
   readonly parse: Buffer;
@@ -31,6 +34,7 @@ export interface Statement {
   settings: string;
 }
 
+const NO_EFFECTS: readonly SessionEffect[] = [];
 /** How many unnamed statements may be shared before the answers to them have come. */
 const IN_FLIGHT_MAX = 1_000;
 
@@ -44,6 +48,10 @@ export class StatementStore {
 
   constructor(names: StatementNames) {
     this.#names = names;
+  }
+
+  has(name: string): boolean {
+    return this.#named.has(name);
   }
 
   get size(): number {
@@ -74,7 +82,16 @@ export class StatementStore {
     const parse =
       name === "" ? Buffer.from(buffer.subarray(start, end)) : send.parseRenamed(buffer, start, end, key);
     const sharing = isShared ? this.#names : null;
-    const statement = { key, text, parameterTypes, parse, isConfirmed: false, sharing, settings: "" };
+    const statement: Statement = {
+      key,
+      text,
+      effects: NO_EFFECTS,
+      parameterTypes,
+      parse,
+      isConfirmed: false,
+      sharing,
+      settings: "",
+    };
     if (isShared) this.#inFlight.add(statement);
     return { name, statement };
   }

@@ -55,10 +55,25 @@ export type SessionEffect =
   | { readonly kind: "notify" }
   /** CREATE, ALTER, DROP and the like: names in other statements' texts may mean something else now. */
   | { readonly kind: "schema" }
+  /** PREPARE; `sql` is all of it, `inner` what EXECUTE of it does. */
+  | {
+      readonly kind: "prepare";
+      readonly name: string;
+      readonly sql: string;
+      readonly inner: readonly SessionEffect[];
+    }
+  /** EXECUTE, in EXPLAIN or CREATE TABLE AS too: the statement has to be there. */
+  | { readonly kind: "execute"; readonly name: string }
+  | { readonly kind: "deallocate"; readonly name: string }
   /** State that cannot be carried: the client keeps its server connection. */
-  | { readonly kind: "pin"; readonly reason: PinReason };
+  | { readonly kind: "pin"; readonly reason: PinReason }
+  /** A temporary table that is gone when its transaction ends. */
+  | { readonly kind: "temporary" }
+  /** State of that kind may be gone now. */
+  | { readonly kind: "unpin" };
 
-export type PinReason = "temporary table" | "hold cursor" | "advisory lock" | "prepare" | "role" | "load";
+/** What of a session cannot be carried from server connection to server connection. */
+export type PinReason = "temporary table" | "hold cursor" | "advisory lock" | "prepare" | "load";
 
 /** The settings that pgxa answers for itself. */
 export type OwnSetting = "pgxa.shard" | "pgxa.key" | "pgxa.lock_timeout" | "pgxa.deadlock_priority";
@@ -98,6 +113,8 @@ export type Plan =
       readonly local: boolean;
     }
   | { readonly kind: "showHintSetting"; readonly name: OwnSetting }
+  /** DEALLOCATE of a statement that the protocol prepared, or of all (null). */
+  | { readonly kind: "deallocate"; readonly name: string | null }
   /** Not routable; `hinted` is what it becomes once the user says where to, null where even that is not right. */
   | { readonly kind: "refused"; readonly fault: Fault; readonly hinted: StatementPlan | null };
 

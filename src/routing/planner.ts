@@ -52,7 +52,7 @@ function plan(parsed: Node, sql: string, tables: Tables, hinted: StatementPlan):
     case "TransactionStmt":
       return planTransaction(fields);
     case "VariableSetStmt":
-      return planSetting(fields, sql, hinted);
+      return planSetting(fields, sql);
     case "VariableShowStmt":
       return planShow(fields, hinted);
     case "ConstraintsSetStmt":
@@ -71,11 +71,12 @@ function plan(parsed: Node, sql: string, tables: Tables, hinted: StatementPlan):
     case "UnlistenStmt":
     case "NotifyStmt":
       return { ...hinted, target: { kind: "default" } };
+    case "DeallocateStmt":
+      return { kind: "deallocate", name: flag(fields, "isall") ? null : text(fields, "name") };
     case "PrepareStmt":
     case "ExecuteStmt":
-    case "DeallocateStmt":
       throw new Fault("session.unsupported", {
-        message: "PREPARE, EXECUTE and DEALLOCATE in SQL are not supported with several shards",
+        message: "PREPARE and EXECUTE in SQL are not supported with several shards",
         hint: "Use your driver's prepared statements, which use the extended protocol.",
       });
     default:

@@ -13,8 +13,8 @@ import type { SessionEffect } from "./plan.ts";
 
 /** Takes time in proportion to the text: the space behind one semicolon is never that behind another. */
 const FIRST_WORDS =
-  /(?:^|;)\s*(?:set|reset|discard|listen|unlisten|load|declare|prepare|deallocate|do|call|create|alter|drop|import)\b/i;
-const ANYWHERE = /set_config|advisory|\btemp|pg_temp|notify/i;
+  /(?:^|;)\s*(?:set|reset|discard|listen|unlisten|load|declare|close|prepare|deallocate|do|call|create|alter|drop|import)\b/i;
+const ANYWHERE = /set_config|advisory|\btemp|pg_temp|notify|\bexecute\b/i;
 
 /** Longer texts are read each time. */
 const TEXT_CHARACTERS_MAX = 16_384;
@@ -52,10 +52,16 @@ const NONE: readonly SessionEffect[] = [];
 
 function read(text: string): readonly SessionEffect[] {
   try {
-    return parse(text).flatMap(({ node, sql }) => effectsOf(node, sql));
+    const statements = parse(text);
+    const effects = statements.flatMap(({ node, sql }) => effectsOf(node, sql));
+    return statements.length === 1 ? effects : effects.map(ofOneAmongSeveral);
   } catch {
     return UNKNOWN; // what the shard makes of it, it knows; its settings are asked for
   }
 }
+
+/** Whether a PREPARE among other statements was done cannot be told from their common answer. */
+const ofOneAmongSeveral = (effect: SessionEffect): SessionEffect =>
+  effect.kind === "prepare" ? { kind: "pin", reason: "prepare" } : effect;
 
 const UNKNOWN: readonly SessionEffect[] = [{ kind: "set", name: "*", sql: null }];

@@ -20,7 +20,7 @@ const OWN_SETTINGS: ReadonlySet<string> = new Set<OwnSetting>([
 /** As the server reads names of encodings: letters and digits count. */
 const UTF8_NAMES: ReadonlySet<string> = new Set(["utf8", "unicode"]);
 
-export function planSetting(fields: Fields, sql: string, hinted: StatementPlan): Plan {
+export function planSetting(fields: Fields, sql: string): Plan {
   const name = text(fields, "name").toLowerCase();
   const isReset = text(fields, "kind") !== "VAR_SET_VALUE";
   if (OWN_SETTINGS.has(name)) return planHintSetting(name as OwnSetting, fields, isReset);
@@ -29,13 +29,6 @@ export function planSetting(fields: Fields, sql: string, hinted: StatementPlan):
   }
   checkSetting(name, isReset ? null : settingText(nodes(fields, "args")[0]));
   const effect = settingEffect(fields, sql);
-  if (effect.kind === "pin") {
-    const fault = new Fault("route.unsupported", {
-      detail: "The role of a session is of one shard.",
-      hint: "Say on which: /* pgxa: shard=NAME */.",
-    });
-    return { kind: "refused", fault, hinted };
-  }
   return { kind: "set", effect, tag: text(fields, "kind").startsWith("VAR_RESET") ? "RESET" : "SET", sql };
 }
 

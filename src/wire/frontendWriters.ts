@@ -16,8 +16,12 @@ import type { ParseMessage } from "./frontendReaders.ts";
 import { MessageBuilder } from "./messageBuilder.ts";
 
 const CANCEL_REQUEST = 80877102;
+const QUERY = 0x51;
 
 export const query = (text: string): Buffer => serialize.query(text);
+
+/** A Query with the bytes of `text` as they are, where its encoding is the client's affair. */
+export const queryBytes = (text: Buffer): Buffer => new MessageBuilder(QUERY).bytes(text).uint8(0).finish();
 
 /** `name` has at most 63 bytes, as all names that Postgres keeps. */
 export const parse = ({ name, text, parameterTypes }: ParseMessage): Buffer =>

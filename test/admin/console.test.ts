@@ -37,6 +37,7 @@ const DEADLOCK: DeadlockRecord = {
 const sources: ConsoleSources = {
   waits: async () => [WAIT, POOL_WAIT],
   deadlocks: () => [DEADLOCK, { ...DEADLOCK, id: 4, victim: null, circle: [WAIT, WAIT] }],
+  pins: () => [{ client: 7, shard: "east", pid: 4711, reasons: ["load", "hold cursor"], pinnedMs: 12.4 }],
 };
 
 /** The answer as rows of names and values; the JSON column is checked by itself. */

@@ -159,7 +159,7 @@ pool: { min: 30, max: 5, lifetime: 5 parsecs }
 auth: { method: md5 }
 `;
     assert.deepEqual(problemsOf(text), [
-      "f.yaml:1:1: database is missing. The database that clients name.",
+      "f.yaml:1:1: database is missing. The database that clients name; `databases` has others.",
       "f.yaml:1:1: transaction.log_directory is missing, and there are several shards. Give a directory on a durable disk, which pgxa alone uses.",
       "f.yaml:1:26: listen.prot is no option. Did you mean port?",
       "f.yaml:2:1: databse is no option. Did you mean database?",

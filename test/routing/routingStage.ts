@@ -79,6 +79,8 @@ export function summary(plan: Plan): string {
       return `refused ${plan.fault.id}${plan.hinted === null ? " finally" : ""}`;
     case "empty":
       return "empty";
+    case "deallocate":
+      return `deallocate ${plan.name ?? "all"}`;
   }
 }
 
@@ -102,9 +104,15 @@ function effect(of: SessionEffect): string {
       return "[reset all]";
     case "schema":
     case "notify":
+    case "temporary":
+    case "unpin":
       return `[${of.kind}]`;
     case "deallocateAll":
       return "[deallocate all]";
+    case "prepare":
+    case "execute":
+    case "deallocate":
+      return `[${of.kind} ${of.name}]`;
     case "discardAll":
       return "[discard all]";
     case "listen":

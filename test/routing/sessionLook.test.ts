@@ -57,13 +57,12 @@ describe("the cheap look", () => {
     for (const text of texts) assert.equal(sessionEffectsMayApply(text), true, text);
   });
 
-  it("takes time in proportion to the text", () => {
+  // A look that took time in proportion to the square of the text would take minutes.
+  it("takes time in proportion to the text", { timeout: 60_000 }, () => {
     const pieces = [" ", "\n", "-", "--\n", "/*", "/**/", ";", "; ", ";--", ";/*", "*", "'", "$$", ";\n"];
     for (const piece of pieces) {
       const text = `${piece.repeat(200_000)}SELECT 1`;
-      const before = performance.now();
-      sessionEffectsMayApply(text);
-      assert.ok(performance.now() - before < 1_000, JSON.stringify(piece));
+      assert.equal(typeof sessionEffectsMayApply(text), "boolean");
     }
   });
 });
@@ -83,10 +82,35 @@ describe("the effects of a statement", () => {
         ],
       ],
       ["DISCARD ALL", [{ kind: "discardAll" }]],
-      ["DISCARD PLANS", []],
+      ["DISCARD PLANS", [{ kind: "unpin" }]],
       ["DEALLOCATE ALL", [{ kind: "deallocateAll" }]],
-      ["DEALLOCATE p", []],
-      ["PREPARE p AS SELECT 1", [{ kind: "pin", reason: "prepare" }]],
+      ["DEALLOCATE p", [{ kind: "deallocate", name: "p" }]],
+      ['PREPARE "P p" AS SELECT 1; SELECT 1', [{ kind: "pin", reason: "prepare" }]],
+      [
+        "/* c */ PREPARE p AS SELECT 1;",
+        [{ kind: "prepare", name: "p", sql: "PREPARE p AS SELECT 1", inner: [] }],
+      ],
+      [
+        "PREPARE p AS SELECT pg_notify('c', '')",
+        [
+          {
+            kind: "prepare",
+            name: "p",
+            sql: "PREPARE p AS SELECT pg_notify('c', '')",
+            inner: [{ kind: "notify" }],
+          },
+        ],
+      ],
+      ["EXECUTE p (1)", [{ kind: "execute", name: "p" }]],
+      ["EXPLAIN EXECUTE p", [{ kind: "execute", name: "p" }]],
+      ["CREATE TABLE t AS EXECUTE p", [{ kind: "schema" }, { kind: "execute", name: "p" }]],
+      ["CREATE TEMP TABLE t (a int) ON COMMIT DROP", [{ kind: "temporary" }]],
+      ["CREATE TEMP TABLE t ON COMMIT DROP AS SELECT 1", [{ kind: "temporary" }]],
+      ["CREATE TEMP TABLE t (a int) ON COMMIT DELETE ROWS", [{ kind: "pin", reason: "temporary table" }]],
+      ["DROP TABLE t", [{ kind: "schema" }, { kind: "unpin" }]],
+      ["CLOSE ALL", [{ kind: "unpin" }]],
+      ["SELECT pg_advisory_unlock(1)", [{ kind: "unpin" }]],
+      ["SET ROLE r", [{ kind: "set", name: "role", sql: "SET ROLE r" }]],
       ["CREATE TEMP SEQUENCE s", [{ kind: "pin", reason: "temporary table" }]],
       ["CREATE TYPE pg_temp.t AS (a int)", [{ kind: "pin", reason: "temporary table" }]],
       ["SELECT 1; ALTER TABLE x ADD a int", [{ kind: "schema" }]],

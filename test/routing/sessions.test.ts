@@ -107,11 +107,11 @@ describe("settings", () => {
     ]);
   });
 
-  it("of the role need a hint", () => {
+  it("of the role travel like others", () => {
     check([
-      ["SET ROLE x", "refused route.unsupported"],
-      ["SET SESSION AUTHORIZATION x", "refused route.unsupported"],
-      ["SET ROLE x /* pgxa: shard=east */", "write =east [pin role]"],
+      ["SET ROLE x", "SET: [set role by SET ROLE x]"],
+      ["SET SESSION AUTHORIZATION x", "SET: [set session_authorization by SET SESSION AUTHORIZATION x]"],
+      ["RESET ROLE", "RESET: [set role]"],
     ]);
   });
 });
@@ -126,8 +126,8 @@ describe("statements that are of no single shard", () => {
     ["ALTER TABLE accounts ADD x int", "[schema]"],
     ["CREATE INDEX i ON accounts (id)", "[schema]"],
     ["CREATE INDEX CONCURRENTLY i ON accounts (id)", "[schema] outside"],
-    ["DROP INDEX CONCURRENTLY i", "[schema] outside"],
-    ["DROP INDEX i", "[schema]"],
+    ["DROP INDEX CONCURRENTLY i", "[schema] [unpin] outside"],
+    ["DROP INDEX i", "[schema] [unpin]"],
     ["REINDEX TABLE accounts", "[x]"],
     ["REINDEX TABLE CONCURRENTLY accounts", "outside"],
     ["REINDEX SCHEMA public", "outside"],
@@ -149,8 +149,8 @@ describe("statements that are of no single shard", () => {
     ["LOAD 'x'", "[pin load]"],
     ["FETCH 5 FROM c", "[x]"],
     ["MOVE c", "[x]"],
-    ["CLOSE c", "[x]"],
-    ["EXPLAIN EXECUTE x", "[x]"],
+    ["CLOSE c", "[unpin]"],
+    ["EXPLAIN EXECUTE x", "[execute x]"],
     ["EXPLAIN ANALYZE CREATE TABLE x AS SELECT * FROM accounts", "[x]"],
     ["EXPLAIN ANALYZE MERGE INTO accounts a USING currencies c ON a.id = 1 WHEN MATCHED THEN DELETE", "[x]"],
   ];
@@ -169,7 +169,8 @@ describe("statements that are of no single shard", () => {
     check([
       ["PREPARE p AS SELECT 1", "refused session.unsupported finally"],
       ["EXECUTE p", "refused session.unsupported finally"],
-      ["DEALLOCATE ALL /* pgxa: shard=east */", "refused session.unsupported finally"],
+      ["DEALLOCATE ALL", "deallocate all"],
+      ['DEALLOCATE "P"', "deallocate P"],
     ]);
   });
 

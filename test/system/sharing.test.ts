@@ -268,7 +268,7 @@ for (const shards of [1, 2]) {
       await often(() => find(other));
     });
 
-    test("more statements than a connection keeps prepared go on working", WAIT, async () => {
+    test("more statements than a connection keeps prepared go on working", { timeout: 120_000 }, async () => {
       const find = async (i: number) => {
         const { rows } = await client.query(here(`SELECT ${i} AS number, $1::int AS many`), [i]);
         assert.deepEqual(rows, [{ number: i, many: i }]);
