@@ -14,10 +14,11 @@ import { ShardError } from "./shardError.ts";
 /** A client that has set nothing. */
 export const NO_SETTINGS = "";
 
+const UNION = " UNION ALL";
 const CAPTURE =
   "SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session' " +
-  "AND name !~ '^transaction_' AND name <> 'is_superuser' UNION ALL " +
-  "SELECT name, pg_catalog.current_setting(name) FROM (VALUES ('session_authorization'), ('role')) AS role (name)";
+  `AND name !~ '^transaction_' AND name <> 'is_superuser'${UNION} SELECT name, ` +
+  "pg_catalog.current_setting(name) FROM (VALUES ('session_authorization'), ('role')) AS role (name)";
 
 /** Who one is decides what else one may set; so these come last. */
 const ROLES = ["session_authorization", "role"];
@@ -31,28 +32,37 @@ const literal = (text: string): string =>
     ? ` E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`
     : `'${text.replaceAll("'", "''")}'`;
 
-/** The canonical form of settings by name. */
+/** The canonical form of settings by name; the last value of a name, in whatever case, counts. */
 export function settingsOf(entries: Iterable<readonly [name: string, value: string]>): string {
-  const calls = [...entries]
+  const values = new Map<string, string>();
+  for (const [name, value] of entries) values.set(name.toLowerCase(), value);
+  const calls = [...values]
     .sort(([a], [b]) => ROLES.indexOf(a) - ROLES.indexOf(b) || (a < b ? -1 : 1))
     .map(([name, value]) => `pg_catalog.set_config(${literal(name)}, ${literal(value)}, false)`);
   return calls.length === 0 ? NO_SETTINGS : `SELECT ${calls.join(", ")}`;
 }
 
-/** What is set on `connection` now; null when the shard did not say. */
+/**
+ * What is set on `connection` now, by name; null when the shard did not say. `custom`: the names of an application's
+ * own settings, such as `app.tenant`, which no list of the shard's has.
+ */
 export async function captureSettings(
   connection: ServerConnection,
+  custom: readonly string[],
   timeoutMs: number,
-): Promise<string | null> {
-  const reply = await connection.run(CAPTURE, timeoutMs);
-  if (reply.kind !== "complete") return null;
-  const entries = reply.rows.map(([name, value]) => [name ?? "", value ?? ""] as const);
-  return settingsOf(
-    entries.filter(([name, value]) => {
-      if (name === "role") return value !== NO_ROLE;
-      return name !== "session_authorization" || value !== connection.user;
-    }),
+): Promise<readonly (readonly [name: string, value: string])[] | null> {
+  const asked = custom.map(
+    (name) => `${UNION} SELECT ${literal(name)}, pg_catalog.current_setting(${literal(name)}, true)`,
   );
+  const reply = await connection.run(CAPTURE + asked.join(""), timeoutMs);
+  if (reply.kind !== "complete") return null;
+  const entries = reply.rows.flatMap(([name, value]) =>
+    name && value !== null ? [[name, value!] as const] : [],
+  );
+  return entries.filter(([name, value]) => {
+    if (name === "role") return value !== NO_ROLE;
+    return name !== "session_authorization" || value !== connection.user;
+  });
 }
 
 /**

@@ -10,6 +10,7 @@ import type { ServerConnection } from "../pool/serverConnection.ts";
 import { applySettings, captureSettings, settingsOf } from "../pool/settings.ts";
 import { parameterStatus } from "../wire/backendWriters.ts";
 
+const CUSTOM_MAX = 1_000;
 /** How long a shard may take over settings, in ms. */
 const SETTINGS_TIMEOUT_MS = 10_000;
 /** SQL_ASCII: the bytes go to the shard as they are. */
@@ -22,6 +23,8 @@ export class ClientParameters {
   /** What the startup packet set, by name. */
   readonly startup: ReadonlyMap<string, string>;
   settings: string;
+  /** The names of an application's own settings that the client may have set. */
+  readonly #custom = new Set<string>();
   readonly #told = new Map<string, string>();
   #toldKey: string | null = null;
   /** Whether every text means to pgxa what it means to a shard. */
@@ -31,6 +34,7 @@ export class ClientParameters {
   constructor(startup: ReadonlyMap<string, string>) {
     this.startup = startupSettings(startup);
     this.settings = settingsOf(this.startup);
+    for (const name of this.startup.keys()) this.noteName(name);
   }
 
   /** Whether `connection` can be used by this client as it is. */
@@ -43,13 +47,34 @@ export class ClientParameters {
     return applySettings(connection, this.settings, SETTINGS_TIMEOUT_MS);
   }
 
-  /** Learns from the shard what is set now, after a statement that may have changed it. */
+  /**
+   * The client sets `name`: if it is one of an application's own, the shard has to be asked for it by name. False if
+   * there are too many of those to be carried.
+   */
+  noteName(name: string): boolean {
+    if (!name.includes(".")) return true;
+    if (this.#custom.size < CUSTOM_MAX) this.#custom.add(name.toLowerCase());
+    return this.#custom.has(name.toLowerCase());
+  }
+
+  /**
+   * Learns from the shard what is set now, after a statement that may have changed it. What the startup packet set and
+   * is set no more was reset, which for the client means to that value; the connection does not have it then.
+   */
   async capture(connection: ServerConnection): Promise<boolean> {
-    const settings = await captureSettings(connection, SETTINGS_TIMEOUT_MS);
-    if (settings === null) return false;
-    this.settings = settings;
-    connection.settings = settings;
+    const captured = await captureSettings(connection, [...this.#custom], SETTINGS_TIMEOUT_MS);
+    if (captured === null) return false;
+    connection.settings = settingsOf(captured);
+    const kept = captured.filter(
+      ([name, value]) => !(value === "" && this.#custom.has(name) && this.#startsWith(name)),
+    );
+    this.settings = settingsOf([...this.startup, ...kept]);
     return true;
+  }
+
+  /** Whether the startup packet sets `name`; an application's own setting is empty when it has been reset. */
+  #startsWith(name: string): boolean {
+    return [...this.startup.keys()].some((key) => key.toLowerCase() === name);
   }
 
   /**

@@ -92,6 +92,7 @@ const WHAT: Readonly<Record<PinReason, string>> = {
   "hold cursor": "cursors WITH HOLD",
   "advisory lock": "advisory locks of a session",
   prepare: "PREPARE among other statements of one query",
+  setting: "set_config() of a name that is computed",
   load: "LOAD",
 };
 

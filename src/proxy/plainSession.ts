@@ -53,7 +53,8 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#channels = new ClientChannels(this, parts.hubs);
     this.#parts = parts;
     this.#parameters = parameters;
-    this.#statements = new PlainStatements(pid, parts.mode === "session", parts, this.#channels);
+    const isSession = parts.mode === "session";
+    this.#statements = new PlainStatements(pid, isSession, parts, this.#channels, parameters);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
   }
 
@@ -279,7 +280,16 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     const { pins, mayHaveSet } = this.#statements;
     this.#statements.mayHaveSet = false;
     if (mayHaveSet && !(await this.#parameters.capture(lease))) return false;
-    return !pins.mayHaveChanged || pins.look(lease);
+    if (pins.mayHaveChanged && !(await pins.look(lease))) return false;
+    if (!this.#statements.isPinned || this.#parameters.isInForceOn(lease)) return true;
+    // A RESET went to the shard's own value, and the client's is that of its startup packet.
+    return this.#parameters.apply(lease).then(
+      () => {
+        this.#client.say(...this.#parameters.differences(lease));
+        return true;
+      },
+      () => false,
+    );
   }
 
   #lose(lease: ServerConnection): void {

@@ -8,12 +8,15 @@
  */
 import { Fault } from "../base/fault.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
-import type { SessionEffect } from "../routing/plan.ts";
+import type { PinReason, SessionEffect } from "../routing/plan.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
+import { BindReader } from "../wire/bindReader.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { withParameters } from "./boundEffects.ts";
 import type { ClientChannels } from "./clientChannels.ts";
+import type { ClientParameters } from "./clientParameters.ts";
 import { refuseInBatch, refuseQuery } from "./inPlace.ts";
 import { pidColumn, pidStatement } from "./ownPid.ts";
 import { Pins, pinRefusal } from "./pins.ts";
@@ -46,14 +49,25 @@ export class PlainStatements {
   readonly #look: SessionLook;
   readonly #channels: ClientChannels;
   readonly #pid: number;
+  readonly #parameters: ClientParameters;
+  readonly #bind = new BindReader();
   readonly #statementsMax: number;
   readonly #refusesPins: boolean;
+  /** Whether the client may have a search_path that begins with the temporary schema. */
+  #pathMayBeTemporary = false;
   /** Whether something until the end of the transaction may give texts another meaning. */
   #hasLocal = false;
 
   /** `pid` is the process id that the client was given; `isSession`: the client keeps its connection anyway. */
-  constructor(pid: number, isSession: boolean, parts: SessionParts, channels: ClientChannels) {
+  constructor(
+    pid: number,
+    isSession: boolean,
+    parts: SessionParts,
+    channels: ClientChannels,
+    parameters: ClientParameters,
+  ) {
     this.#pid = pid;
+    this.#parameters = parameters;
     this.#isSession = isSession;
     this.pins = new Pins(parts.pinCounts, parts.environment.clock);
     this.#refusesPins = !isSession && parts.config.pool.pins === "refuse";
@@ -133,7 +147,7 @@ export class PlainStatements {
     if (type === CLIENT_MESSAGE.bind && effects.length > 0) {
       const first = this.#missingChannel(effects);
       if (first !== null) return first;
-      const fault = this.#note(lease, effects);
+      const fault = this.#note(lease, withParameters(effects, this.#bind, buffer, start, end));
       if (fault !== null) return this.#refuse(lease, fault);
     }
     const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
@@ -224,7 +238,12 @@ export class PlainStatements {
         this.#sql.deallocate(lease, effect.name);
         break;
       case "pin":
-        if (!this.#isSession) this.pins.add(effect.reason);
+        this.#pin(effect.reason);
+        break;
+      case "set":
+        this.mayHaveSet = true;
+        this.#pathMayBeTemporary ||= TEMPORARY_PATH.test(effect.sql ?? "");
+        if (!this.#parameters.noteName(effect.name)) this.#pin("setting");
         break;
       case "unpin":
         this.pins.noteEnd();
@@ -235,6 +254,9 @@ export class PlainStatements {
         break;
       case "schema":
         this.#statements.noteSchemaChange();
+        // Under such a search_path tables are temporary without saying so.
+        if (this.#pathMayBeTemporary || TEMPORARY_PATH.test(this.#parameters.settings))
+          this.#pin("temporary table");
         break;
       case "listen":
         lease.listens = true;
@@ -259,6 +281,10 @@ export class PlainStatements {
     return null;
   }
 
+  #pin(reason: PinReason): void {
+    if (!this.#isSession) this.pins.add(reason);
+  }
+
   #forget(lease: ServerConnection): void {
     this.#statements.clear();
     this.#sql.clear();
@@ -266,6 +292,8 @@ export class PlainStatements {
     lease.statements.clear();
   }
 }
+
+const TEMPORARY_PATH = /search_path.*pg_temp/is;
 
 /** Texts are read byte for byte here; a channel's name is UTF-8. */
 const channelOf = (name: string): string => Buffer.from(name, "latin1").toString();

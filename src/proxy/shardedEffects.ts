@@ -1,7 +1,10 @@
 /** What the statements of a session over several shards do to the session, beyond their own transaction. */
 import { invariant } from "../base/invariant.ts";
 import type { PinReason, Plan, SessionEffect, StatementPlan } from "../routing/plan.ts";
+import { BindReader } from "../wire/bindReader.ts";
+import { withParameters } from "./boundEffects.ts";
 import type { ClientChannels } from "./clientChannels.ts";
+import type { ClientParameters } from "./clientParameters.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hints } from "./hints.ts";
 import { Pins, pinRefusal } from "./pins.ts";
@@ -15,6 +18,7 @@ export interface AffectedSession {
   readonly transaction: ClientTransaction;
   readonly statements: StatementStore;
   readonly hints: Hints;
+  readonly parameters: ClientParameters;
 }
 
 export class ShardedEffects {
@@ -51,6 +55,14 @@ export class ShardedEffects {
     const { pins } = config.pool;
     const refusal = mode === "session" || pins === "allow" ? null : pinRefusal(plan.effects);
     if (refusal !== null) throw refusal;
+  }
+
+  /** Notes the settings that parameters of the Bind in `buffer[start, end)` name. */
+  noteBind(plan: Plan, buffer: Buffer, start: number, end: number): void {
+    if (plan.kind !== "statement" || plan.effects.length === 0) return;
+    for (const effect of withParameters(plan.effects, new BindReader(), buffer, start, end)) {
+      if (effect.kind === "set") this.#session.parameters.noteName(effect.name);
+    }
   }
 
   pins(): readonly PinnedConnection[] {
@@ -105,6 +117,7 @@ export class ShardedEffects {
         return;
       case "set":
         this.mayHaveSet = true;
+        if (!this.#session.parameters.noteName(effect.name)) this.#pin(shard, "setting");
     }
   }
 

@@ -292,6 +292,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   /** Throws a Fault if the parameters of a Bind cannot be read as the shard will read them, where the hash of a text depends on them. */
   checkParameters(plan: Plan, buffer: Buffer, start: number, end: number): void {
     if (hasTextKey(plan)) this.parameters.checkEncoding(buffer, start, end);
+    this.#effects.noteBind(plan, buffer, start, end);
   }
 
   /** Throws why the work for this message failed. */

@@ -8,7 +8,7 @@ import { type Fields, flag, integer, type Node, node, nodes, strings, struct, te
 
 const CURSOR_HOLD = 0x0020;
 /** Set by function, procedure or block: which settings is known to the shard alone. */
-const ANY_SETTING: SessionEffect = { kind: "set", name: "*", sql: null };
+const ANY_SETTING: Extract<SessionEffect, { kind: "set" }> = { kind: "set", name: "*", sql: null };
 const NOTIFY: SessionEffect = { kind: "notify" };
 const UNPIN: SessionEffect = { kind: "unpin" };
 const SCHEMA: SessionEffect = { kind: "schema" };
@@ -42,6 +42,7 @@ export function effectsOf(statement: Node, sql: string): readonly SessionEffect[
     case "PrepareStmt":
       return [prepareEffect(fields, sql)];
     case "DoStmt":
+      return [ANY_SETTING, ...namedIn(sql), ...madeIn(sql)];
     case "CallStmt":
       return [ANY_SETTING, ...functionEffects(fields)];
     case "DeclareCursorStmt":
@@ -106,7 +107,7 @@ function functionEffects(fields: Fields): readonly SessionEffect[] {
     if (type !== "FuncCall") return;
     const name = strings(call, "funcname").at(-1) ?? "";
     if (name === "pg_notify") effects.push(NOTIFY);
-    else if (name === "set_config") effects.push(setConfigEffect(call));
+    else if (name === "set_config") effects.push(...setConfigEffects(call));
     else if (/^pg_(try_)?advisory_lock(_shared)?$/.test(name)) effects.push(pin("advisory lock"));
     else if (/^pg_advisory_unlock/.test(name)) effects.push(UNPIN);
   });
@@ -114,14 +115,40 @@ function functionEffects(fields: Fields): readonly SessionEffect[] {
 }
 
 /** set_config(name, value, is_local): local only if that is plain. */
-function setConfigEffect(call: Fields): SessionEffect {
+function setConfigEffects(call: Fields): readonly SessionEffect[] {
   const [name, value, isLocal] = nodes(call, "args");
-  if (isLocal?.type !== "A_Const" || !flag(struct(isLocal.fields, "boolval") ?? {}, "boolval"))
-    return ANY_SETTING;
   const setting = constantText(name);
+  if (isLocal?.type !== "A_Const" || !flag(struct(isLocal.fields, "boolval") ?? {}, "boolval")) {
+    if (setting !== null) return [{ kind: "set", name: setting.toLowerCase(), sql: null }];
+    const parameter = integer(parameterOf(name)?.fields ?? {}, "number");
+    return parameter > 0 ? [{ ...ANY_SETTING, parameter: parameter - 1 }] : [ANY_SETTING, pin("setting")];
+  }
   const given = constantText(value);
-  if (setting === null || given === null) return ANY_SETTING;
-  return { kind: "setLocal", sql: `SELECT pg_catalog.set_config(${quote(setting)}, ${quote(given)}, true)` };
+  if (setting === null || given === null) return [ANY_SETTING];
+  const sql = `SELECT pg_catalog.set_config(${quote(setting)}, ${quote(given)}, true)`;
+  return [{ kind: "setLocal", sql }];
+}
+
+/** A parameter, with or without a cast. */
+function parameterOf(value: Node | undefined): Node | null {
+  if (value?.type === "TypeCast") return parameterOf(node(value.fields, "arg") ?? undefined);
+  return value?.type === "ParamRef" ? value : null;
+}
+
+const SET_CONFIG = /set_config\s*\(\s*'([^']+)'/gi;
+const SET_CUSTOM = /\bset\s+(?:session\s+)?([a-z_][\w$]*\.[a-z_][\w$]*)\s*(?:=|to\b)/gi;
+
+/** State that the text of a block may make. */
+function madeIn(sql: string): readonly SessionEffect[] {
+  const isLocking = /pg_(?:try_)?advisory_lock/i.test(sql);
+  const isTemporary = /\btemp(?:orary)?\b|\bpg_temp\b/i.test(sql);
+  return [...(isLocking ? [pin("advisory lock")] : []), ...(isTemporary ? [pin("temporary table")] : [])];
+}
+
+/** Settings that the text of a block names. */
+function namedIn(sql: string): readonly SessionEffect[] {
+  const names = [...sql.matchAll(SET_CONFIG), ...sql.matchAll(SET_CUSTOM)].map((match) => match[1]!);
+  return names.map((name) => ({ kind: "set", name: name.toLowerCase(), sql: null }));
 }
 
 function constantText(value: Node | undefined): string | null {

@@ -39,7 +39,13 @@ export type SessionEffect =
    * `SET name = …` for the session; `sql` is the statement to say again elsewhere. `null` forgets it (RESET). The name
    * `*` stands for settings that only the shard knows (set_config() for the session, CALL, DO).
    */
-  | { readonly kind: "set"; readonly name: string; readonly sql: string | null }
+  | {
+      readonly kind: "set";
+      readonly name: string;
+      readonly sql: string | null;
+      /** The parameter of Bind that has the name (0-based). */
+      readonly parameter?: number;
+    }
   /** `SET LOCAL`, `SET CONSTRAINTS`: until the transaction ends; said again on a branch that joins later. */
   | { readonly kind: "setLocal"; readonly sql: string }
   /** RESET ALL: every tracked setting is forgotten. */
@@ -73,7 +79,14 @@ export type SessionEffect =
   | { readonly kind: "unpin" };
 
 /** What of a session cannot be carried from server connection to server connection. */
-export type PinReason = "temporary table" | "hold cursor" | "advisory lock" | "prepare" | "load";
+export type PinReason =
+  | "temporary table"
+  | "hold cursor"
+  | "advisory lock"
+  | "prepare"
+  /** One of unknown name. */
+  | "setting"
+  | "load";
 
 /** The settings that pgxa answers for itself. */
 export type OwnSetting = "pgxa.shard" | "pgxa.key" | "pgxa.lock_timeout" | "pgxa.deadlock_priority";

@@ -156,8 +156,8 @@ describe("functions", () => {
 
   it("set_config() is a setting", () => {
     check([
-      ["SELECT set_config('a.b', 'c', false)", "read any [set *]"],
-      ["SELECT set_config('a.b', $1, false)", "read any [set *]"],
+      ["SELECT set_config('a.b', 'c', false)", "read any [set a.b]"],
+      ["SELECT set_config('a.b', $1, false)", "read any [set a.b]"],
       [
         "SELECT set_config('a.b', 'c', true)",
         "read any [local SELECT pg_catalog.set_config('a.b', 'c', true)]",

@@ -18,14 +18,17 @@ export interface Message {
 
 export class RawClient {
   readonly socket: Socket;
-  #received: Buffer = Buffer.alloc(0);
+  /** What has come and was not taken; put together only when enough of it is there. */
+  #chunks: Buffer[] = [];
+  #length = 0;
   #isEnded = false;
   #wake = () => {};
 
   constructor(port: number) {
     this.socket = connect({ host: "127.0.0.1", port, noDelay: true });
     this.socket.on("data", (chunk: Buffer) => {
-      this.#received = Buffer.concat([this.#received, chunk]);
+      this.#chunks.push(chunk);
+      this.#length += chunk.length;
       this.#wake();
     });
     this.socket.on("error", () => {});
@@ -49,13 +52,21 @@ export class RawClient {
 
   /** Exactly `count` bytes. */
   async bytes(count: number): Promise<Buffer> {
-    while (this.#received.length < count) {
-      if (this.#isEnded) throw new Error(`closed after ${this.#received.length} of ${count} bytes`);
+    while (this.#length < count) {
+      if (this.#isEnded) throw new Error(`closed after ${this.#length} of ${count} bytes`);
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-    const bytes = this.#received.subarray(0, count);
-    this.#received = this.#received.subarray(count);
-    return bytes;
+    const [first] = this.#chunks;
+    const all = first !== undefined && first.length >= count ? this.#chunks.shift()! : this.#takeAll();
+    if (all.length > count) this.#chunks.unshift(all.subarray(count));
+    this.#length -= count;
+    return all.subarray(0, count);
+  }
+
+  #takeAll(): Buffer {
+    const all = Buffer.concat(this.#chunks);
+    this.#chunks = [];
+    return all;
   }
 
   async next(): Promise<Message> {
@@ -78,8 +89,8 @@ export class RawClient {
   /** The messages until the other side closes the connection. */
   async untilClosed(): Promise<Message[]> {
     const messages: Message[] = [];
-    while (!this.#isEnded || this.#received.length > 0) {
-      if (this.#received.length > 0) messages.push(await this.next());
+    while (!this.#isEnded || this.#length > 0) {
+      if (this.#length > 0) messages.push(await this.next());
       else await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     return messages;
@@ -125,14 +136,14 @@ export const query = (sql: string): Buffer => message("Q", text(sql));
 
 export const parse = (name: string, sql: string): Buffer => message("P", text(name), text(sql), int16(0));
 
-/** Binds text parameters to the unnamed portal; results come as text. */
-export function bind(statement: string, values: readonly string[] = []): Buffer {
+/** Binds text parameters to a portal, the unnamed one by default; results come as text. */
+export function bind(statement: string, values: readonly string[] = [], portal = ""): Buffer {
   const parameters = values.flatMap((value) => [int32(Buffer.byteLength(value)), Buffer.from(value)]);
-  return message("B", text(""), text(statement), int16(0), int16(values.length), ...parameters, int16(0));
+  return message("B", text(portal), text(statement), int16(0), int16(values.length), ...parameters, int16(0));
 }
 
 export const describeStatement = (name: string): Buffer => message("D", Buffer.from("S"), text(name));
-export const execute = (): Buffer => message("E", text(""), int32(0));
+export const execute = (portal = "", rowsMax = 0): Buffer => message("E", text(portal), int32(rowsMax));
 export const sync = (): Buffer => message("S");
 export const terminate = (): Buffer => message("X");
 
@@ -144,7 +155,7 @@ export function int32(value: number): Buffer {
   return buffer;
 }
 
-function int16(value: number): Buffer {
+export function int16(value: number): Buffer {
   const buffer = Buffer.alloc(2);
   buffer.writeInt16BE(value);
   return buffer;
