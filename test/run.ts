@@ -37,7 +37,7 @@ const isLinted = !process.argv.includes("--no-lint");
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const files = globSync("test/**/*.test.ts")
+  const files = globSync("test/**/*.test.ts", { exclude: ["**/node_modules/**"] })
     .filter((file) => words.every((word) => file.includes(word)))
     .sort();
   if (files.length === 0) {
