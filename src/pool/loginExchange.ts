@@ -49,7 +49,6 @@ export class LoginExchange {
     const parameters = new Map([
       ["user", this.#shard.user],
       ["database", this.#shard.database],
-      ["application_name", "pgxa"],
     ]);
     this.#handler.write(send.startup(parameters, 0));
   }

@@ -18,6 +18,7 @@ import type { Environment, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
+import { NOBODY } from "./nobody.ts";
 import { type LeaseHolder, ServerConnection } from "./serverConnection.ts";
 
 interface FailedConnect {
@@ -41,16 +42,6 @@ export interface PoolOptions {
 }
 
 const QUIETEN_TIMEOUT_MS = 5_000;
-/** Holds a lease while pgxa itself has something to do on it. */
-const NO_HOLDER: LeaseHolder = {
-  relay: () => true,
-  onClientGroup() {},
-  onParameter() {},
-  onStatement() {},
-  onServerDrain() {},
-  onLost() {},
-};
-
 export class Pool {
   readonly shard: ShardConfig;
   readonly #options: PoolOptions;
@@ -89,10 +80,10 @@ export class Pool {
     return this.#lender.size === 0 && this.#lender.pending === 0;
   }
 
-  /** A parked connection, at once, or null: then `checkout` must be awaited. */
-  tryCheckout(holder: LeaseHolder): ServerConnection | null {
+  /** A parked connection, at once and if possible with `settings`; null: then `checkout` must be awaited. */
+  tryCheckout(holder: LeaseHolder, settings: string): ServerConnection | null {
     for (;;) {
-      const connection = this.#parked.pop();
+      const connection = this.#takeParked(settings);
       if (connection === undefined) return null;
       if (this.#isFit(connection)) return this.#lend(connection, holder);
       this.#discard(connection);
@@ -100,8 +91,8 @@ export class Pool {
   }
 
   /** A connection, after waiting if need be; rejects with a Fault (`pool.*`). */
-  async checkout(holder: LeaseHolder): Promise<ServerConnection> {
-    const parked = this.tryCheckout(holder);
+  async checkout(holder: LeaseHolder, settings: string): Promise<ServerConnection> {
+    const parked = this.tryCheckout(holder, settings);
     if (parked !== null) return parked;
     const askedAtMs = this.#options.environment.clock.monotonicMs();
     for (;;) {
@@ -139,12 +130,13 @@ export class Pool {
    * what a client's LISTEN did, for clients have their notifications from the hub.
    */
   #quieten(connection: ServerConnection): void {
-    connection.passTo(NO_HOLDER);
+    connection.passTo(NOBODY);
     const quieten = async (): Promise<void> => {
       if (connection.notifier !== null) await this.#options.settleNotifications();
       connection.notifier = null;
       if (connection.listens) await connection.run("UNLISTEN *", QUIETEN_TIMEOUT_MS);
       connection.listens = false;
+      connection.listening.clear();
       this.checkIn(connection);
     };
     detach(quieten(), "one that is not clean then is closed");
@@ -163,6 +155,16 @@ export class Pool {
     for (const connection of [...this.#members]) this.#discard(connection);
     this.#lender.clear();
     await Promise.race([this.#lender.drain().then(() => this.#lender.clear()), Promise.resolve()]);
+  }
+
+  /** The warmest, and among those with `settings` if there are any: another has to be brought to them first. */
+  #takeParked(settings: string): ServerConnection | undefined {
+    const last = this.#parked.length - 1;
+    for (let i = last; i >= 0; i -= 1) {
+      if (this.#parked[i]!.settings !== settings) continue;
+      return i === last ? this.#parked.pop() : this.#parked.splice(i, 1)[0];
+    }
+    return this.#parked.pop();
   }
 
   #lend(connection: ServerConnection, holder: LeaseHolder): ServerConnection {

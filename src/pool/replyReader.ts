@@ -9,7 +9,15 @@
  *
  * Invariant: every byte is either passed on once, in order, or belongs to a message that is dropped whole.
  */
-import { readErrorFields, readParameterStatus } from "../wire/backendReaders.ts";
+import {
+  isFatalError,
+  type Notification,
+  readCommandTag,
+  readErrorFields,
+  readNotification,
+  readParameterStatus,
+} from "../wire/backendReaders.ts";
+import { errorResponse } from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
@@ -26,6 +34,12 @@ export interface ReplyHandler {
   onClientGroup(status: ReadyStatus, hadError: boolean, isLast: boolean): void;
   onControlReply(reply: ControlReply): void;
   onParameter(name: string, value: string): void;
+  /** What the client is told of a notification in its place, or null. */
+  onNotification(notification: Notification): Buffer | null;
+  /** The shard waits for rows of a COPY. */
+  onCopyIn(): void;
+  /** Whether the client goes on if the shard ends the connection. */
+  outlives(): boolean;
   /** A statement that was sent with `expectParse` now stands, or never will. */
   onStatement(key: string, stands: boolean): void;
   /** An error that answers pgxa itself, or that ends the connection. */
@@ -60,6 +74,7 @@ for (const type of [
   SERVER_MESSAGE.parseComplete,
   SERVER_MESSAGE.closeComplete,
   SERVER_MESSAGE.notificationResponse,
+  SERVER_MESSAGE.copyInResponse,
 ]) {
   NOTABLE[type] = 1;
 }
@@ -76,6 +91,12 @@ export class ReplyReader {
   isBatchOpen = false;
   /** The transaction status of the last ReadyForQuery. */
   status: ReadyStatus = "I";
+  /** Whether the shard waits for rows of a COPY; whoever ends them says so. */
+  isCopyingIn = false;
+  /** Whether `transactionEnd` is wanted, which costs a look at every command's tag. */
+  watchesEnd = false;
+  /** How a transaction ended last: COMMIT or ROLLBACK. */
+  transactionEnd = "";
   /** What the client is told instead of an error of the current group; null leaves it as it is. */
   replaceError: ((error: ErrorFields) => Buffer | null) | null = null;
 
@@ -155,7 +176,12 @@ export class ReplyReader {
     scanner.begin(chunk, 0, end);
     this.#runStart = 0;
     while (scanner.next()) {
-      if (NOTABLE[scanner.type] === 1 || this.groups.current === CONTROL || this.#openingLeft > 0)
+      if (
+        NOTABLE[scanner.type] === 1 ||
+        this.groups.current === CONTROL ||
+        this.#openingLeft > 0 ||
+        this.watchesEnd
+      )
         this.#take(chunk);
     }
     this.#passRun(chunk, scanner.end);
@@ -225,8 +251,8 @@ export class ReplyReader {
     } else if (scanner.type === SERVER_MESSAGE.errorResponse) {
       if (this.groups.length > 0 || this.isBatchOpen) {
         this.#hadError = true;
-        const mayReplace = this.replaceError !== null || this.#refusals.length > 0;
-        if (mayReplace && (scanner.isFirst || this.#isReplacing)) this.#takeReplaced(chunk);
+        this.isCopyingIn = false;
+        if (scanner.isFirst || this.#isReplacing) this.#takeReplaced(chunk);
       } else {
         this.#drop(chunk);
         this.#takeUnasked(chunk);
@@ -234,8 +260,29 @@ export class ReplyReader {
     } else if (scanner.type === SERVER_MESSAGE.parameterStatus) {
       if (this.#collector.take(chunk, scanner)) this.#noteParameter();
     } else if (scanner.type === SERVER_MESSAGE.notificationResponse) {
-      this.#drop(chunk); // clients have theirs from the hub (notificationHub.ts)
-    } else this.#takeMarked(chunk);
+      this.#takeNotification(chunk);
+    } else if (scanner.type === SERVER_MESSAGE.copyInResponse) {
+      this.isCopyingIn = true;
+      if (scanner.isLast) this.#handler.onCopyIn();
+    } else if (scanner.type === SERVER_MESSAGE.commandComplete) this.#noteEnd(chunk);
+    else this.#takeMarked(chunk);
+  }
+
+  /** Clients have theirs from the hub (notificationHub.ts), but for what they notify themselves. */
+  #takeNotification(chunk: Buffer): void {
+    this.#drop(chunk);
+    if (!this.#collector.take(chunk, this.#scanner)) return;
+    const { buffer, start, end } = this.#collector;
+    const own = this.#handler.onNotification(readNotification(buffer, start, end));
+    if (own !== null) this.#handler.relay(own, 0, own.length);
+  }
+
+  /** Passed on as it is; a tag that spans chunks is none of those. */
+  #noteEnd(chunk: Buffer): void {
+    const { start, end, isFirst, isLast } = this.#scanner;
+    if (!isFirst || !isLast) return;
+    const tag = readCommandTag(chunk, start, end);
+    if (tag === "COMMIT" || tag === "ROLLBACK") this.transactionEnd = tag;
   }
 
   #takeReplaced(chunk: Buffer): void {
@@ -243,11 +290,19 @@ export class ReplyReader {
     this.#isReplacing = !this.#scanner.isLast;
     if (!this.#collector.take(chunk, this.#scanner)) return;
     const { buffer, start, end } = this.#collector;
-    const error = readErrorFields(buffer, start, end);
-    const refusal = this.#refusals.find(({ token }) => error.message.includes(token));
-    const other = refusal?.message ?? this.replaceError?.(error) ?? null;
+    const other = this.#otherError(buffer, start, end);
     if (other === null) this.#handler.relay(buffer, start, end);
     else this.#handler.relay(other, 0, other.length);
+  }
+
+  #otherError(buffer: Buffer, start: number, end: number): Buffer | null {
+    if (isFatalError(buffer, start, end) && this.#handler.outlives()) {
+      return errorResponse({ ...readErrorFields(buffer, start, end), severity: "ERROR" });
+    }
+    if (this.replaceError === null && this.#refusals.length === 0) return null;
+    const error = readErrorFields(buffer, start, end);
+    const refusal = this.#refusals.find(({ token }) => error.message.includes(token));
+    return refusal?.message ?? this.replaceError?.(error) ?? null;
   }
 
   /** ParseComplete or CloseComplete: five bytes, so never cut. */
@@ -271,6 +326,7 @@ export class ReplyReader {
   #endGroup(statusByte: number): void {
     this.groups.shift();
     this.#hadError = false;
+    this.isCopyingIn = false;
     this.replaceError = null;
     this.status = STATUS_BYTES[statusByte] ?? "E";
     while (this.#marks.length > 0 && this.#marks[0]!.group <= this.#groupsEnded) {

@@ -13,7 +13,7 @@ import type { Environment } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { ShardConfig } from "../config/config.ts";
-import { readBackendKeyData } from "../wire/backendReaders.ts";
+import { type Notification, readBackendKeyData } from "../wire/backendReaders.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { ByteStream, type StreamOwner } from "./byteStream.ts";
@@ -29,15 +29,22 @@ import { type ServerEvent, type ServerState, serverStep } from "./serverState.ts
 export interface LeaseHolder {
   /** Bytes for the client; false: it has not taken them all, and the connection must stop reading. */
   relay(connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean;
+  /** Whether the client goes on if the shard ends the connection now; it is told an ERROR then, and not a FATAL. */
+  outlives(connection: ServerConnection): boolean;
   /** One group of replies ended; `isLast`: the shard owes nothing more. */
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void;
   /** A ParameterStatus came, in whatever group. */
   onParameter(connection: ServerConnection, name: string, value: string): void;
+  /** A notification came; what the client is told of it in its place, or null. */
+  onNotification(connection: ServerConnection, notification: Notification): Buffer | null;
+  /** The shard waits for rows of a COPY. */
+  onCopyIn(connection: ServerConnection): void;
   /** A named statement that was sent with the key now stands, or never will. */
   onStatement(connection: ServerConnection, key: string, stands: boolean): void;
   /** What was written has left after `flush()` returned false. */
   onServerDrain(connection: ServerConnection): void;
-  onLost(connection: ServerConnection, reason: string): void;
+  /** `error`: with which words the shard ended it, if it did so unasked. */
+  onLost(connection: ServerConnection, reason: string, error: ErrorFields | null): void;
 }
 
 /** Reads of 64 KiB: results are large, and server connections few. */
@@ -79,6 +86,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   holder: LeaseHolder | null = null;
   /** Whether LISTEN was sent to it since it was last made quiet. */
   listens = false;
+  /** The channels to which it surely listens itself, and not the client's hub alone. */
+  readonly listening = new Set<string>();
   /** The client that last notified on it, as clients know it; null if none has. */
   notifier: number | null = null;
   createdAtMs = 0;
@@ -282,6 +291,18 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     this.holder?.onParameter(this, name, value);
   }
 
+  outlives(): boolean {
+    return this.holder?.outlives(this) ?? true;
+  }
+
+  onNotification(notification: Notification): Buffer | null {
+    return this.holder?.onNotification(this, notification) ?? null;
+  }
+
+  onCopyIn(): void {
+    this.holder?.onCopyIn(this);
+  }
+
   onStatement(key: string, stands: boolean): void {
     if (!stands) this.statements.delete(key);
     else if (this.statements.has(key)) this.statements.set(key, true);
@@ -359,7 +380,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
       wasOpening(reason);
       return;
     }
-    holder?.onLost(this, reason);
+    holder?.onLost(this, reason, this.#lastError);
     this.#options.onClosed(this, reason);
   }
 }

@@ -5,20 +5,11 @@
  * back and goes back. Whatever else is cancelled and closed: nobody waits for a statement whose answer nobody wants.
  */
 import { detach } from "../base/detach.ts";
+import { NOBODY } from "../pool/nobody.ts";
 import type { Pool } from "../pool/pool.ts";
-import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { ServerConnection } from "../pool/serverConnection.ts";
 
 const ROLLBACK_TIMEOUT_MS = 5_000;
-
-/** Holds a lease on nobody's behalf; replies that still come are dropped. */
-export const NOBODY: LeaseHolder = {
-  relay: () => true,
-  onClientGroup() {},
-  onParameter() {},
-  onStatement() {},
-  onServerDrain() {},
-  onLost() {},
-};
 
 /**
  * Returns the connection of a client in session mode once everything that belongs to a session is gone from it, or
@@ -40,6 +31,7 @@ export function returnSession(pool: Pool, lease: ServerConnection, isTangled: bo
       lease.sqlStatements.clear();
       lease.unnamedStatement = null;
       lease.listens = false;
+      lease.listening.clear();
       pool.checkIn(lease);
     }),
     "one that is not clean then is closed",

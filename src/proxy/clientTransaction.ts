@@ -13,12 +13,13 @@ import type { Clock } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import { type Admission, AdmittedClient } from "../pool/admission.ts";
+import { NOBODY } from "../pool/nobody.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import type { ShardIndex } from "../routing/plan.ts";
 import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
-import { NOBODY, returnAbandoned, returnSession } from "./abandonedLease.ts";
+import { returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { putOpening, throwIfBeyondReturn, throwLossOnce, throwUnlessComplete } from "./branchTalk.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { asRefusal, type Refusal } from "./refusal.ts";
@@ -98,9 +99,10 @@ export class ClientTransaction {
     const held = this.#held(shard);
     if (held !== null) return held;
     if (!this.#parts.admission.tryEnter(this.#client, shard)) return null;
+    const { holder, parameters } = this.#parts;
     const pinned = this.#pins.get(shard);
-    const lease = pinned ?? this.#pool(shard).tryCheckout(this.#parts.holder);
-    if (lease !== null && this.#parts.parameters.isInForceOn(lease)) return this.#take(shard, lease);
+    const lease = pinned ?? this.#pool(shard).tryCheckout(holder, parameters.settings);
+    if (lease !== null && parameters.isInForceOn(lease)) return this.#take(shard, lease);
     if (lease !== null && pinned === undefined) this.#pool(shard).checkIn(lease);
     this.#leaveUnused(shard);
     return null;
@@ -144,10 +146,6 @@ export class ClientTransaction {
   pin(shard: ShardIndex): void {
     const held = this.#held(shard);
     if (held !== null) this.#pins.set(shard, held);
-  }
-
-  pinned(shard: ShardIndex): ServerConnection | null {
-    return this.#pins.get(shard) ?? null;
   }
 
   /** A client's statement ended on `connection`, which owes nothing: what that means for the lease. */
@@ -323,11 +321,12 @@ export class ClientTransaction {
 
   /** A connection to `shard` with the client's settings. */
   async #prepared(shard: ShardIndex): Promise<ServerConnection> {
+    const { holder, parameters } = this.#parts;
     const pool = this.#pool(shard);
     const pinned = this.#pins.get(shard);
-    const lease = pinned ?? (await pool.checkout(this.#parts.holder));
+    const lease = pinned ?? (await pool.checkout(holder, parameters.settings));
     try {
-      if (!this.#parts.parameters.isInForceOn(lease)) await this.#parts.parameters.apply(lease);
+      if (!parameters.isInForceOn(lease)) await parameters.apply(lease);
       return lease;
     } catch (error) {
       if (pinned === undefined) pool.checkIn(lease);

@@ -15,6 +15,7 @@ import type { ServerConnection } from "../pool/serverConnection.ts";
 import { ShardError } from "../pool/shardError.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import { faultResponse } from "../wire/backendWriters.ts";
+import { type ClientSide, WAIT_CANCEL } from "./clientSide.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hints } from "./hints.ts";
 import type { Refusal } from "./refusal.ts";
@@ -30,9 +31,7 @@ export interface WaitingSession {
   readonly isCommitting: boolean;
   /** The connections on which something of the client's runs. */
   readonly running: readonly ServerConnection[];
-  /** Keeps the client's next message back. */
-  holdBack(): void;
-  release(): void;
+  readonly client: ClientSide;
   /** Ends the batch whose Sync the client has not sent, if there is one; what it still sends of it is passed over. */
   endBatch(): void;
 }
@@ -165,7 +164,7 @@ export class ClientWaits implements Participant {
     this.#doom = { fault, moves, isTold: false, isSettled: false, timer: null };
     for (const { replies } of this.#session.running)
       replies.replaceError = (error) => this.#replace(error.sqlstate);
-    this.#session.holdBack();
+    this.#session.client.wait(WAIT_CANCEL);
     return true;
   }
 
@@ -173,7 +172,7 @@ export class ClientWaits implements Participant {
     const doom = this.#doom;
     if (doom !== null) doom.isSettled = true;
     if (doom !== null && doom.moves !== this.moves) this.#forgetIfSpared();
-    this.#session.release();
+    this.#session.client.go(WAIT_CANCEL);
   }
 
   cancelRunning(): void {

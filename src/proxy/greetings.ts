@@ -7,9 +7,9 @@
  * server connection. What changes on a shard later is told with the first lease.
  */
 
+import { NOBODY } from "../pool/nobody.ts";
 import type { Pool } from "../pool/pool.ts";
 import { applySettings, settingsOf } from "../pool/settings.ts";
-import { NOBODY } from "./abandonedLease.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 
 /** How many sets of settings are remembered; the oldest go first. */
@@ -45,7 +45,7 @@ export class Greetings {
   }
 
   async #ask(settings: string): Promise<ReadonlyMap<string, string>> {
-    const lease = await this.#pool.checkout(NOBODY);
+    const lease = await this.#pool.checkout(NOBODY, settings);
     try {
       if (lease.settings !== settings) await applySettings(lease, settings, ASK_TIMEOUT_MS);
       return this.#keep(settings, new Map(lease.parameters));

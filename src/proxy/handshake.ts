@@ -102,6 +102,8 @@ export class Handshake implements StreamOwner {
       case "cancel":
         this.#host.onCancel(request.pid, request.secret);
         return this.#end("cancel request");
+      case "terminate":
+        return this.#end("closed by the client");
       case "violation":
         return this.refuse(request.fault);
       case "startup":

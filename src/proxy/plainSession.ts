@@ -14,45 +14,41 @@ import { Fault } from "../base/fault.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
 import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
-import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
-import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
+import type { ServerConnection } from "../pool/serverConnection.ts";
+import type { Notification } from "../wire/backendReaders.ts";
+import { errorResponse, faultResponse, readyForQuery } from "../wire/backendWriters.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
-import {
-  type ClientMessages,
-  ClientSide,
-  WAIT_LEASE,
-  WAIT_REPLY,
-  WAIT_SERVER_DRAIN,
-  WAIT_WORK,
-} from "./clientSide.ts";
+import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
+import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
 import { type ListenFirst, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
-import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
+import { asRefusal, connectionLost, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 
-export class PlainSession implements Session, ClientMessages, LeaseHolder, ChannelsHost {
+export class PlainSession implements Session, ClientMessages, LeaseSeeker, ChannelsHost {
+  readonly #pid: number;
   readonly #channels: ClientChannels;
   readonly #parts: SessionParts;
   readonly #client: ClientSide;
   readonly #statements: PlainStatements;
-  readonly #parameters: ClientParameters;
+  readonly parameters: ClientParameters;
   #lease: ServerConnection | null = null;
-  /** Why the statement that asked for a lease cannot have one. */
-  #refusal: Refusal | null = null;
+  readonly #request: LeaseRequest;
   /** Extended-protocol messages were sent and their Sync was not. */
   #isBatchOpen = false;
   /** Messages are passed over until Sync, as after an error. */
   #isSkipping = false;
-  /** How many leases were asked for; only the last is wanted. */
-  #checkouts = 0;
 
   /** `pid` is the process id that the client was given. */
   constructor(pid: number, stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
+    this.#pid = pid;
     this.#channels = new ClientChannels(this, parts.hubs);
     this.#parts = parts;
-    this.#parameters = parameters;
+    this.#request = new LeaseRequest(this, parts.pools[0]!);
+    this.parameters = parameters;
     const isSession = parts.mode === "session";
     this.#statements = new PlainStatements(pid, isSession, parts, this.#channels, parameters);
     this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
@@ -68,7 +64,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
 
   cancel(): void {
     const lease = this.#lease;
-    if (lease === null) this.#cancelCheckout();
+    if (lease === null) this.#request.cancel();
     else if (lease.replies.groups.length > 0 || this.#isBatchOpen)
       detach(lease.cancel(), "a cancel is a wish");
   }
@@ -86,12 +82,14 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
     if (type === CLIENT_MESSAGE.terminate) return this.#terminate();
     if (this.#isSkipping && this.#skip(type)) return true;
-    if (!this.#hasLease()) return this.#takeRefusal(type);
+    if (this.#lease === null && !this.#request.ask()) return this.#takeRefusal(type);
     const lease = this.#lease!;
     if (lease.replies.groups.isFull) return this.#client.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     }
+    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail)
+      lease.replies.isCopyingIn = false;
     const understood = this.#understood(lease, type, buffer, start, end);
     if (understood !== PASS && understood !== SENT) return this.#listenFirst(understood);
     if (
@@ -133,7 +131,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
   onClientClosed(): void {
     const lease = this.#lease;
     this.#lease = null;
-    this.#channels.unlisten(null);
+    this.#channels.close();
     this.#parts.onEnd(this);
     if (lease === null) return;
     lease.resumeReading();
@@ -150,6 +148,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
 
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
+    if (status === "I") this.#statements.noteIdle(connection, hadError);
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
     if (status !== "I" && this.#parts.mode === "statement") {
@@ -163,8 +162,22 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
   }
 
   onParameter(connection: ServerConnection, name: string, value: string): void {
-    if (connection === this.#lease && connection.replies.groups.current <= RELAY)
-      this.#parameters.noteTold(name, value);
+    if (connection !== this.#lease || connection.replies.groups.current > RELAY) return;
+    this.parameters.noteTold(name, value);
+    this.#statements.mayHaveSet = true; // by a function, perhaps, of which the text says nothing
+  }
+
+  outlives(connection: ServerConnection): boolean {
+    return connection.replies.status === "I" && !this.#statements.isPinned;
+  }
+
+  onNotification(connection: ServerConnection, { pid, channel, payload }: Notification): Buffer | null {
+    if (connection !== this.#lease || pid !== connection.pid) return null;
+    return this.#channels.takeOwn(0, this.#pid, channel, payload);
+  }
+
+  onCopyIn(): void {
+    this.#client.go(WAIT_REPLY);
   }
 
   onStatement(_connection: ServerConnection, key: string, stands: boolean): void {
@@ -175,7 +188,7 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     this.#client.go(WAIT_SERVER_DRAIN);
   }
 
-  onLost(connection: ServerConnection, reason: string): void {
+  onLost(connection: ServerConnection, reason: string, error: ErrorFields | null): void {
     if (connection !== this.#lease) return;
     const { shard, pid, replies } = connection;
     this.#lease = null;
@@ -183,8 +196,10 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
     const fault = connectionLost(shard, reason, "Repeat what was not committed.");
     // A transaction block or state of the session went with it, or half a message: only a new session is sound.
     const isBeyondRepair = replies.status !== "I" || this.#statements.isPinned || !replies.isBetweenMessages;
-    if (isBeyondRepair) this.#client.refuse(fault);
-    else this.#answerLost(replies, fault);
+    if (!isBeyondRepair) return this.#answerLost(replies, fault);
+    if (error !== null && error.severity === "FATAL") this.#client.say(errorResponse(error));
+    else if (!replies.hasError || !replies.isBetweenMessages) return this.#client.refuse(fault);
+    this.#client.end();
   }
 
   /** Every answer that was owed is the loss of the connection. */
@@ -206,54 +221,9 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
 
   // --- leases ---
 
-  /** Whether there is a lease with this client's settings; if not, it is on the way or `#refusal` says why not. */
-  #hasLease(): boolean {
-    if (this.#lease !== null) return true;
-    if (this.#refusal !== null) return false;
-    const pool = this.#parts.pools[0]!;
-    const lease = pool.tryCheckout(this);
-    if (lease !== null && this.#parameters.isInForceOn(lease)) {
-      this.#take(lease);
-      return true;
-    }
-    this.#client.wait(WAIT_LEASE);
-    detach(this.#checkout(lease), "it ends in a lease or a refusal");
-    return false;
-  }
-
-  async #checkout(parked: ServerConnection | null): Promise<void> {
-    const pool = this.#parts.pools[0]!;
-    this.#checkouts += 1;
-    const checkout = this.#checkouts;
-    const isWanted = (): boolean => checkout === this.#checkouts && !this.#client.isOver;
-    try {
-      const lease = parked ?? (await pool.checkout(this));
-      if (isWanted() && !this.#parameters.isInForceOn(lease)) {
-        await this.#parameters.apply(lease).catch((error: unknown) => {
-          pool.checkIn(lease);
-          throw error;
-        });
-      }
-      if (!isWanted()) return pool.checkIn(lease);
-      this.#take(lease);
-    } catch (error) {
-      const refusal = asRefusal(error);
-      if (isWanted()) this.#refusal = refusal;
-    }
-    if (isWanted()) this.#client.go(WAIT_LEASE);
-  }
-
-  /** The statement that waits for a lease is not to run; a lease that comes for it goes back. */
-  #cancelCheckout(): void {
-    if (!this.#client.isWaitingFor(WAIT_LEASE)) return;
-    this.#checkouts += 1;
-    this.#refusal = new Fault("session.canceled");
-    this.#client.go(WAIT_LEASE);
-  }
-
-  #take(lease: ServerConnection): void {
+  onLease(lease: ServerConnection): void {
     this.#lease = lease;
-    const told = this.#parameters.differences(lease);
+    const told = this.parameters.differences(lease);
     if (told.length > 0) this.#client.say(...told);
   }
 
@@ -279,13 +249,13 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
   async #look(lease: ServerConnection): Promise<boolean> {
     const { pins, mayHaveSet } = this.#statements;
     this.#statements.mayHaveSet = false;
-    if (mayHaveSet && !(await this.#parameters.capture(lease))) return false;
+    if (mayHaveSet && !(await this.parameters.capture(lease))) return false;
     if (pins.mayHaveChanged && !(await pins.look(lease))) return false;
-    if (!this.#statements.isPinned || this.#parameters.isInForceOn(lease)) return true;
+    if (!this.#statements.isPinned || this.parameters.isInForceOn(lease)) return true;
     // A RESET went to the shard's own value, and the client's is that of its startup packet.
-    return this.#parameters.apply(lease).then(
+    return this.parameters.apply(lease).then(
       () => {
-        this.#client.say(...this.#parameters.differences(lease));
+        this.#client.say(...this.parameters.differences(lease));
         return true;
       },
       () => false,
@@ -361,15 +331,15 @@ export class PlainSession implements Session, ClientMessages, LeaseHolder, Chann
 
   #terminate(): boolean {
     const lease = this.#lease;
-    if (lease !== null && lease.replies.groups.length > 0) return this.#client.hold(WAIT_REPLY);
+    const mustWait = lease !== null && lease.replies.groups.length > 0 && !lease.replies.isCopyingIn;
+    if (mustWait) return this.#client.hold(WAIT_REPLY);
     return this.#client.end();
   }
 
   /** Answers a message for which there is no lease. */
   #takeRefusal(type: number): boolean {
-    const refusal = this.#refusal;
+    const refusal = this.#request.takeRefusal();
     if (refusal === null) return false;
-    this.#refusal = null;
     if (type === CLIENT_MESSAGE.sync) {
       this.#isSkipping = false;
       this.#client.say(readyForQuery("I"));

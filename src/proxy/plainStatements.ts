@@ -6,6 +6,7 @@
  * (routing/sessionLook.ts) tells whether it may change settings, prepares statements in SQL, or makes state that cannot
  * be carried. A simple query does so when it is sent, a statement of the extended protocol when it is bound.
  */
+import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { PinReason, SessionEffect } from "../routing/plan.ts";
@@ -53,6 +54,9 @@ export class PlainStatements {
   readonly #bind = new BindReader();
   readonly #statementsMax: number;
   readonly #refusesPins: boolean;
+  /** How many groups of the client's were sent, and how many were answered. */
+  #asked = 0;
+  #answered = 0;
   /** Whether the client may have a search_path that begins with the temporary schema. */
   #pathMayBeTemporary = false;
   /** Whether something until the end of the transaction may give texts another meaning. */
@@ -130,6 +134,7 @@ export class PlainStatements {
       return new Fault("session.too_many_statements");
     }
     for (const effect of statement.effects) {
+      if (effect.kind === "notify") this.#hearOwn(lease); // the batch is not open yet
       // The shard looks at once what columns it gives.
       const fault = effect.kind === "execute" ? this.#sql.execute(lease, effect.name) : null;
       if (fault !== null) return fault;
@@ -184,18 +189,30 @@ export class PlainStatements {
 
   /** The last message of a group of the client's is sent. */
   noteGroup(): void {
-    this.#sql.noteGroup();
+    this.#asked += 1;
   }
 
   /** A group of answers has come, and with `isLast` all of them. */
   noteAnswered(hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
-    this.#sql.noteAnswered(hadError);
+    this.#sql.noteAnswered(hadError, this.#answered);
+    this.#answered += 1;
+  }
+
+  /** A group ended outside a transaction block; LISTEN and UNLISTEN up to it count, or do not. */
+  noteIdle(lease: ServerConnection, hadError: boolean): void {
+    if (!this.#channels.hasChanges) return;
+    const isCommitted = !hadError && lease.replies.transactionEnd !== "ROLLBACK";
+    lease.replies.transactionEnd = "";
+    this.#channels.settle(isCommitted, this.#answered - 1);
+    lease.replies.watchesEnd = this.#channels.hasChanges;
   }
 
   /** The connection is lost, and what it owed. */
   noteLost(): void {
     this.#sql.noteLost();
+    this.#channels.settle(false, this.#asked);
+    this.#answered = this.#asked;
   }
 
   noteTransactionEnd(): void {
@@ -221,6 +238,7 @@ export class PlainStatements {
     if (effects.length === 0) return null;
     const refusal = this.#refusesPins ? pinRefusal(effects) : null;
     if (refusal !== null) return refusal;
+    this.#sql.group = this.#asked;
     for (const effect of effects) {
       const fault = this.#noteOne(lease, effect);
       if (fault !== null) return fault;
@@ -260,18 +278,25 @@ export class PlainStatements {
         break;
       case "listen":
         lease.listens = true;
+        lease.listening.add(channelOf(effect.channel));
+        this.#watchEnd(lease);
+        this.#channels.noteListen(0, channelOf(effect.channel), this.#asked);
         break;
       case "unlisten":
-        this.#channels.unlisten(effect.channel === null ? null : channelOf(effect.channel));
+        lease.listening.clear();
+        this.#watchEnd(lease);
+        this.#channels.noteUnlisten(effect.channel === null ? null : channelOf(effect.channel), this.#asked);
         break;
       case "notify":
         lease.notifier = this.#pid;
+        this.#hearOwn(lease);
         break;
       case "deallocateAll":
         this.#forget(lease);
         break;
       case "discardAll":
-        this.#channels.unlisten(null);
+        lease.listening.clear();
+        this.#channels.noteUnlisten(null, this.#asked);
         this.#forget(lease);
         this.mayHaveSet = true;
         break;
@@ -279,6 +304,28 @@ export class PlainStatements {
         this.mayHaveSet = true;
     }
     return null;
+  }
+
+  /** How the transaction ends decides over what is listened to. */
+  #watchEnd(lease: ServerConnection): void {
+    if (lease.replies.watchesEnd) return;
+    lease.replies.watchesEnd = true;
+    lease.replies.transactionEnd = "";
+  }
+
+  /** What the client notifies comes back to it in its place if its connection listens, too. */
+  #hearOwn(lease: ServerConnection): void {
+    if (lease.replies.isBatchOpen || lease.replies.status === "E") return;
+    for (const channel of this.#channels.channelsOf(0)) {
+      if (lease.listening.has(channel)) continue;
+      lease.listens = true;
+      lease.listening.add(channel);
+      lease.unnamedStatement = null;
+      detach(
+        lease.run(`LISTEN ${quotedName(channel)}`, LISTEN_TIMEOUT_MS),
+        "without it the hub tells, a little later",
+      );
+    }
   }
 
   #pin(reason: PinReason): void {
@@ -294,6 +341,9 @@ export class PlainStatements {
 }
 
 const TEMPORARY_PATH = /search_path.*pg_temp/is;
+
+const LISTEN_TIMEOUT_MS = 10_000;
+const quotedName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** Texts are read byte for byte here; a channel's name is UTF-8. */
 const channelOf = (name: string): string => Buffer.from(name, "latin1").toString();

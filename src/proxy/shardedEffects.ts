@@ -66,8 +66,8 @@ export class ShardedEffects {
   }
 
   pins(): readonly PinnedConnection[] {
-    const { transaction } = this.#session;
-    return [...this.#pins].flatMap(([shard, pins]) => pins.on(transaction.pinned(shard)));
+    const { held } = this.#session.transaction;
+    return held.flatMap(({ shard, connection }) => this.#pins.get(shard)?.on(connection) ?? []);
   }
 
   #pin(shard: number, reason: PinReason): void {
@@ -94,16 +94,16 @@ export class ShardedEffects {
         return statements.noteSchemaChange();
       case "listen":
         this.#connection(shard).listens = true;
-        return;
+        return this.#channels.noteListen(shard, effect.channel);
       case "unlisten":
-        return this.#channels.unlisten(effect.channel);
+        return this.#channels.noteUnlisten(effect.channel);
       case "notify":
         this.#connection(shard).notifier = this.#pid;
         return;
       case "deallocateAll":
         return this.#forgetStatements();
       case "discardAll":
-        this.#channels.unlisten(null);
+        this.#channels.noteUnlisten(null);
         hints.clear();
         this.#forgetStatements();
         this.mayHaveSet = true;

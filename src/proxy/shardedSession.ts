@@ -22,14 +22,7 @@ import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
-import {
-  type ClientMessages,
-  ClientSide,
-  WAIT_CANCEL,
-  WAIT_REPLY,
-  WAIT_SERVER_DRAIN,
-  WAIT_WORK,
-} from "./clientSide.ts";
+import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
 import { ClientTransaction } from "./clientTransaction.ts";
 import { ClientWaits, type WaitingSession } from "./clientWaits.ts";
 import { DestinationFinder, hasTextKey } from "./destination.ts";
@@ -99,6 +92,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       translate: (refusal) => this.participant.translate(refusal),
       onCommitted: () => {
         this.statements.noteTransactionEnd();
+        this.#channels.settle(true);
         detector.noteCommitted(pid);
       },
       onLease: (connection) => this.client.say(...parameters.differences(connection)),
@@ -126,14 +120,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     );
   }
 
-  holdBack(): void {
-    this.client.wait(WAIT_CANCEL);
-  }
-
-  release(): void {
-    this.client.go(WAIT_CANCEL);
-  }
-
   endBatch(): void {
     if (this.#extended.connection !== null) this.#extended.closeSegment();
   }
@@ -149,8 +135,11 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   // --- ClientMessages ---
 
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
-    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail)
+    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail) {
+      for (const { replies } of this.running) replies.isCopyingIn = false;
       return this.onCopyPiece(buffer, start, end);
+    }
+    if (type === CLIENT_MESSAGE.terminate && this.#active?.replies.isCopyingIn) return this.client.end();
     if (this.#active !== null) return this.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.terminate) return this.client.end();
     if (type === CLIENT_MESSAGE.password)
@@ -188,7 +177,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   }
 
   onClientClosed(): void {
-    this.#channels.unlisten(null);
+    this.#channels.close();
     this.parts.onEnd(this);
     if (this.#isWorking) this.cancel();
     else this.#abandon();
@@ -238,6 +227,13 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.client.go(WAIT_SERVER_DRAIN);
   }
 
+  onCopyIn(): void {
+    this.client.go(WAIT_REPLY);
+  }
+
+  readonly outlives = () => true;
+  readonly onNotification = () => null;
+
   onLost(connection: ServerConnection, reason: string): void {
     const { shard, pid, replies } = connection;
     this.parts.log.warn("server.lost", { shard, pid, reason });
@@ -283,6 +279,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       this.participant.end();
       this.#isWorking = false;
       if (this.client.isOver) this.#abandon();
+      if (this.transaction.current === null) this.#channels.settle(false);
       this.client.go(WAIT_WORK);
       this.#channels.flush();
     });
@@ -378,7 +375,10 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     onGroupEnd: OnGroupEnd | null,
   ): void {
     this.transaction.settle(connection, status);
-    if (this.transaction.current === null) this.statements.noteTransactionEnd();
+    if (this.transaction.current === null) {
+      this.statements.noteTransactionEnd();
+      this.#channels.settle(!hadError);
+    }
     onGroupEnd?.(hadError);
     if (this.participant.isDefeated && !this.#isWorking) this.work(async () => {}); // which clears away
     this.client.go(WAIT_REPLY);

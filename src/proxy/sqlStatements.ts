@@ -30,8 +30,8 @@ export class SqlStatements {
   readonly #named: StatementStore;
   /** Those whose PREPARE has not been answered, with the number of the group it belongs to. */
   #unsettled: { readonly name: string; readonly group: number; readonly lease: ServerConnection }[] = [];
-  #asked = 0;
-  #answered = 0;
+  /** The number of the group that is being sent. */
+  group = 0;
 
   /** `named`: the same client's statements of the protocol. */
   constructor(named: StatementStore) {
@@ -61,7 +61,7 @@ export class SqlStatements {
     }
     clear(lease, name);
     this.#prepared.set(name, prepare);
-    this.#unsettled.push({ name, group: this.#asked, lease });
+    this.#unsettled.push({ name, group: this.group, lease });
     note(lease, name, prepare.sql);
     return null;
   }
@@ -111,15 +111,8 @@ export class SqlStatements {
     this.#prepared.clear();
   }
 
-  /** The last message of a group of the client's is sent. */
-  noteGroup(): void {
-    this.#asked += 1;
-  }
-
-  /** All of a group has been answered. */
-  noteAnswered(hadError: boolean): void {
-    const group = this.#answered;
-    this.#answered += 1;
+  /** All of that group has been answered. */
+  noteAnswered(hadError: boolean, group: number): void {
     while (this.#unsettled.length > 0 && this.#unsettled[0]!.group <= group) {
       const { name, lease } = this.#unsettled.shift()!;
       if (!hadError) continue;
@@ -131,7 +124,6 @@ export class SqlStatements {
   /** What was owed will not be answered. */
   noteLost(): void {
     this.#unsettled = [];
-    this.#answered = this.#asked;
   }
 
   #isTaken(name: string): boolean {

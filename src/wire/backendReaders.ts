@@ -25,6 +25,34 @@ export type AuthenticationRequest =
 const fieldsOf = (buffer: Buffer, start: number, end: number): FieldReader =>
   new FieldReader("server").reset(buffer, start, end);
 
+export interface Notification {
+  /** Of the backend that notified. */
+  readonly pid: number;
+  readonly channel: string;
+  readonly payload: string;
+}
+
+export function readNotification(buffer: Buffer, start: number, end: number): Notification {
+  const fields = fieldsOf(buffer, start, end);
+  const notification = { pid: fields.int32(), channel: fields.cstring(), payload: fields.cstring() };
+  fields.finish();
+  return notification;
+}
+
+const UNTRANSLATED = 0x56;
+const FATAL = 0x46;
+const PANIC = 0x50;
+
+/** Whether an ErrorResponse ends the connection; its texts are not read. */
+export function isFatalError(buffer: Buffer, start: number, end: number): boolean {
+  const fields = fieldsOf(buffer, start, end);
+  for (let code = fields.uint8(); code !== 0; code = fields.uint8()) {
+    const at = fields.skipCString();
+    if (code === UNTRANSLATED) return buffer[at] === FATAL || buffer[at] === PANIC;
+  }
+  return false;
+}
+
 /** The fields of an ErrorResponse or NoticeResponse. */
 export function readErrorFields(buffer: Buffer, start: number, end: number): ErrorFields {
   const fields = fieldsOf(buffer, start, end);

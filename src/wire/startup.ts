@@ -28,6 +28,8 @@ const GSS_REQUEST = 80877104;
 const CANCEL_REQUEST = 80877102;
 const SECRET_BYTES_MAX = 256;
 const NOTHING = Buffer.alloc(0);
+/** The type of Terminate and the first bytes of its length, where the length of a startup packet is to be. */
+const TERMINATE = Buffer.from([0x58, 0, 0, 0]);
 
 export interface StartupMessage {
   readonly kind: "startup";
@@ -45,6 +47,8 @@ export type StartupRequest =
   | { readonly kind: "gss" }
   | { readonly kind: "cancel"; readonly pid: number; readonly secret: Buffer }
   | StartupMessage
+  /** A client that has nothing to say after all: Terminate, as if it were logged in. */
+  | { readonly kind: "terminate" }
   | { readonly kind: "violation"; readonly fault: Fault };
 
 export class StartupReader {
@@ -89,6 +93,10 @@ export class StartupReader {
     if (this.#packet === null) {
       taken = this.#fill(this.#length, chunk, 0);
       if (this.#filled < LENGTH_BYTES) return null;
+      if (this.#length.equals(TERMINATE)) {
+        this.#isOver = true;
+        return { kind: "terminate" };
+      }
       this.#packet = this.#allocate();
     }
     taken += this.#fill(this.#packet, chunk, taken);

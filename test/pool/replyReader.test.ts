@@ -33,6 +33,16 @@ class Recorder {
   onStatement(key: string, stands: boolean): void {
     this.statements.push(`${key} ${stands ? "stands" : "fails"}`);
   }
+  onNotification(): null {
+    return null;
+  }
+
+  onCopyIn(): void {}
+
+  outlives(): boolean {
+    return false;
+  }
+
   onSwallowedError(error: ErrorFields): void {
     this.swallowed.push(error);
   }

@@ -21,7 +21,6 @@ const ROLES: readonly Kind[] = [
   {
     name: "SET ROLE",
     slot: "role",
-    holds: true,
     none: "postgres",
     make: async (client, who) => {
       await client.ask(`SET ROLE ${role(who)}`);
@@ -32,7 +31,6 @@ const ROLES: readonly Kind[] = [
   {
     name: "SET SESSION AUTHORIZATION",
     slot: "role",
-    holds: true,
     none: "postgres",
     make: async (client, who) => {
       await client.ask(`SET SESSION AUTHORIZATION ${role(who)}`);
@@ -42,10 +40,7 @@ const ROLES: readonly Kind[] = [
   },
   {
     name: "set_config('role')",
-    // pgxa: setConfigEffect() pins nothing, pg_settings has no role, and RESET ALL does not reset it.
-    pgxa: "a role set by set_config() stays on the connection",
     slot: "role",
-    holds: true,
     none: "postgres",
     make: async (client, who) => {
       await client.ask(`SELECT set_config('role', '${role(who)}', false)`);
@@ -55,8 +50,6 @@ const ROLES: readonly Kind[] = [
   },
   {
     name: "the role of startup options",
-    // pgxa: applySettings() relies on RESET ALL, which does not reset the role.
-    pgxa: "a role of the startup packet stays on the connection",
     slot: "role",
     none: "postgres",
     startup: (who) => ({ options: `-c role=${role(who)}` }),
@@ -92,7 +85,6 @@ const STATEMENTS: readonly Kind[] = [
   {
     name: "SQL PREPARE",
     slot: "prepared",
-    holds: true,
     none: "!26000",
     make: async (client, who) => {
       await client.ask(`PREPARE leak_prepared AS SELECT '${text(who)}'`);
@@ -187,24 +179,14 @@ const locked = (name: string, sql: (key: string) => string): Kind => ({
 
 const OBJECTS: readonly Kind[] = [
   temporary("a temporary table", "leak_t", (value) => [`CREATE TEMP TABLE leak_t AS SELECT '${value}' AS v`]),
-  temporary(
-    "a temporary table by search_path",
-    "leak_path_t",
-    (value) => [
-      "SET search_path = pg_temp, public",
-      `CREATE TABLE leak_path_t AS SELECT '${value}' AS v`,
-      "RESET search_path",
-    ],
-    // pgxa: makesTemporary() looks for the word, and not for a search_path that begins with pg_temp.
-    "a table that is temporary by search_path does not pin",
-  ),
-  temporary(
-    "a temporary table made in a DO block",
-    "leak_do_t",
-    (value) => [`DO $$ BEGIN CREATE TEMP TABLE leak_do_t AS SELECT '${value}' AS v; END $$`],
-    // pgxa: effectsOf() does not look into the block's text.
-    "a temporary table of a DO block does not pin",
-  ),
+  temporary("a temporary table by search_path", "leak_path_t", (value) => [
+    "SET search_path = pg_temp, public",
+    `CREATE TABLE leak_path_t AS SELECT '${value}' AS v`,
+    "RESET search_path",
+  ]),
+  temporary("a temporary table made in a DO block", "leak_do_t", (value) => [
+    `DO $$ BEGIN CREATE TEMP TABLE leak_do_t AS SELECT '${value}' AS v; END $$`,
+  ]),
   temporary(
     "a temporary table made in a function",
     "leak_hidden_t",
@@ -218,8 +200,6 @@ const OBJECTS: readonly Kind[] = [
       "an advisory lock taken in a DO block",
       (key) => `DO $$ BEGIN PERFORM pg_advisory_lock(${key}); END $$`,
     ),
-    // pgxa: effectsOf() does not look into the block's text.
-    pgxa: "an advisory lock of a DO block does not pin",
   },
   {
     name: "LISTEN",

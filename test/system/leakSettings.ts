@@ -63,10 +63,8 @@ export const SETTINGS: readonly Kind[] = [
   quoted("work_mem", ["5MB", "6MB"], "4MB"),
   {
     ...quoted("my.var", ["one \\a", "one of b"], ""),
-    // pgxa: captureSettings() reads pg_settings, which does not have custom variables.
-    pgxa: "custom variables are not carried, and stay on the connection",
   },
-  quoted("application_name", ["one \\a", 'one "b"'], "pgxa"),
+  quoted("application_name", ["one \\a", 'one "b"'], ""),
   setting("lock_timeout", "set_config()", ["11111ms", "22222ms"], "0", (value) => [
     `SELECT set_config('lock_timeout', '${value}', false)`,
   ]),
@@ -88,14 +86,12 @@ export const SETTINGS: readonly Kind[] = [
     "read committed",
     (value) => [`SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL ${value}`],
   ),
-  started("application_name", "a startup parameter", ["one", "two"], "pgxa", false),
+  started("application_name", "a startup parameter", ["one", "two"], "", false),
   started("extra_float_digits", "startup options", ["0", "2"], "1", true),
   started("DateStyle", "DateStyle in startup options", ["German, DMY", "SQL, MDY"], "ISO, MDY", true),
   started("my.started", "a custom variable at startup", ["one", "two"], "", false),
   {
     ...started("my.behind", "a custom variable at startup, behind a SET", ["one", "two"], "", false),
-    // pgxa: captureSettings() forgets what the startup packet had set, if pg_settings does not have it.
-    pgxa: "custom variables of the startup packet are lost with the first SET",
     make: async (client, who) => {
       await client.ask("SET commit_siblings = 6");
       return who === "a" ? "one" : "two";
@@ -103,8 +99,6 @@ export const SETTINGS: readonly Kind[] = [
   },
   {
     ...setting("from_collapse_limit", "a named statement that sets, run later", ["11", "12"], "8", () => []),
-    // pgxa: PlainStatements looks at a statement when it is parsed, and not when it is bound later.
-    pgxa: "a SET that was prepared is not noticed when it runs again",
     async make(client, who) {
       const value = who === "a" ? "11" : "12";
       await client.say(parse("setter", "SELECT set_config('from_collapse_limit', $1, false)"), sync());
@@ -115,8 +109,6 @@ export const SETTINGS: readonly Kind[] = [
   },
   {
     ...setting("geqo_threshold", "an unnamed statement that sets, run later", ["11", "13"], "12", () => []),
-    // pgxa: the same.
-    pgxa: "a SET that was prepared is not noticed when it runs again",
     async make(client, who) {
       await client.say(parse("", `SET geqo_threshold = ${who === "a" ? 11 : 13}`), sync());
       await client.say(bind(""), execute(), sync());

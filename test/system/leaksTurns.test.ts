@@ -39,22 +39,14 @@ const run = (name: string, values: readonly string[] = []): Turn => [bind(name, 
 const prepare = (name: string, sql: string): Turn => [parse(name, sql), sync()];
 const close = (name: string): Turn => [message("C", text(`S${name}`)), sync()];
 
-const AT_PARSE = "the effect comes with Parse, and not when the statement runs";
-const BY_NAME = "SQL does not know statements by the names that the client gave them";
-const ROLLED_BACK = "what a transaction did is not undone with it";
-
 const SCRIPTS: readonly Script[] = [
   {
     name: "DISCARD ALL that was prepared",
     turns: [prepare("f", "SELECT 1"), prepare("d", "DISCARD ALL"), run("f"), run("d"), run("f"), run("d")],
-    // pgxa: PlainStatements.#note() forgets the statements at Parse.
-    pgxa: AT_PARSE,
   },
   {
     name: "DEALLOCATE ALL that was prepared",
     turns: [prepare("f", "SELECT 1"), prepare("d", "DEALLOCATE ALL"), run("f"), run("d"), run("f")],
-    // pgxa: PlainStatements.#note() forgets the statements at Parse.
-    pgxa: AT_PARSE,
   },
   {
     name: "DISCARD ALL",
@@ -63,14 +55,10 @@ const SCRIPTS: readonly Script[] = [
   {
     name: "DEALLOCATE of a statement by name",
     turns: [prepare("f", "SELECT 1"), "DEALLOCATE f", run("f"), prepare("f", "SELECT 2"), run("f")],
-    // pgxa: effectsOf() has no effect for it; on the shard the statement has pgxa's name.
-    pgxa: BY_NAME,
   },
   {
     name: "EXECUTE of a statement that was parsed",
     turns: [prepare("f", "SELECT 1"), "EXECUTE f"],
-    // pgxa: on the shard the statement has pgxa's name.
-    pgxa: BY_NAME,
   },
   { name: "PREPARE, and Bind of it", turns: ["PREPARE f AS SELECT 1", run("f"), "DEALLOCATE f", run("f")] },
   {
@@ -122,26 +110,18 @@ const SCRIPTS: readonly Script[] = [
   {
     name: "LISTEN, rolled back",
     turns: ["BEGIN", "LISTEN x", "ROLLBACK", "NOTIFY x, 'one'", "SELECT 1"],
-    // pgxa: PlainSession.#listenFirst() listens whatever becomes of the statement.
-    pgxa: ROLLED_BACK,
   },
   {
     name: "LISTEN, behind which its query fails",
     turns: ["LISTEN x; SELECT 1/0", "NOTIFY x, 'one'", "SELECT 1"],
-    // pgxa: PlainSession.#listenFirst() listens whatever becomes of the statement.
-    pgxa: ROLLED_BACK,
   },
   {
     name: "UNLISTEN, rolled back",
     turns: ["LISTEN x", "BEGIN", "UNLISTEN x", "ROLLBACK", "NOTIFY x, 'one'", "SELECT 1"],
-    // pgxa: PlainStatements.#note() forgets the channel whatever becomes of the statement.
-    pgxa: ROLLED_BACK,
   },
   {
     name: "LISTEN that was prepared, run again after UNLISTEN",
     turns: [prepare("l", "LISTEN x"), run("l"), "UNLISTEN x", run("l"), "NOTIFY x, 'one'", "SELECT 1"],
-    // pgxa: PlainStatements.parse() listens, and renamed() does not.
-    pgxa: AT_PARSE,
   },
   {
     name: "NOTIFY that was prepared",
