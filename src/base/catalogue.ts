@@ -176,6 +176,20 @@ export const CATALOGUE = {
     "client",
     "canceling statement due to user request",
   ),
+  "session.terminated": spec(
+    "57P01",
+    "FATAL",
+    "session",
+    "client",
+    "terminating connection due to administrator command",
+  ),
+  "session.stale_statement": spec(
+    "0A000",
+    "ERROR",
+    "statement",
+    "client",
+    "cached plan must not change result type",
+  ),
   "session.invalid_value": spec("22023", "ERROR", "statement", "client", "invalid value for parameter"),
   "session.no_statement": spec("26000", "ERROR", "statement", "client", "prepared statement does not exist"),
   "session.duplicate_statement": spec(

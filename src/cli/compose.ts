@@ -213,6 +213,7 @@ function createListener(
             detector,
           },
     faultPoint,
+    signal: (kind, pid) => registry.signal(kind, pid),
     onEnd: (session) => registry.remove(session),
   };
   return new Listener({

@@ -10,6 +10,7 @@ export const NOBODY: LeaseHolder = {
   onNotification: () => null,
   onStatement() {},
   onCopyIn() {},
+  onShape() {},
   onServerDrain() {},
   onLost() {},
 };

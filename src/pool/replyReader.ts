@@ -16,6 +16,7 @@ import {
   readErrorFields,
   readNotification,
   readParameterStatus,
+  readShape,
 } from "../wire/backendReaders.ts";
 import { errorResponse } from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
@@ -23,6 +24,7 @@ import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
 import { MESSAGE_BYTES_MAX, SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { type ControlReply, ControlReplyBuilder } from "./controlReply.ts";
+import { type Described, type Mark, ReplyMarks } from "./replyMarks.ts";
 import { CONTROL, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue } from "./replyQueue.ts";
 
 export type ReadyStatus = "I" | "T" | "E";
@@ -42,27 +44,14 @@ export interface ReplyHandler {
   outlives(): boolean;
   /** A statement that was sent with `expectParse` now stands, or never will. */
   onStatement(key: string, stands: boolean): void;
+  /**
+   * The columns of a statement that was described with `expectDescribe`; null: an error came instead. `isTold`: the
+   * client has them too.
+   */
+  onShape(statement: Described, shape: string | null, isTold: boolean): void;
   /** An error that answers pgxa itself, or that ends the connection. */
   onSwallowedError(error: ErrorFields): void;
   onViolation(what: string): void;
-}
-
-/** What the client is told instead of the error that quotes `token`. */
-interface Refusal {
-  readonly token: string;
-  readonly message: Buffer;
-  readonly group: number;
-}
-
-interface Mark {
-  readonly type: number;
-  readonly isRelayed: boolean;
-  /** Whether a CloseComplete is passed on as the ParseComplete that the client waits for. */
-  readonly isForParse: boolean;
-  /** The statement's key, or null for the unnamed one. */
-  readonly key: string | null;
-  /** Which group it belongs to, counted from the connection's first. */
-  readonly group: number;
 }
 
 /** The types that are looked at within the client's own groups. */
@@ -75,6 +64,7 @@ for (const type of [
   SERVER_MESSAGE.closeComplete,
   SERVER_MESSAGE.notificationResponse,
   SERVER_MESSAGE.copyInResponse,
+  SERVER_MESSAGE.parameterDescription,
 ]) {
   NOTABLE[type] = 1;
 }
@@ -104,8 +94,9 @@ export class ReplyReader {
   readonly #scanner = new FrameScanner("server", MESSAGE_BYTES_MAX);
   readonly #collector = new MessageCollector();
   readonly #control = new ControlReplyBuilder();
-  #marks: Mark[] = [];
-  #refusals: Refusal[] = [];
+  readonly #marks = new ReplyMarks();
+  /** The Describe whose row description comes next. */
+  #describing: Mark | null = null;
   readonly #openings: { readonly group: number; readonly statements: number }[] = [];
   /** How many statements in front of the current group have not been answered. */
   #openingLeft = 0;
@@ -145,16 +136,23 @@ export class ReplyReader {
 
   /** Announces a Parse within the batch being sent; `key` names the statement if it stays. */
   expectParse(isRelayed: boolean, key: string | null): void {
-    this.#mark(SERVER_MESSAGE.parseComplete, isRelayed, key);
+    this.#marks.push({ type: SERVER_MESSAGE.parseComplete, isRelayed, key, group: this.#groupsPushed });
   }
 
   expectClose(isRelayed: boolean): void {
-    this.#mark(SERVER_MESSAGE.closeComplete, isRelayed, null);
+    this.#marks.push({ type: SERVER_MESSAGE.closeComplete, isRelayed, group: this.#groupsPushed });
+  }
+
+  /** Announces a Describe of a statement within the batch being sent. */
+  expectDescribe(isRelayed: boolean, described: Described): void {
+    const type = SERVER_MESSAGE.parameterDescription;
+    this.#marks.push({ type, isRelayed, described, group: this.#groupsPushed });
   }
 
   /** Announces a Close that stands for the Parse of a statement that is there already. */
   expectCloseForParse(): void {
-    this.#mark(SERVER_MESSAGE.closeComplete, true, null, true);
+    const type = SERVER_MESSAGE.closeComplete;
+    this.#marks.push({ type, isRelayed: true, isForParse: true, group: this.#groupsPushed });
   }
 
   /**
@@ -162,7 +160,7 @@ export class ReplyReader {
    * not understand `token`; the client is told `message` instead, in its place among the answers.
    */
   expectRefusal(token: string, message: Buffer): void {
-    this.#refusals.push({ token, message, group: this.#groupsPushed });
+    this.#marks.refuse({ token, message, group: this.#groupsPushed });
   }
 
   /** Takes `chunk[0, end)`. */
@@ -180,7 +178,8 @@ export class ReplyReader {
         NOTABLE[scanner.type] === 1 ||
         this.groups.current === CONTROL ||
         this.#openingLeft > 0 ||
-        this.watchesEnd
+        this.watchesEnd ||
+        this.#describing !== null
       )
         this.#take(chunk);
     }
@@ -189,10 +188,6 @@ export class ReplyReader {
     if (scanner.violation !== null) {
       this.#handler.onViolation(`invalid message ${scanner.violation} from the shard`);
     }
-  }
-
-  #mark(type: number, isRelayed: boolean, key: string | null, isForParse = false): void {
-    this.#marks.push({ type, isRelayed, isForParse, key, group: this.#groupsPushed });
   }
 
   #passRun(chunk: Buffer, upTo: number): void {
@@ -252,6 +247,7 @@ export class ReplyReader {
       if (this.groups.length > 0 || this.isBatchOpen) {
         this.#hadError = true;
         this.isCopyingIn = false;
+        if (scanner.isFirst) this.#endDescribes();
         if (scanner.isFirst || this.#isReplacing) this.#takeReplaced(chunk);
       } else {
         this.#drop(chunk);
@@ -264,7 +260,9 @@ export class ReplyReader {
     } else if (scanner.type === SERVER_MESSAGE.copyInResponse) {
       this.isCopyingIn = true;
       if (scanner.isLast) this.#handler.onCopyIn();
-    } else if (scanner.type === SERVER_MESSAGE.commandComplete) this.#noteEnd(chunk);
+    } else if (this.#describing !== null) this.#takeShape(chunk, this.#describing);
+    else if (scanner.type === SERVER_MESSAGE.commandComplete) this.#noteEnd(chunk);
+    else if (scanner.type === SERVER_MESSAGE.parameterDescription) this.#takeParameters(chunk);
     else this.#takeMarked(chunk);
   }
 
@@ -299,17 +297,37 @@ export class ReplyReader {
     if (isFatalError(buffer, start, end) && this.#handler.outlives()) {
       return errorResponse({ ...readErrorFields(buffer, start, end), severity: "ERROR" });
     }
-    if (this.replaceError === null && this.#refusals.length === 0) return null;
+    if (this.replaceError === null && !this.#marks.hasRefusals) return null;
     const error = readErrorFields(buffer, start, end);
-    const refusal = this.#refusals.find(({ token }) => error.message.includes(token));
-    return refusal?.message ?? this.replaceError?.(error) ?? null;
+    return this.#marks.refusalOf(error.message) ?? this.replaceError?.(error) ?? null;
+  }
+
+  /** Behind an error the shard passes over what was asked for in the same batch. */
+  #endDescribes(): void {
+    for (const described of this.#marks.asked(this.#groupsEnded))
+      this.#handler.onShape(described, null, false);
+  }
+
+  #takeParameters(chunk: Buffer): void {
+    const { isLast } = this.#scanner;
+    const mark = this.#marks.peek(SERVER_MESSAGE.parameterDescription);
+    if (mark === null) return;
+    if (!mark.isRelayed) this.#drop(chunk);
+    if (isLast) this.#describing = this.#marks.take(SERVER_MESSAGE.parameterDescription);
+  }
+
+  #takeShape(chunk: Buffer, mark: Mark): void {
+    if (!mark.isRelayed) this.#drop(chunk);
+    if (!this.#collector.take(chunk, this.#scanner)) return;
+    this.#describing = null;
+    const { buffer, start, end } = this.#collector;
+    this.#handler.onShape(mark.described!, readShape(buffer, start, end), mark.isRelayed);
   }
 
   /** ParseComplete or CloseComplete: five bytes, so never cut. */
   #takeMarked(chunk: Buffer): void {
-    const mark = this.#marks[0];
-    if (mark === undefined || mark.type !== this.#scanner.type) return;
-    this.#marks.shift();
+    const mark = this.#marks.take(this.#scanner.type);
+    if (mark === null) return;
     if (!mark.isRelayed) this.#drop(chunk);
     else if (mark.isForParse) chunk[this.#scanner.start] = SERVER_MESSAGE.parseComplete;
     if (mark.key !== null) this.#handler.onStatement(mark.key, true);
@@ -326,14 +344,11 @@ export class ReplyReader {
   #endGroup(statusByte: number): void {
     this.groups.shift();
     this.#hadError = false;
+    this.#describing = null;
     this.isCopyingIn = false;
     this.replaceError = null;
     this.status = STATUS_BYTES[statusByte] ?? "E";
-    while (this.#marks.length > 0 && this.#marks[0]!.group <= this.#groupsEnded) {
-      const mark = this.#marks.shift()!;
-      if (mark.key !== null) this.#handler.onStatement(mark.key, false);
-    }
-    while (this.#refusals.length > 0 && this.#refusals[0]!.group <= this.#groupsEnded) this.#refusals.shift();
+    for (const key of this.#marks.endGroup(this.#groupsEnded)) this.#handler.onStatement(key, false);
     this.#groupsEnded += 1;
     this.#turnToOpening();
   }

@@ -10,7 +10,7 @@
  */
 import { type BackendPid, backendPid, type ShardId } from "../base/brands.ts";
 import type { Environment } from "../base/environment.ts";
-import { Fault } from "../base/fault.ts";
+import type { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { ShardConfig } from "../config/config.ts";
 import { type Notification, readBackendKeyData } from "../wire/backendReaders.ts";
@@ -18,9 +18,11 @@ import type { ErrorFields } from "../wire/errorFields.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { ByteStream, type StreamOwner } from "./byteStream.ts";
 import { sendCancelRequest } from "./cancelRequest.ts";
+import { BACKEND_START, connectFailed } from "./connecting.ts";
 import type { ControlReply } from "./controlReply.ts";
 import { LoginExchange } from "./loginExchange.ts";
 import { Outbox } from "./outbox.ts";
+import type { Described } from "./replyMarks.ts";
 import { CONTROL } from "./replyQueue.ts";
 import { type ReadyStatus, type ReplyHandler, ReplyReader } from "./replyReader.ts";
 import { type ServerEvent, type ServerState, serverStep } from "./serverState.ts";
@@ -42,6 +44,8 @@ export interface LeaseHolder {
   /** A named statement that was sent with the key now stands, or never will. */
   onStatement(connection: ServerConnection, key: string, stands: boolean): void;
   /** What was written has left after `flush()` returned false. */
+  /** The columns of a statement came, for the client too if `isTold`; null: an error came instead. */
+  onShape(connection: ServerConnection, statement: Described, shape: string | null, isTold: boolean): void;
   onServerDrain(connection: ServerConnection): void;
   /** `error`: with which words the shard ended it, if it did so unasked. */
   onLost(connection: ServerConnection, reason: string, error: ErrorFields | null): void;
@@ -75,6 +79,10 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   parametersVersion: string | null = null;
   /** The keys of the statements sent to this connection, least recently used first, and whether the shard has accepted them. */
   readonly statements = new Map<string, boolean>();
+  /** The columns that statements standing here are known to have, by their key. */
+  readonly shapes = new Map<string, string>();
+  /** The statement that was prepared here for a look at its columns, just now. */
+  freshStatement: object | null = null;
   /** Whose unnamed statement stands here; null when unknown. */
   unnamedStatement: object | null = null;
   /** The names that statements of SQL's PREPARE may stand under here, and the text of each; "" if that is not known. */
@@ -303,6 +311,11 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     this.holder?.onCopyIn(this);
   }
 
+  onShape(statement: Described, shape: string | null, isTold: boolean): void {
+    if (shape !== null) this.shapes.set(statement.key, shape);
+    this.holder?.onShape(this, statement, shape, isTold);
+  }
+
   onStatement(key: string, stands: boolean): void {
     if (!stands) this.statements.delete(key);
     else if (this.statements.has(key)) this.statements.set(key, true);
@@ -350,10 +363,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
       resolve(this);
     };
     if (!this.#options.identify) return opened();
-    const sql =
-      "SELECT pg_catalog.to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00') " +
-      "FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
-    this.run(sql, this.#options.connectTimeoutMs).then((reply) => {
+    this.run(BACKEND_START, this.#options.connectTimeoutMs).then((reply) => {
       const start = reply.kind === "complete" ? reply.rows[0]?.[0] : undefined;
       if (start === undefined || start === null) {
         return fail(connectFailed(this.#options.shard, "the backend's start time could not be read"));
@@ -383,12 +393,4 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     holder?.onLost(this, reason, this.#lastError);
     this.#options.onClosed(this, reason);
   }
-}
-
-function connectFailed(shard: ShardConfig, reason: string): Fault {
-  return new Fault("pool.connect_failed", {
-    message: `could not connect to shard "${shard.id}"`,
-    detail: `${shard.host}:${shard.port}: ${reason}.`,
-    hint: "Check that the shard is running and accepts connections; pgxa check --config FILE tells more.",
-  });
 }

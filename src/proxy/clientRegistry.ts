@@ -6,8 +6,10 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import type { Randomness } from "../base/environment.ts";
+import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Participant } from "../deadlock/participant.ts";
+import type { SignalKind } from "./backendSignals.ts";
 import type { PinnedConnection, Session } from "./session.ts";
 
 /** BackendKeyData of a client. */
@@ -54,6 +56,15 @@ export class ClientRegistry {
     for (const [session, client] of this.#pids) {
       for (const pin of session.pins()) yield { client, ...pin };
     }
+  }
+
+  /** Does to the client of `pid` what the functions of that name do to a backend; false if there is none. */
+  signal(kind: SignalKind, pid: number): boolean {
+    const session = this.#entries.get(pid)?.session;
+    if (session === undefined) return false;
+    if (kind === "cancel") session.cancel();
+    else session.terminate(new Fault("session.terminated"));
+    return true;
   }
 
   get pinnedCount(): number {

@@ -7,7 +7,7 @@
  */
 import type { Fault } from "../base/fault.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
-import { faultResponse } from "../wire/backendWriters.ts";
+import { errorResponse, faultFields, faultResponse } from "../wire/backendWriters.ts";
 import * as send from "../wire/frontendWriters.ts";
 
 /** No statement begins with it. */
@@ -19,9 +19,13 @@ export function refuseQuery(lease: ServerConnection, fault: Fault): void {
   lease.outbox.put(send.query(TOKEN));
 }
 
+/** By this drivers know that a statement has to be prepared anew, and do it. */
+const STALE: ReadonlyMap<string, string> = new Map([["R", "RevalidateCachedQuery"]]);
+
 /** Instead of a message of the extended protocol; the batch is skipped from here. */
 export function refuseInBatch(lease: ServerConnection, fault: Fault): void {
-  lease.replies.expectRefusal(TOKEN, faultResponse(fault));
+  const rest = fault.id === "session.stale_statement" ? { rest: STALE } : {};
+  lease.replies.expectRefusal(TOKEN, errorResponse({ ...faultFields(fault), ...rest }));
   lease.replies.expectParse(true, null);
   lease.unnamedStatement = null;
   lease.outbox.put(send.parse({ name: "", text: TOKEN, parameterTypes: [] }));

@@ -12,6 +12,7 @@
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
+import type { Described } from "../pool/replyMarks.ts";
 import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
@@ -24,7 +25,7 @@ import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
 import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
-import { type ListenFirst, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
+import { ASKED, type ListenFirst, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
 import { asRefusal, connectionLost, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 
@@ -91,6 +92,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail)
       lease.replies.isCopyingIn = false;
     const understood = this.#understood(lease, type, buffer, start, end);
+    if (understood === ASKED) return this.#client.hold(WAIT_WORK);
     if (understood !== PASS && understood !== SENT) return this.#listenFirst(understood);
     if (
       type === CLIENT_MESSAGE.query ||
@@ -184,6 +186,11 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#statements.settle(key, stands);
   }
 
+  onShape(_connection: ServerConnection, described: Described, shape: string | null, isTold: boolean): void {
+    if (isTold) this.#statements.noteShape(described, shape);
+    else this.#client.go(WAIT_WORK);
+  }
+
   onServerDrain(): void {
     this.#client.go(WAIT_SERVER_DRAIN);
   }
@@ -217,6 +224,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     }
     this.#client.go(WAIT_REPLY);
     this.#client.go(WAIT_SERVER_DRAIN);
+    this.#client.go(WAIT_WORK); // for columns that nobody will tell
   }
 
   // --- leases ---
@@ -287,7 +295,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
         case CLIENT_MESSAGE.describe:
         case CLIENT_MESSAGE.close: {
           const understood = this.#statements.named(lease, type, buffer, start, end);
-          if (understood === PASS || understood === SENT) this.#openBatch(lease);
+          if (typeof understood === "string") this.#openBatch(lease);
           return understood;
         }
         case CLIENT_MESSAGE.execute:

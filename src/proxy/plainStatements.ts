@@ -6,8 +6,8 @@
  * (routing/sessionLook.ts) tells whether it may change settings, prepares statements in SQL, or makes state that cannot
  * be carried. A simple query does so when it is sent, a statement of the extended protocol when it is bound.
  */
-import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
+import type { Described } from "../pool/replyMarks.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { PinReason, SessionEffect } from "../routing/plan.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
@@ -15,10 +15,12 @@ import { BindReader } from "../wire/bindReader.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { type BackendSignal, backendSignal, boundPid, signalStatement } from "./backendSignals.ts";
 import { withParameters } from "./boundEffects.ts";
 import type { ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { refuseInBatch, refuseQuery } from "./inPlace.ts";
+import { hearOwn, watchEnd } from "./ownNotifications.ts";
 import { pidColumn, pidStatement } from "./ownPid.ts";
 import { Pins, pinRefusal } from "./pins.ts";
 import type { SessionParts } from "./session.ts";
@@ -26,6 +28,7 @@ import { SqlStatements } from "./sqlStatements.ts";
 import {
   CLOSE_NOTHING,
   ensureStatement,
+  hasToldShape,
   NO_STATEMENT,
   type Statement,
   StatementStore,
@@ -38,7 +41,9 @@ export const SENT = "sent";
 export interface ListenFirst {
   readonly channel: string;
 }
-export type Understood = typeof PASS | typeof SENT | ListenFirst;
+/** The columns of a statement come first. */
+export const ASKED = "asked";
+export type Understood = typeof PASS | typeof SENT | typeof ASKED | ListenFirst;
 
 export class PlainStatements {
   /** Whether settings may have been changed since they were last asked of the shard. */
@@ -50,6 +55,7 @@ export class PlainStatements {
   readonly #look: SessionLook;
   readonly #channels: ClientChannels;
   readonly #pid: number;
+  readonly #parts: SessionParts;
   readonly #parameters: ClientParameters;
   readonly #bind = new BindReader();
   readonly #statementsMax: number;
@@ -71,6 +77,7 @@ export class PlainStatements {
     parameters: ClientParameters,
   ) {
     this.#pid = pid;
+    this.#parts = parts;
     this.#parameters = parameters;
     this.#isSession = isSession;
     this.pins = new Pins(parts.pinCounts, parts.environment.clock);
@@ -90,7 +97,7 @@ export class PlainStatements {
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
     const text = readQuery(buffer, start, end, "latin1");
-    const column = pidColumn(text);
+    const other = this.#answerOf(text);
     const effects = this.#look.effects(text);
     const first = this.#missingChannel(effects);
     if (first !== null) return first;
@@ -98,9 +105,24 @@ export class PlainStatements {
     this.#statements.unnamed = null;
     lease.unnamedStatement = null;
     if (fault !== null) refuseQuery(lease, fault);
-    else if (column !== null) lease.outbox.put(send.query(pidStatement(this.#pid, column)));
+    else if (other !== null) lease.outbox.put(send.query(other));
     else return PASS;
     return SENT;
+  }
+
+  /** What the shard is asked instead of a simple query that is about process ids that clients know; null: nothing. */
+  #answerOf(text: string): string | null {
+    const column = pidColumn(text);
+    if (column !== null) return pidStatement(this.#pid, column);
+    const signal = backendSignal(text);
+    return signal !== null && this.#signal(signal, null) ? signalStatement(signal) : null;
+  }
+
+  /** Whether a client has been signalled; `bound`: by the parameter. */
+  #signal({ kind, pid }: BackendSignal, bound: number | null): boolean {
+    if (pid === "own") return kind === "terminate" && this.#parts.signal(kind, this.#pid);
+    const target = pid ?? bound;
+    return target !== null && this.#parts.signal(kind, target);
   }
 
   /** Sends a Parse. */
@@ -130,11 +152,12 @@ export class PlainStatements {
 
   #prepareParse(lease: ServerConnection, name: string, statement: Statement): Fault | null {
     statement.effects = this.#look.effects(statement.text);
+    statement.signal = backendSignal(statement.text);
     if (name !== "" && this.#statements.size + this.#sql.size >= this.#statementsMax) {
       return new Fault("session.too_many_statements");
     }
     for (const effect of statement.effects) {
-      if (effect.kind === "notify") this.#hearOwn(lease); // the batch is not open yet
+      if (effect.kind === "notify") hearOwn(lease, this.#channels); // the batch is not open yet
       // The shard looks at once what columns it gives.
       const fault = effect.kind === "execute" ? this.#sql.execute(lease, effect.name) : null;
       if (fault !== null) return fault;
@@ -149,6 +172,11 @@ export class PlainStatements {
     if (name === null) return PASS;
     const statement = this.#statements.find(name);
     const effects = statement?.effects ?? this.#sql.effectsOf(name);
+    if (statement !== null && type === CLIENT_MESSAGE.bind && statement.shape !== null) {
+      const answer = hasToldShape(lease, statement);
+      if (answer === "ask") return ASKED;
+      if (answer === "no") return this.#refuse(lease, new Fault("session.stale_statement"));
+    }
     if (type === CLIENT_MESSAGE.bind && effects.length > 0) {
       const first = this.#missingChannel(effects);
       if (first !== null) return first;
@@ -157,7 +185,14 @@ export class PlainStatements {
     }
     const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
     if (statement !== null) {
+      const harmless = this.#signalBound(statement, type, buffer, start, end);
+      if (harmless !== null) {
+        ensureStatement(lease, harmless);
+        lease.outbox.put(rename(buffer, start, end, harmless.key));
+        return SENT;
+      }
       ensureStatement(lease, statement);
+      if (type === CLIENT_MESSAGE.describe) lease.replies.expectDescribe(true, statement);
       if (statement.key === "") return PASS;
       lease.outbox.put(rename(buffer, start, end, statement.key));
       return SENT;
@@ -169,6 +204,20 @@ export class PlainStatements {
     }
     const fault = this.#sql.use(lease, name);
     return fault === null ? PASS : this.#refuse(lease, fault);
+  }
+
+  /** The statement that runs instead of one that has cancelled or ended a client; null if that is none. */
+  #signalBound(
+    { signal, parameterTypes }: Statement,
+    type: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): Statement | null {
+    if (signal === null || type !== CLIENT_MESSAGE.bind || !this.#bind.reset(buffer, start, end)) return null;
+    if (!this.#signal(signal, boundPid(this.#bind))) return null;
+    const message = send.parse({ name: "signal", text: signalStatement(signal), parameterTypes });
+    return this.#statements.read(message, 0, message.length, false, "latin1").statement;
   }
 
   #close(lease: ServerConnection, name: string | null): Understood {
@@ -218,6 +267,11 @@ export class PlainStatements {
   noteTransactionEnd(): void {
     this.#hasLocal = false;
     this.#statements.noteTransactionEnd();
+  }
+
+  /** The client was told the columns of `described`. */
+  noteShape(described: Described, shape: string | null): void {
+    (described as Statement).shape = shape;
   }
 
   settle(key: string, stands: boolean): void {
@@ -279,17 +333,17 @@ export class PlainStatements {
       case "listen":
         lease.listens = true;
         lease.listening.add(channelOf(effect.channel));
-        this.#watchEnd(lease);
+        watchEnd(lease);
         this.#channels.noteListen(0, channelOf(effect.channel), this.#asked);
         break;
       case "unlisten":
         lease.listening.clear();
-        this.#watchEnd(lease);
+        watchEnd(lease);
         this.#channels.noteUnlisten(effect.channel === null ? null : channelOf(effect.channel), this.#asked);
         break;
       case "notify":
         lease.notifier = this.#pid;
-        this.#hearOwn(lease);
+        hearOwn(lease, this.#channels);
         break;
       case "deallocateAll":
         this.#forget(lease);
@@ -306,28 +360,6 @@ export class PlainStatements {
     return null;
   }
 
-  /** How the transaction ends decides over what is listened to. */
-  #watchEnd(lease: ServerConnection): void {
-    if (lease.replies.watchesEnd) return;
-    lease.replies.watchesEnd = true;
-    lease.replies.transactionEnd = "";
-  }
-
-  /** What the client notifies comes back to it in its place if its connection listens, too. */
-  #hearOwn(lease: ServerConnection): void {
-    if (lease.replies.isBatchOpen || lease.replies.status === "E") return;
-    for (const channel of this.#channels.channelsOf(0)) {
-      if (lease.listening.has(channel)) continue;
-      lease.listens = true;
-      lease.listening.add(channel);
-      lease.unnamedStatement = null;
-      detach(
-        lease.run(`LISTEN ${quotedName(channel)}`, LISTEN_TIMEOUT_MS),
-        "without it the hub tells, a little later",
-      );
-    }
-  }
-
   #pin(reason: PinReason): void {
     if (!this.#isSession) this.pins.add(reason);
   }
@@ -341,9 +373,6 @@ export class PlainStatements {
 }
 
 const TEMPORARY_PATH = /search_path.*pg_temp/is;
-
-const LISTEN_TIMEOUT_MS = 10_000;
-const quotedName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** Texts are read byte for byte here; a channel's name is UTF-8. */
 const channelOf = (name: string): string => Buffer.from(name, "latin1").toString();

@@ -13,6 +13,7 @@ import type { PinReason } from "../routing/plan.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
+import type { SignalKind } from "./backendSignals.ts";
 import type { ClientSide } from "./clientSide.ts";
 import type { PinCounts } from "./pins.ts";
 import type { StatementNames } from "./statementNames.ts";
@@ -43,6 +44,8 @@ export interface SessionParts {
   /** Null with one shard. */
   readonly sharding: Sharding | null;
   readonly faultPoint: FaultPointListener;
+  /** Cancels what runs for the client of that process id, or ends it; false if there is no such client. */
+  signal(kind: SignalKind, pid: number): boolean;
   onEnd(session: Session): void;
 }
 

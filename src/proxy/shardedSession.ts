@@ -230,8 +230,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   onCopyIn(): void {
     this.client.go(WAIT_REPLY);
   }
-
   readonly outlives = () => true;
+  onShape(): void {}
   readonly onNotification = () => null;
 
   onLost(connection: ServerConnection, reason: string): void {

@@ -15,6 +15,7 @@ import type { SessionEffect } from "../routing/plan.ts";
 import type { Encoding } from "../wire/fieldReader.ts";
 import { readParse } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
+import type { BackendSignal } from "./backendSignals.ts";
 import type { StatementNames } from "./statementNames.ts";
 
 export interface Statement {
@@ -32,6 +33,10 @@ export interface Statement {
   readonly sharing: StatementNames | null;
   /** The settings under which it got its shared name. */
   settings: string;
+  /** The columns that the client was told it has; null if it was not told, or each time it runs. */
+  shape: string | null;
+  /** The cancelling or ending of a client that it asks for. */
+  signal: BackendSignal | null;
 }
 
 const NO_EFFECTS: readonly SessionEffect[] = [];
@@ -91,6 +96,8 @@ export class StatementStore {
       isConfirmed: false,
       sharing,
       settings: "",
+      shape: null,
+      signal: null,
     };
     if (isShared) this.#inFlight.add(statement);
     return { name, statement };
@@ -163,10 +170,36 @@ export function sendParse(connection: ServerConnection, statement: Statement): v
 /** Makes sure that `statement` stands on `connection`; what is sent for it stays between pgxa and the shard. */
 export function ensureStatement(connection: ServerConnection, statement: Statement): void {
   const { key } = statement;
-  const stands = key === "" ? connection.unnamedStatement === statement : connection.statements.has(key);
-  if (!stands) parse(connection, statement, false);
+  if (!isStanding(connection, statement)) parse(connection, statement, false);
   else if (key !== "") noteUse(connection, key);
 }
+
+/**
+ * Whether `statement` gives, on `connection`, the columns that the client was told: "yes"; "ask", and then it has been
+ * sent for and `onShape` comes; or "no". A statement is prepared anew on another connection, where its table may look
+ * otherwise by now, and a client that was told the columns would misread the rows.
+ */
+export function hasToldShape(connection: ServerConnection, statement: Statement): "yes" | "no" | "ask" {
+  const { key, shape } = statement;
+  const { replies } = connection;
+  // Behind an error of its batch the shard passes over everything.
+  if (shape === null || (replies.groups.length === 0 && replies.hasError)) return "yes";
+  const stands = isStanding(connection, statement);
+  const found = stands ? connection.shapes.get(key) : undefined;
+  if (found === shape) return "yes";
+  const isFresh = connection.freshStatement === statement;
+  connection.freshStatement = null;
+  if (found !== undefined && isFresh) return "no";
+  if (!stands || found !== undefined) parse(connection, statement, false);
+  connection.freshStatement = statement;
+  connection.replies.expectDescribe(false, statement);
+  connection.outbox.put(send.describeStatement(key));
+  connection.outbox.put(send.flush());
+  return "ask";
+}
+
+const isStanding = (connection: ServerConnection, statement: Statement): boolean =>
+  statement.key === "" ? connection.unnamedStatement === statement : connection.statements.has(statement.key);
 
 /** Keeps the least recently used first, once there are so many that some will have to go. */
 function noteUse(connection: ServerConnection, key: string): void {
@@ -191,6 +224,7 @@ const standsSurely = (connection: ServerConnection, key: string): boolean =>
 function parse(connection: ServerConnection, statement: Statement, isRelayed: boolean): void {
   const { key, parse: message, sharing } = statement;
   if (key === "") {
+    connection.shapes.delete(key);
     connection.unnamedStatement = statement;
     connection.replies.expectParse(isRelayed, null);
     connection.outbox.put(message);
@@ -221,6 +255,7 @@ function evict(connection: ServerConnection, keep: string): void {
 
 function closeOn(connection: ServerConnection, key: string): void {
   connection.statements.delete(key);
+  connection.shapes.delete(key);
   connection.replies.expectClose(false);
   connection.outbox.put(send.closeStatement(key));
 }

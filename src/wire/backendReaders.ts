@@ -8,9 +8,11 @@
  *
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
+import { createHash } from "node:crypto";
 import type { TransactionStatus } from "./backendWriters.ts";
 import type { ErrorFields } from "./errorFields.ts";
 import { FieldReader } from "./fieldReader.ts";
+import { SERVER_MESSAGE } from "./messageTypes.ts";
 
 /** What the shard asks for, or says, in an Authentication message. */
 export type AuthenticationRequest =
@@ -37,6 +39,28 @@ export function readNotification(buffer: Buffer, start: number, end: number): No
   const notification = { pid: fields.int32(), channel: fields.cstring(), payload: fields.cstring() };
   fields.finish();
   return notification;
+}
+
+const TABLE_BYTES = 6;
+const TYPE_BYTES = 10;
+const FORMAT_BYTES = 2;
+
+/**
+ * What makes two row descriptions the same to Postgres, which refuses to run a prepared statement under another: the
+ * columns' names and types, not the tables they come from. Of NoData it is empty.
+ */
+export function readShape(buffer: Buffer, start: number, end: number): string {
+  if (buffer[start] === SERVER_MESSAGE.noData) return "";
+  const fields = fieldsOf(buffer, start, end);
+  const hash = createHash("sha1");
+  for (let count = fields.uint16(); count > 0; count -= 1) {
+    const nameAt = fields.skipCString();
+    hash.update(buffer.subarray(nameAt, fields.at));
+    fields.skip(TABLE_BYTES);
+    hash.update(fields.bytes(TYPE_BYTES));
+    fields.skip(FORMAT_BYTES);
+  }
+  return hash.digest("latin1");
 }
 
 const UNTRANSLATED = 0x56;

@@ -39,6 +39,8 @@ class Recorder {
 
   onCopyIn(): void {}
 
+  onShape(): void {}
+
   outlives(): boolean {
     return false;
   }
