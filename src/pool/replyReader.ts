@@ -81,8 +81,10 @@ export class ReplyReader {
   isBatchOpen = false;
   /** The transaction status of the last ReadyForQuery. */
   status: ReadyStatus = "I";
-  /** Whether the shard waits for rows of a COPY; whoever ends them says so. */
+  /** Whether the shard waits for rows of a COPY, and their end was not sent. */
   isCopyingIn = false;
+  /** How many ends of rows were sent before the shard said that it waits for them. */
+  #copyEnds = 0;
   /** Whether `transactionEnd` is wanted, which costs a look at every command's tag. */
   watchesEnd = false;
   /** How a transaction ended last: COMMIT or ROLLBACK. */
@@ -161,6 +163,12 @@ export class ReplyReader {
    */
   expectRefusal(token: string, message: Buffer): void {
     this.#marks.refuse({ token, message, group: this.#groupsPushed });
+  }
+
+  /** CopyDone or CopyFail was sent. */
+  noteCopyEnd(): void {
+    if (this.isCopyingIn) this.isCopyingIn = false;
+    else this.#copyEnds += 1;
   }
 
   /** Takes `chunk[0, end)`. */
@@ -258,8 +266,7 @@ export class ReplyReader {
     } else if (scanner.type === SERVER_MESSAGE.notificationResponse) {
       this.#takeNotification(chunk);
     } else if (scanner.type === SERVER_MESSAGE.copyInResponse) {
-      this.isCopyingIn = true;
-      if (scanner.isLast) this.#handler.onCopyIn();
+      if (scanner.isLast) this.#noteCopyIn();
     } else if (this.#describing !== null) this.#takeShape(chunk, this.#describing);
     else if (scanner.type === SERVER_MESSAGE.commandComplete) this.#noteEnd(chunk);
     else if (scanner.type === SERVER_MESSAGE.parameterDescription) this.#takeParameters(chunk);
@@ -273,6 +280,14 @@ export class ReplyReader {
     const { buffer, start, end } = this.#collector;
     const own = this.#handler.onNotification(readNotification(buffer, start, end));
     if (own !== null) this.#handler.relay(own, 0, own.length);
+  }
+
+  #noteCopyIn(): void {
+    if (this.#copyEnds > 0) this.#copyEnds -= 1;
+    else {
+      this.isCopyingIn = true;
+      this.#handler.onCopyIn();
+    }
   }
 
   /** Passed on as it is; a tag that spans chunks is none of those. */
@@ -343,6 +358,7 @@ export class ReplyReader {
 
   #endGroup(statusByte: number): void {
     this.groups.shift();
+    if (this.groups.length === 0) this.#copyEnds = 0; // one that no COPY wanted was passed over by the shard
     this.#hadError = false;
     this.#describing = null;
     this.isCopyingIn = false;

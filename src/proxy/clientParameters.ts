@@ -127,31 +127,130 @@ export class ClientParameters {
   }
 }
 
-/** The settings of a startup packet, `options` (`-c name=value`, `--name=value`) included. */
+/** The settings of a startup packet, `options` (`-c name=value`, `--name=value`, short switches) included. */
 function startupSettings(startup: ReadonlyMap<string, string>): Map<string, string> {
   const settings = optionSettings(startup.get("options") ?? "");
   for (const [name, value] of startup) {
-    if (!NOT_SETTINGS.has(name.toLowerCase()) && !name.startsWith("_pq_.")) settings.set(name, value);
+    if (!NOT_SETTINGS.has(name.toLowerCase()) && !name.startsWith("_pq_.")) put(settings, name, value);
   }
   return settings;
 }
 
-/** https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS: a backslash quotes a space. */
+/** The switches with a value of their own or in the next word, and those without: process_postgres_switches(). */
+const VALUED = "BcCDdfhkNprStvW-";
+const BARE = "bEeFijlnOPsT";
+/** What a switch sets; the shard itself refuses what a client may not set. */
+const SWITCH_SETTINGS: ReadonlyMap<string, readonly [name: string, value: string | null]> = new Map([
+  ["B", ["shared_buffers", null]],
+  ["e", ["datestyle", "euro"]],
+  ["F", ["fsync", "false"]],
+  ["h", ["listen_addresses", null]],
+  ["i", ["listen_addresses", "*"]],
+  ["k", ["unix_socket_directories", null]],
+  ["l", ["ssl", "true"]],
+  ["N", ["max_connections", null]],
+  ["O", ["allow_system_table_mods", "true"]],
+  ["P", ["ignore_system_indexes", "true"]],
+  ["p", ["port", null]],
+  ["S", ["work_mem", null]],
+  ["s", ["log_statement_stats", "true"]],
+  ["W", ["post_auth_delay", null]],
+]);
+/** `-f`, by the first letter of its value: what the planner is not to use. */
+const PLANS: Readonly<Record<string, string>> = {
+  s: "enable_seqscan",
+  i: "enable_indexscan",
+  o: "enable_indexonlyscan",
+  b: "enable_bitmapscan",
+  t: "enable_tidscan",
+  n: "enable_nestloop",
+  m: "enable_mergejoin",
+  h: "enable_hashjoin",
+};
+/** `-t`, by the first letters of its value. */
+const STATISTICS = /^(?:(pa)|(pl)|e)/;
+
+/**
+ * The settings of `options`, read like PostgreSQL's pg_split_opts(), getopt() and process_postgres_switches()
+ * (https://www.postgresql.org/docs/current/app-postgres.html#APP-POSTGRES-OPTIONS): a backslash quotes a space, switches
+ * without a value may share a word, and those for single-user mode and the postmaster are ignored.
+ */
 function optionSettings(options: string): Map<string, string> {
   const settings = new Map<string, string>();
-  const words = options.match(/(?:\\.|[^\s\\])+/g) ?? [];
-  const plain = words.map((word) => word.replaceAll(/\\(.)/g, "$1"));
-  for (let i = 0; i < plain.length; i += 1) {
-    const word = plain[i]!;
-    const setting = word === "-c" ? plain[(i += 1)] : (/^(?:-c|--)(.+)$/.exec(word)?.[1] ?? null);
-    const match = setting === null || setting === undefined ? null : /^([^=]+)=(.*)$/s.exec(setting);
-    if (match === null) {
-      throw new Fault("session.unsupported", {
-        message: `invalid command-line argument in options: ${word}`,
-        hint: "Use -c name=value.",
-      });
+  const quoted = options.match(/(?:\\.|[^ \t\n\v\f\r\\])+/gs) ?? [];
+  const words = quoted.map((word) => word.replaceAll(/\\(.)/gs, "$1"));
+  for (let i = 0; i < words.length; i += 1) {
+    const word = words[i]!;
+    if (word === "--" && i === words.length - 1) break;
+    if (!/^-./s.test(word) || word === "--") throw notUnderstood(word === "--" ? words[i + 1]! : word);
+    let at = 1;
+    while (BARE.includes(word[at]!)) {
+      applySwitch(settings, word[at]!, "");
+      if ((at += 1) === word.length) break;
     }
-    settings.set(match[1]!.replaceAll("-", "_"), match[2]!);
+    if (at === word.length) continue;
+    const value = word.slice(at + 1) || words[(i += 1)];
+    if (!VALUED.includes(word[at]!) || value === undefined) throw notUnderstood(word);
+    if (!applySwitch(settings, word[at]!, value)) throw notUnderstood(words[i]!);
   }
   return settings;
 }
+
+/** False if `value` is none that the switch has. */
+function applySwitch(settings: Map<string, string>, letter: string, value: string): boolean {
+  const [name, fixed] = SWITCH_SETTINGS.get(letter) ?? [null, null];
+  if (name !== null) put(settings, name, fixed ?? value);
+  else if (letter === "c" || letter === "-") putNamed(settings, letter, value);
+  else if (letter === "d") putDebug(settings, Number.parseInt(value, 10) || 0);
+  else if (letter === "f") {
+    const plan = PLANS[value[0] ?? ""];
+    if (plan === undefined) return false;
+    put(settings, plan, "false");
+  } else if (letter === "t") {
+    const match = STATISTICS.exec(value);
+    if (match === null) return false;
+    put(settings, `log_${match[1] ? "parser" : match[2] ? "planner" : "executor"}_stats`, "true");
+  }
+  return true;
+}
+
+function putNamed(settings: Map<string, string>, letter: string, setting: string): void {
+  const equals = setting.indexOf("=");
+  if (equals < 0) {
+    const message = `${letter === "c" ? "-c " : "--"}${setting} requires a value`;
+    throw new Fault("route.syntax_error", { message, hint: "Use -c name=value." });
+  }
+  put(settings, setting.slice(0, equals).replaceAll("-", "_"), setting.slice(equals + 1));
+}
+
+/** set_debug_options(), for what is not the postmaster. */
+function putDebug(settings: Map<string, string>, level: number): void {
+  put(settings, "log_min_messages", level > 0 ? `debug${level}` : "notice");
+  if (level >= 2) put(settings, "log_statement", "all");
+  if (level >= 3) put(settings, "debug_print_parse", "true");
+  if (level >= 4) put(settings, "debug_print_plan", "true");
+  if (level >= 5) put(settings, "debug_print_rewritten", "true");
+}
+
+const DATE_STYLE = /\b(?:iso|sql|postgres\w*)\b/i;
+const DATE_ORDER = /\b(?:ymd|dmy|mdy|us|euro\w*|noneuro\w*)\b/i;
+
+/** Sets `name`; of a date style and order the one not named stays what it was. */
+function put(settings: Map<string, string>, name: string, value: string): void {
+  const isDateStyle = name.toLowerCase() === "datestyle";
+  const before = isDateStyle
+    ? [...settings].findLast(([key]) => key.toLowerCase() === "datestyle")?.[1]
+    : null;
+  const style = DATE_STYLE.exec(value);
+  const order = DATE_ORDER.exec(value);
+  // One of the two: with both, or with German, which is both, nothing of the one before stays.
+  const kept =
+    (style === null) === (order === null) ? null : (order ? DATE_STYLE : DATE_ORDER).exec(before ?? "");
+  settings.set(name, kept === null ? value : `${value}, ${kept[0]}`);
+}
+
+const notUnderstood = (word: string): Fault =>
+  new Fault("route.syntax_error", {
+    message: `invalid command-line argument for server process: ${word}`,
+    hint: "Use -c name=value.",
+  });

@@ -89,8 +89,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     }
-    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail)
-      lease.replies.isCopyingIn = false;
+    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail) lease.replies.noteCopyEnd();
     const understood = this.#understood(lease, type, buffer, start, end);
     if (understood === ASKED) return this.#client.hold(WAIT_WORK);
     if (understood !== PASS && understood !== SENT) return this.#listenFirst(understood);

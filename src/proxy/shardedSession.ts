@@ -136,7 +136,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
     if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail) {
-      for (const { replies } of this.running) replies.isCopyingIn = false;
+      for (const { replies } of this.running) replies.noteCopyEnd();
       return this.onCopyPiece(buffer, start, end);
     }
     if (type === CLIENT_MESSAGE.terminate && this.#active?.replies.isCopyingIn) return this.client.end();

@@ -1,6 +1,7 @@
 /** The cheap look at a statement, and what the parser then says it does to the session. */
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import fc from "fast-check";
 import { loadParser } from "../../src/routing/parse.ts";
 import { SessionLook, sessionEffectsMayApply } from "../../src/routing/sessionLook.ts";
 
@@ -19,6 +20,10 @@ describe("the cheap look", () => {
       "COMMIT",
       "SELECT settings, listening FROM x",
       "SELECT 1 FOR UPDATE",
+      "INSERT INTO temperature (temp, notify) VALUES (1, true)",
+      "INSERT INTO temp VALUES (1)",
+      "/* c */ insert\n into temp SELECT temp FROM x",
+      "SELECT pg_advisory_xact_lock(1), temporary FROM advisory",
     ];
     for (const text of texts) assert.equal(sessionEffectsMayApply(text), false, text);
   });
@@ -42,6 +47,15 @@ describe("the cheap look", () => {
       "CREATE TEMP TABLE x ()",
       "CREATE TABLE pg_temp.x ()",
       "SELECT 1 INTO TEMPORARY x",
+      "SELECT 1 INTO/**/LOCAL--\nTEMP x",
+      "SELECT insert INTO TEMP x",
+      "INSERT INTO pg_temp.x VALUES (1)",
+      "NOTIFY c",
+      "SELECT \"pg_notify\"('c', '')",
+      "SELECT U&\"\\0070g_notify\"('c', '')",
+      "SELECT pg_try_advisory_lock_shared(1)",
+      "SELECT pg_advisory_unlock_all()",
+      "EXPLAIN EXECUTE p",
     ];
     for (const text of texts) assert.equal(sessionEffectsMayApply(text), true, text);
   });
@@ -57,12 +71,18 @@ describe("the cheap look", () => {
     for (const text of texts) assert.equal(sessionEffectsMayApply(text), true, text);
   });
 
+  it("reads any gap between two parts of a string", () => {
+    const text = `SELECT 'a'${"\n".repeat(10_000_000)}/**/; SET a.b = 1`;
+    assert.equal(sessionEffectsMayApply(text), true);
+  });
+
   // A look that took time in proportion to the square of the text would take minutes.
   it("takes time in proportion to the text", { timeout: 60_000 }, () => {
     const pieces = [" ", "\n", "-", "--\n", "/*", "/**/", ";", "; ", ";--", ";/*", "*", "'", "$$", ";\n"];
     for (const piece of pieces) {
       const text = `${piece.repeat(200_000)}SELECT 1`;
       assert.equal(typeof sessionEffectsMayApply(text), "boolean");
+      assert.ok(Array.isArray(new SessionLook().effects(`SET a.b = 1; ${text}`)));
     }
   });
 });
@@ -132,5 +152,50 @@ describe("the effects of a statement", () => {
     assert.notEqual(look.effects("SET a.b = 1"), first);
     const long = `SET a.b = '${"x".repeat(20_000)}'`;
     assert.notEqual(look.effects(long), look.effects(long));
+  });
+
+  it("are the same for a long text, which is looked at by statement", () => {
+    const look = new SessionLook();
+    const statement = fc.constantFrom(
+      "SELECT 1",
+      "SELECT '; SET x = 1', 'it''s', E'\\'; NOTIFY c'",
+      "SELECT $$; SET x = 1$$ /* ; LISTEN c */ -- ; LISTEN d\n",
+      "SET a.b = 'c;d'",
+      "/* c */ SET LOCAL a.b = 1",
+      "SELECT set_config('a.b', 'c', false)",
+      "SELECT \"set_config\"('a.b', 'c', true)",
+      "DO $$ BEGIN PERFORM pg_advisory_lock(1); SET a.b = 1; CREATE TEMP TABLE x (); END $$",
+      "DO LANGUAGE plpgsql 'BEGIN PERFORM set_config(''a.b'', ''c'', false); END'",
+      "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT set_config('a', 'b', false); END",
+      "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; NOTIFY c)",
+      "CREATE TEMP TABLE x (a int)",
+      "SELECT 1 AS temp INTO /* c */ TEMP x",
+      "INSERT INTO temp (temp) VALUES ('temp')",
+      "INSERT INTO pg_temp.x VALUES (1)",
+      "PREPARE p AS SELECT pg_notify('c', '')",
+      "EXPLAIN EXECUTE p (';')",
+      "DROP TABLE x",
+      "",
+    );
+    const texts = fc
+      .array(statement, { maxLength: 6 })
+      .map((statements) => statements.join(";").replace(/^;+/, ""));
+    fc.assert(
+      fc.property(texts, (text) => {
+        assert.deepEqual(look.effects(text + " ".repeat(5_000)), look.effects(text));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("are none where words are in strings, or names are only like them", () => {
+    const look = new SessionLook();
+    const rows = ",(1, 'first; set x to 1; notify c', 'set_config(1)')".repeat(100_000);
+    const text = `INSERT INTO temperature (temp, notify) VALUES (1, '', '')${rows}`;
+    assert.deepEqual(look.effects(text), []);
+    const script = [...Array(2_000).keys()].map((i) => `INSERT INTO temp VALUES (${i}, 'set_config')`);
+    assert.deepEqual(look.effects([...script, "SET a.b = 1", ""].join(";\n")), [
+      { kind: "set", name: "a.b", sql: "SET a.b = 1" },
+    ]);
   });
 });
