@@ -225,7 +225,10 @@ export class ReplyReader {
       this.#endGroup(buffer[end - 1]!);
       this.#handler.onControlReply(this.#control.finish(this.status));
     } else if (type === SERVER_MESSAGE.parameterStatus) this.#noteParameter();
-    else this.#control.add(type, buffer, start, end);
+    else if (type === SERVER_MESSAGE.parseComplete) {
+      const key = this.#marks.take(type)?.key ?? null;
+      if (key !== null) this.#handler.onStatement(key, true);
+    } else this.#control.add(type, buffer, start, end);
   }
 
   /** A message that answers what pgxa put in front of the group. */

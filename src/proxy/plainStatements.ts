@@ -6,6 +6,7 @@
  * (routing/sessionLook.ts) tells whether it may change settings, prepares statements in SQL, or makes state that cannot
  * be carried. A simple query does so when it is sent, a statement of the extended protocol when it is bound.
  */
+import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Described } from "../pool/replyMarks.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
@@ -23,6 +24,7 @@ import { refuseInBatch, refuseQuery } from "./inPlace.ts";
 import { hearOwn, watchEnd } from "./ownNotifications.ts";
 import { pidColumn, pidStatement } from "./ownPid.ts";
 import { Pins, pinRefusal } from "./pins.ts";
+import { mayReadPrepared, withOwnPrepared } from "./preparedView.ts";
 import type { SessionParts } from "./session.ts";
 import { SqlStatements } from "./sqlStatements.ts";
 import {
@@ -97,7 +99,7 @@ export class PlainStatements {
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
     const text = readQuery(buffer, start, end, "latin1");
-    const other = this.#answerOf(text);
+    const other = this.#answerOf(text) ?? this.#ownView(lease, text, true);
     const effects = this.#look.effects(text);
     const first = this.#missingChannel(effects);
     if (first !== null) return first;
@@ -105,7 +107,7 @@ export class PlainStatements {
     this.#statements.unnamed = null;
     lease.unnamedStatement = null;
     if (fault !== null) refuseQuery(lease, fault);
-    else if (other !== null) lease.outbox.put(send.query(other));
+    else if (other !== null) lease.outbox.put(send.queryBytes(Buffer.from(other, "latin1")));
     else return PASS;
     return SENT;
   }
@@ -118,6 +120,18 @@ export class PlainStatements {
     return signal !== null && this.#signal(signal, null) ? signalStatement(signal) : null;
   }
 
+  /** `text` where it reads pg_prepared_statements, as that is to the client; null: it does not. */
+  #ownView(lease: ServerConnection, text: string, isQuery: boolean): string | null {
+    if (!mayReadPrepared(text) || lease.replies.status === "E") return null;
+    for (const name of this.#sql.names()) this.#sql.execute(lease, name);
+    for (const [, statement] of this.#statements.entries()) ensureStatement(lease, statement);
+    // What cannot be prepared any more must not keep the query from running.
+    if (isQuery) detach(lease.runBytes(send.sync(), PREPARE_TIMEOUT_MS), "the view shows what stands");
+    const named = [...this.#statements.entries()].map(([name, { key }]) => [key, name] as const);
+    const own = [...this.#sql.names()].map((name) => [name, name] as const);
+    return withOwnPrepared(text, lease, [...named, ...own]);
+  }
+
   /** Whether a client has been signalled; `bound`: by the parameter. */
   #signal({ kind, pid }: BackendSignal, bound: number | null): boolean {
     if (pid === "own") return kind === "terminate" && this.#parts.signal(kind, this.#pid);
@@ -128,7 +142,7 @@ export class PlainStatements {
   /** Sends a Parse. */
   parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
     const mayShare = !this.isPinned && !this.mayHaveSet && !this.#hasLocal;
-    const { name, statement } = this.#readParse(buffer, start, end, mayShare);
+    const { name, statement } = this.#readParse(lease, buffer, start, end, mayShare);
     const fault = this.#prepareParse(lease, name, statement);
     if (fault !== null) return refuseInBatch(lease, fault);
     if (name === "" || !(this.#statements.has(name) || this.#sql.has(name))) {
@@ -138,15 +152,16 @@ export class PlainStatements {
     // The name is taken: the shard says so itself, in its place among the answers.
     this.#sql.take(lease, name);
     lease.replies.expectParse(true, null);
-    lease.outbox.put(send.parseRenamed(buffer, start, end, Buffer.from(name, "latin1").toString()));
+    lease.outbox.put(send.parseRenamed(buffer, start, end, utf8(name)));
   }
 
-  #readParse(buffer: Buffer, start: number, end: number, mayShare: boolean) {
+  #readParse(lease: ServerConnection, buffer: Buffer, start: number, end: number, mayShare: boolean) {
     const parsed = this.#statements.read(buffer, start, end, mayShare, "latin1");
-    const column = pidColumn(parsed.statement.text);
-    if (column === null) return parsed;
-    const text = pidStatement(this.#pid, column);
-    const own = send.parse({ name: parsed.name, text, parameterTypes: parsed.statement.parameterTypes });
+    const { text, parameterTypes } = parsed.statement;
+    const column = pidColumn(text);
+    const other = column === null ? this.#ownView(lease, text, false) : pidStatement(this.#pid, column);
+    if (other === null) return parsed;
+    const own = send.parse({ name: utf8(parsed.name), text: utf8(other), parameterTypes });
     return this.#statements.read(own, 0, own.length, mayShare, "latin1");
   }
 
@@ -281,7 +296,7 @@ export class PlainStatements {
   #missingChannel(effects: readonly SessionEffect[]): ListenFirst | null {
     for (const effect of effects) {
       if (effect.kind !== "listen") continue;
-      const channel = channelOf(effect.channel);
+      const channel = utf8(effect.channel);
       if (!this.#channels.isListening(0, channel)) return { channel };
     }
     return null;
@@ -332,14 +347,14 @@ export class PlainStatements {
         break;
       case "listen":
         lease.listens = true;
-        lease.listening.add(channelOf(effect.channel));
+        lease.listening.add(utf8(effect.channel));
         watchEnd(lease);
-        this.#channels.noteListen(0, channelOf(effect.channel), this.#asked);
+        this.#channels.noteListen(0, utf8(effect.channel), this.#asked);
         break;
       case "unlisten":
         lease.listening.clear();
         watchEnd(lease);
-        this.#channels.noteUnlisten(effect.channel === null ? null : channelOf(effect.channel), this.#asked);
+        this.#channels.noteUnlisten(effect.channel === null ? null : utf8(effect.channel), this.#asked);
         break;
       case "notify":
         lease.notifier = this.#pid;
@@ -372,7 +387,8 @@ export class PlainStatements {
   }
 }
 
-const TEMPORARY_PATH = /search_path.*pg_temp/is;
+const PREPARE_TIMEOUT_MS = 60_000;
+/** Texts are read byte for byte here. */
+const utf8 = (text: string): string => Buffer.from(text, "latin1").toString();
 
-/** Texts are read byte for byte here; a channel's name is UTF-8. */
-const channelOf = (name: string): string => Buffer.from(name, "latin1").toString();
+const TEMPORARY_PATH = /search_path.*pg_temp/is;

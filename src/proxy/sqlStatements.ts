@@ -42,6 +42,10 @@ export class SqlStatements {
     return this.#prepared.size;
   }
 
+  names(): IterableIterator<string> {
+    return this.#prepared.keys();
+  }
+
   has(name: string): boolean {
     return this.#prepared.has(name);
   }

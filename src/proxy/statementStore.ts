@@ -59,6 +59,10 @@ export class StatementStore {
     return this.#named.has(name);
   }
 
+  entries(): IterableIterator<[name: string, statement: Statement]> {
+    return this.#named.entries();
+  }
+
   get size(): number {
     return this.#named.size;
   }

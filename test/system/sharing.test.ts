@@ -24,7 +24,7 @@ interface Prepared {
 /** What stands prepared, of all statements that have `part` in their text, on the one connection there is. */
 async function prepared(client: pg.Client, part: string): Promise<Prepared[]> {
   const { rows } = await client.query<Prepared>(
-    here(`SELECT name, (generic_plans + custom_plans)::int AS uses FROM pg_prepared_statements
+    here(`SELECT name, (generic_plans + custom_plans)::int AS uses FROM pg_prepared_statement()
           WHERE position('${part}' IN statement) > 0`),
   );
   return rows;
@@ -275,7 +275,7 @@ for (const shards of [1, 2]) {
       };
       for (let i = 0; i < 520; i += 1) await often(() => find(i), 6);
       for (let i = 0; i < 520; i += 1) await find(i);
-      const { rows } = await client.query(here("SELECT count(*)::int AS n FROM pg_prepared_statements"));
+      const { rows } = await client.query(here("SELECT count(*)::int AS n FROM pg_prepared_statement()"));
       assert.equal(rows[0].n, 500);
     });
   });

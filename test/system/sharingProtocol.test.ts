@@ -68,7 +68,7 @@ for (const shards of [1, 2]) {
     };
 
     const isKept = async (part: string) => {
-      const look = `SELECT count(*) FROM pg_prepared_statements WHERE position('${part}' IN statement) > 0`;
+      const look = `SELECT count(*) FROM pg_prepared_statement() WHERE position('${part}' IN statement) > 0`;
       assert.deepEqual(await run(query(here(look))), ["1"]);
     };
 

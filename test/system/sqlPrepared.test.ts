@@ -162,3 +162,40 @@ describe("over several shards", () => {
     }
   });
 });
+
+describe("pg_prepared_statements", () => {
+  const VIEWS = [
+    "SELECT name, statement FROM pg_prepared_statements ORDER BY name",
+    "SELECT p.name, p.statement FROM pg_catalog.pg_prepared_statements AS p ORDER BY 1",
+    "WITH x AS (SELECT * FROM pg_prepared_statements) SELECT name, statement FROM x ORDER BY name",
+  ];
+
+  for (const view of VIEWS) {
+    test(`shows a client its own, whatever connection it is on: ${view}`, WAIT, async () => {
+      await one.query({ name: "müller", text: "SELECT $1::int", values: [1] });
+      await one.query("PREPARE q (int) AS SELECT $1 + 1");
+      await other.query({ name: "hers", text: "SELECT 2" });
+      const own = [
+        { name: "müller", statement: "SELECT $1::int" },
+        { name: "q", statement: "PREPARE q (int) AS SELECT $1 + 1" },
+      ];
+      assert.deepEqual((await one.query(view)).rows, own);
+      assert.deepEqual((await one.query(view, [])).rows, own);
+      assert.deepEqual((await other.query(view)).rows, [{ name: "hers", statement: "SELECT 2" }]);
+      await one.query("DEALLOCATE ALL");
+      assert.deepEqual((await one.query(view)).rows, []);
+    });
+  }
+
+  test("does not keep a query from running when a statement cannot be prepared any more", WAIT, async () => {
+    await one.query("CREATE TABLE soon_gone (a int)");
+    await one.query({ name: "gone", text: "SELECT a FROM soon_gone" });
+    await one.query({ name: "kept", text: "SELECT 1" });
+    await other.query("DROP TABLE soon_gone");
+    await stage.onShards(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+    );
+    const { rows } = await one.query("SELECT count(*) AS n FROM pg_prepared_statements");
+    assert.equal(rows.length, 1);
+  });
+});
