@@ -26,6 +26,12 @@ export function hasTextKey(plan: Plan): boolean {
   return plan.target.keys.some((key) => key.kind === "parameter" && /^(text|varchar)$/.test(key.keyType));
 }
 
+/** Whether `bind` lacks a parameter that decides where the statement goes. */
+function lacksKey(plan: RoutedPlan, { parameterCount }: ParameterReader): boolean {
+  if (plan.kind !== "statement" || plan.target.kind !== "keys") return false;
+  return plan.target.keys.some((key) => key.kind === "parameter" && key.index >= parameterCount);
+}
+
 export class DestinationFinder {
   readonly #router: Router;
   readonly #hints: Hints;
@@ -55,7 +61,8 @@ export class DestinationFinder {
 
   /** The destination of a statement with the parameters of a Bind; throws a Fault. */
   ofBind(plan: RoutedPlan, bind: ParameterReader, parameterTypes: readonly number[]): Destination {
-    return this.#of(plan, bind, parameterTypes);
+    // That a parameter is missing, any shard says.
+    return lacksKey(plan, bind) ? this.any() : this.#of(plan, bind, parameterTypes);
   }
 
   /** A shard that can say what a statement means, for which no parameters are known yet. */

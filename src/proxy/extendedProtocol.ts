@@ -12,74 +12,78 @@
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
  */
 import { Fault } from "../base/fault.ts";
-import { RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
+import { RELAY } from "../pool/replyQueue.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
-import type { ShardIndex } from "../routing/plan.ts";
+import type { ExecutePlan, PreparePlan } from "../routing/preparedSql.ts";
 import * as write from "../wire/backendWriters.ts";
 import { BindReader } from "../wire/bindReader.ts";
+import { FieldReader } from "../wire/fieldReader.ts";
 import { readPortalName, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
-import { WAIT_REPLY } from "./clientSide.ts";
 import { runEverywhere, runUnnamed } from "./everywhere.ts";
 import { isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { type Portal, Portals } from "./portals.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
+import { Segment } from "./segment.ts";
 import type { ShardedSession } from "./shardedSession.ts";
-import { CLOSE_NOTHING, ensureStatement, type Statement, sendParse } from "./statementStore.ts";
+import { ExecutedStatements, type InnerPlan, innerPlan, isToBeAsked, prepareSql } from "./sqlPrepare.ts";
+import { CLOSE_NOTHING, ensureStatement, type Statement } from "./statementStore.ts";
+
+/** What pgxa answers itself. */
+type AnsweredPlan = LocalPlan | PreparePlan;
+
+const isAnswered = (plan: InnerPlan): plan is AnsweredPlan => plan.kind === "prepare" || isLocal(plan);
 
 export class ExtendedProtocol {
   readonly #session: ShardedSession;
   readonly #bind = new BindReader();
   readonly #portals = new Portals();
-  /** The connection that has had messages of this batch and no Sync yet. */
-  #segment: { readonly shard: ShardIndex; readonly connection: ServerConnection } | null = null;
-  #hasExecuted = false;
-  /** Statements of Parse messages that no shard has seen yet. */
-  #pending: Statement[] = [];
+  readonly #executed: ExecutedStatements;
+  readonly #segment: Segment;
   /** Messages are passed over until Sync, as after an error. */
   isSkipping = false;
 
   constructor(session: ShardedSession) {
     this.#session = session;
+    this.#executed = new ExecutedStatements(session);
+    this.#segment = new Segment(session, () => {
+      this.isSkipping = true;
+    });
   }
 
   get connection(): ServerConnection | null {
-    return this.#segment?.connection ?? null;
+    return this.#segment.connection;
   }
 
   /** The connection whose answers are awaited is gone, and the client has been told. */
   lose(): void {
     // After its Sync the client is in step again; before it, the rest of the batch means nothing any more.
-    if (this.#segment !== null) this.isSkipping = true;
-    this.forget();
-  }
-
-  /** Nothing more goes to the segment's connection. */
-  forget(): void {
-    this.#segment = null;
-    this.#hasExecuted = false;
+    if (this.connection !== null) this.isSkipping = true;
+    this.#segment.forget();
   }
 
   /** Handles a message of the extended protocol; false: present it again. */
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
     try {
-      if (type === CLIENT_MESSAGE.sync) return this.#sync(buffer, start, end);
-      if (this.isSkipping) return true;
-      this.#session.throwRefusal();
-      return this.#handle(type, buffer, start, end);
+      if (type !== CLIENT_MESSAGE.sync && this.isSkipping) return true;
+      if (!this.isSkipping) this.#session.throwRefusal();
     } catch (error) {
+      // It may be why the Parse messages before this one cannot be sent.
+      this.#segment.forgetPending();
       this.#refuse(asRefusal(error));
       return type !== CLIENT_MESSAGE.sync;
+    }
+    try {
+      return this.#handle(type, buffer, start, end);
+    } catch (error) {
+      return this.#refuseInPlace(asRefusal(error)) && type !== CLIENT_MESSAGE.sync;
     }
   }
 
   /** Makes sure that all answers of the batch so far have come; false: they are on the way. */
   closeSegment(): boolean {
-    if (this.#pending.length > 0 && this.#turnTo(this.#anyShard()) === null) return false;
-    if (this.#segment === null) return true;
-    this.#endSegment(() => {});
-    return this.#session.hold(WAIT_REPLY);
+    return this.#segment.close();
   }
 
   #handle(type: number, buffer: Buffer, start: number, end: number): boolean {
@@ -94,6 +98,8 @@ export class ExtendedProtocol {
         return this.#execute(buffer, start, end);
       case CLIENT_MESSAGE.close:
         return this.#close(buffer, start, end);
+      case CLIENT_MESSAGE.sync:
+        return this.#sync(buffer, start, end);
       default:
         return this.#flush(buffer, start, end);
     }
@@ -115,10 +121,10 @@ export class ExtendedProtocol {
     if (statements.size >= parts.config.limits.statementsMax) {
       throw new Fault("session.too_many_statements");
     }
-    if (isLocal(plan)) return this.#isQuietFor(plan) && this.#keepLocal(name, statement);
+    if (plan.kind !== "statement" && plan.kind !== "set")
+      return this.#isQuietFor(plan) && this.#keepLocal(name, statement);
     statements.keep(name, statement);
-    if (this.#segment === null) this.#pending.push(statement);
-    else sendParse(this.#segment.connection, statement);
+    this.#segment.parse(statement);
     return true;
   }
 
@@ -131,17 +137,17 @@ export class ExtendedProtocol {
 
   #bindPortal(buffer: Buffer, start: number, end: number): boolean {
     const bind = this.#bind;
-    if (!bind.reset(buffer, start, end)) throw new Fault("protocol.malformed");
-    const statement = this.#statement(bind.statement);
-    const plan = this.#session.destinations.plan(statement.text);
-    this.#session.checkStatus(plan);
-    if (isLocal(plan)) return this.#isQuietFor(plan) && this.#bindLocal(bind.portal, plan);
+    bind.read(buffer, start, end);
+    const found = this.#find(bind.statement);
+    if (found === null) return false;
+    const { statement, plan } = found;
+    if (isAnswered(plan)) return this.#isQuietFor(plan) && this.#bindLocal(bind.portal, plan);
     this.#session.checkParameters(plan, buffer, start, end);
     const destination = this.#session.destinations.ofBind(plan, bind, statement.parameterTypes);
     const isEverywhere = destination === "all";
     if (isEverywhere && !this.#beginImplicit()) return false;
     const shard = isEverywhere ? this.#session.parts.pools.length - 1 : destination;
-    const connection = this.#turnTo(shard);
+    const connection = this.#segment.turnTo(shard);
     if (connection === null) return false;
     ensureStatement(connection, statement);
     if (statement.key === "") connection.outbox.pass(buffer, start, end);
@@ -151,7 +157,7 @@ export class ExtendedProtocol {
     return true;
   }
 
-  #bindLocal(name: string, plan: LocalPlan): boolean {
+  #bindLocal(name: string, plan: AnsweredPlan): boolean {
     this.#portals.set(name, { kind: "local", plan });
     this.#session.client.say(write.bindComplete());
     return true;
@@ -160,14 +166,13 @@ export class ExtendedProtocol {
   #describe(buffer: Buffer, start: number, end: number): boolean {
     const name = readStatementName(buffer, start, end);
     if (name === null) return this.#describePortal(buffer, start, end);
-    const statement = this.#statement(name);
-    const plan = this.#session.destinations.plan(statement.text);
-    this.#session.checkStatus(plan);
-    if (isLocal(plan)) {
+    const found = this.#find(name);
+    if (found === null) return false;
+    const { statement, plan } = found;
+    if (isAnswered(plan)) {
       return this.#isQuietFor(plan) && this.#say(write.parameterDescription([]), describeLocal(plan));
     }
-    const connection =
-      this.#segment?.connection ?? this.#turnTo(this.#session.destinations.forDescribe(plan));
+    const connection = this.connection ?? this.#segment.turnTo(this.#session.destinations.forDescribe(plan));
     if (connection === null) return false;
     ensureStatement(connection, statement);
     if (statement.key === "") connection.outbox.pass(buffer, start, end);
@@ -179,7 +184,7 @@ export class ExtendedProtocol {
     const portal = this.#portals.get(readPortalName(buffer, start, end)!);
     if (portal.kind === "local")
       return this.#isQuietFor(portal.plan) && this.#say(describeLocal(portal.plan));
-    const connection = this.#turnTo(portal.shard);
+    const connection = this.#segment.turnTo(portal.shard);
     connection?.outbox.pass(buffer, start, end);
     return connection !== null;
   }
@@ -189,11 +194,11 @@ export class ExtendedProtocol {
     this.#session.checkStatus(portal.plan);
     if (portal.kind === "local") return this.#isQuietFor(portal.plan) && this.#executeLocal(portal.plan);
     if (!this.#session.hearsFirst(portal.plan, portal.shard)) return false;
-    const connection = this.#turnTo(portal.shard);
+    const connection = this.#segment.turnTo(portal.shard);
     if (connection === null) return false;
     if (!portal.isElsewhereDone && this.#startElsewhere(portal, connection)) return false;
     this.#session.note(portal.plan, portal.shard);
-    this.#hasExecuted = true;
+    this.#segment.hasExecuted = true;
     connection.outbox.pass(buffer, start, end);
     return true;
   }
@@ -214,10 +219,11 @@ export class ExtendedProtocol {
     return true;
   }
 
-  #executeLocal(plan: LocalPlan): boolean {
+  #executeLocal(plan: AnsweredPlan): boolean {
     this.#session.work(async () => {
       try {
-        this.#session.tell(plan, ...(await this.#session.answer(plan)));
+        if (isLocal(plan)) this.#session.tell(plan, ...(await this.#session.answer(plan)));
+        else this.#session.client.say(...(await prepareSql(this.#session, plan)));
       } catch (error) {
         this.#refuse(asRefusal(error));
       }
@@ -228,13 +234,13 @@ export class ExtendedProtocol {
   #close(buffer: Buffer, start: number, end: number): boolean {
     const name = readStatementName(buffer, start, end);
     if (name === null) return this.#closePortal(buffer, start, end);
-    if (this.#segment === null) {
+    const { connection } = this;
+    if (connection === null) {
       if (!this.closeSegment()) return false;
       this.#session.statements.close(name);
       return this.#say(write.closeComplete());
     }
     this.#session.statements.close(name);
-    const { connection } = this.#segment;
     connection.replies.expectClose(true);
     // The statement stays there for others; closing one that does not exist is answered alike.
     connection.outbox.put(name === "" ? send.closeStatement("") : CLOSE_NOTHING);
@@ -250,7 +256,7 @@ export class ExtendedProtocol {
       this.#portals.delete(name);
       return this.#say(write.closeComplete());
     }
-    const connection = this.#turnTo(portal.shard);
+    const connection = this.#segment.turnTo(portal.shard);
     if (connection === null) return false;
     this.#portals.delete(name);
     connection.replies.expectClose(true);
@@ -259,25 +265,26 @@ export class ExtendedProtocol {
   }
 
   #flush(buffer: Buffer, start: number, end: number): boolean {
-    if (this.#pending.length > 0 && this.#turnTo(this.#anyShard()) === null) return false;
-    this.#segment?.connection.outbox.pass(buffer, start, end);
+    if (!this.#segment.sendPending()) return false;
+    this.connection?.outbox.pass(buffer, start, end);
     return true;
   }
 
   #sync(buffer: Buffer, start: number, end: number): boolean {
     const session = this.#session;
-    if (this.isSkipping) this.#pending = [];
-    else session.throwRefusal();
-    if (this.#pending.length > 0 && this.#turnTo(this.#anyShard()) === null) return false;
+    if (this.isSkipping) this.#segment.forgetPending();
+    if (!this.#segment.sendPending()) return false;
+    const { connection } = this;
     const isImplicit = session.transaction.current?.isImplicit ?? false;
-    if (isImplicit && this.#segment !== null) return this.closeSegment();
+    // One that is passed on is checked by the shard.
+    if (!this.isSkipping && (isImplicit || connection === null)) checkSync(buffer, start, end);
+    if (isImplicit && connection !== null) return this.closeSegment();
     this.isSkipping = false;
     if (session.transaction.current === null || isImplicit) this.#portals.clear();
     if (isImplicit) session.work(() => this.#endImplicit());
-    else if (this.#segment === null) session.client.say(write.readyForQuery(session.transaction.status));
+    else if (connection === null) session.client.say(write.readyForQuery(session.transaction.status));
     else {
-      const { connection } = this.#segment;
-      this.forget();
+      this.#segment.forget();
       session.expect(connection, RELAY);
       connection.outbox.pass(buffer, start, end);
     }
@@ -291,60 +298,18 @@ export class ExtendedProtocol {
 
   // --- segments ---
 
-  /** The connection to `shard` with this batch's segment open on it; null: present the message again. */
-  #turnTo(shard: ShardIndex): ServerConnection | null {
-    const session = this.#session;
-    if (this.#segment !== null) {
-      if (this.#segment.shard === shard) return this.#segment.connection;
-      this.#refuseHalfBatch();
-      this.closeSegment();
-      return null;
-    }
-    const connection = session.open(shard);
-    if (connection === null) return null;
-    this.#segment = { shard, connection };
-    connection.replies.isBatchOpen = true;
-    this.#hasExecuted = false;
-    for (const statement of this.#pending.splice(0)) sendParse(connection, statement);
-    return connection;
-  }
-
-  #anyShard(): ShardIndex {
-    return this.#session.destinations.any();
-  }
-
   /** Whether everything before has been answered, so that pgxa may answer `plan` itself. */
-  #isQuietFor(plan: LocalPlan): boolean {
-    if (plan.kind !== "commit" && plan.kind !== "empty" && this.#segment !== null) this.#refuseHalfBatch();
+  #isQuietFor(plan: AnsweredPlan | ExecutePlan): boolean {
+    if (plan.kind !== "commit" && plan.kind !== "empty" && this.connection !== null)
+      this.#segment.refuseHalfBatch();
     return this.closeSegment();
-  }
-
-  #refuseHalfBatch(): void {
-    if (!this.#hasExecuted || this.#session.transaction.current !== null) return;
-    throw new Fault("route.many_shards", {
-      message: "the statements of this batch belong to several shards",
-      detail:
-        "Outside a transaction block all statements up to a Sync are one transaction, and a part has been executed.",
-      hint: "Send BEGIN first, or a Sync after each statement.",
-    });
-  }
-
-  #endSegment(then: () => void): void {
-    const connection = this.#segment!.connection;
-    this.forget();
-    this.#session.expect(connection, RELAY_WITHOUT_READY, (hadError) => {
-      if (hadError) this.isSkipping = true;
-      then();
-    });
-    connection.outbox.put(send.sync());
-    connection.flush();
   }
 
   /** Begins a transaction of pgxa's own for a statement on all shards; false: present the message again. */
   #beginImplicit(): boolean {
     if (this.#session.transaction.current !== null) return true;
-    if (this.#segment !== null) {
-      this.#refuseHalfBatch();
+    if (this.connection !== null) {
+      this.#segment.refuseHalfBatch();
       return this.closeSegment();
     }
     this.#session.transaction.begin("", true);
@@ -353,16 +318,31 @@ export class ExtendedProtocol {
 
   // --- errors ---
 
+  /**
+   * Refuses a message once a shard has been sent the Parse messages before it, whose answers come first; false: present
+   * the message again.
+   */
+  #refuseInPlace(refusal: Refusal): boolean {
+    if (this.#session.transaction.current?.status === "E") this.#segment.forgetPending();
+    if (!this.#segment.sendPending()) return false;
+    this.#refuse(refusal);
+    return true;
+  }
+
   /** Tells the client an error of pgxa's own, after the answers to what came before it. */
   #refuse(refusal: Refusal): void {
-    this.#pending = [];
-    if (this.#segment === null) return this.#sayRefusal(refusal);
-    const isHalfDone = this.#hasExecuted && this.#session.transaction.current === null;
-    if (!isHalfDone) return this.#endSegment(() => this.#sayRefusal(refusal));
+    const { connection } = this;
+    if (connection === null) return this.#sayRefusal(refusal);
+    const isHalfDone = this.#segment.hasExecuted && this.#session.transaction.current === null;
+    if (!isHalfDone) return this.#segment.end(() => this.#sayRefusal(refusal));
+    if (refusal instanceof Fault && refusal.id === "protocol.malformed") {
+      this.#segment.fail(); // with the same error
+      this.isSkipping = true;
+      return;
+    }
     // One transaction for the shard, half of it executed: only with its connection does it surely not commit.
-    const { connection } = this.#segment;
     const isCut = !connection.replies.isBetweenMessages;
-    this.forget();
+    this.#segment.forget();
     this.#session.transaction.discardSingle();
     if (isCut) this.#session.client.refuse(new Fault("pool.connection_lost"));
     else this.#sayRefusal(refusal);
@@ -376,6 +356,17 @@ export class ExtendedProtocol {
   }
 
   // --- names ---
+
+  /** The statement that `name` runs, and its plan; null: present the message again. Throws a Fault. */
+  #find(name: string): { readonly statement: Statement; readonly plan: InnerPlan } | null {
+    const statement = this.#statement(name);
+    const plan = this.#session.destinations.plan(statement.text);
+    this.#session.checkStatus(plan);
+    if (plan.kind !== "execute") return { statement, plan };
+    if (isToBeAsked(this.#session, plan) && !this.#isQuietFor(plan)) return null;
+    const executed = this.#executed.of(statement, plan);
+    return executed && { statement: executed, plan: innerPlan(this.#session, executed.text) };
+  }
 
   #statement(name: string): Statement {
     const statement = this.#session.statements.find(name);
@@ -393,7 +384,12 @@ export class ExtendedProtocol {
   }
 }
 
-function describeLocal(plan: LocalPlan): Buffer {
-  const columns = localColumns(plan);
+/** Throws a Fault for a Sync that is not empty. */
+function checkSync(buffer: Buffer, start: number, end: number): void {
+  new FieldReader("client").reset(buffer, start, end).finish();
+}
+
+function describeLocal(plan: AnsweredPlan): Buffer {
+  const columns = isLocal(plan) ? localColumns(plan) : null;
   return columns === null ? write.noData() : write.rowDescription(columns);
 }

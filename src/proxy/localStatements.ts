@@ -23,10 +23,14 @@ import type { Hint, HintName, Hints } from "./hints.ts";
 import { asRefusal, type Refusal } from "./refusal.ts";
 import type { StatementStore } from "./statementStore.ts";
 
-export type LocalPlan = Exclude<Plan, { kind: "statement" } | { kind: "refused" } | { kind: "set" }>;
+export type LocalPlan = Exclude<
+  Plan,
+  { kind: "statement" | "refused" | "set" } | { kind: "prepare" | "execute" }
+>;
 
-export const isLocal = (plan: Plan): plan is LocalPlan =>
-  plan.kind !== "statement" && plan.kind !== "refused" && plan.kind !== "set";
+const NOT_LOCAL: ReadonlySet<Plan["kind"]> = new Set(["statement", "refused", "set", "prepare", "execute"]);
+
+export const isLocal = (plan: Plan): plan is LocalPlan => !NOT_LOCAL.has(plan.kind);
 
 /** What may run in a failed transaction. */
 const endsFailure = (plan: Plan): boolean =>

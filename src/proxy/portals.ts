@@ -1,11 +1,12 @@
 /** The portals of one client: where each runs, or what pgxa answers itself. They end with their transaction. */
 import { Fault } from "../base/fault.ts";
 import type { ShardIndex } from "../routing/plan.ts";
+import type { PreparePlan } from "../routing/preparedSql.ts";
 import type { RoutedPlan } from "./destination.ts";
 import type { LocalPlan } from "./localStatements.ts";
 
 export type Portal =
-  | { readonly kind: "local"; readonly plan: LocalPlan }
+  | { readonly kind: "local"; readonly plan: LocalPlan | PreparePlan }
   | {
       readonly kind: "shard";
       readonly shard: ShardIndex;

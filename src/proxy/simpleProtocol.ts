@@ -8,6 +8,7 @@ import { Fault } from "../base/fault.ts";
 import { RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { Plan } from "../routing/plan.ts";
+import type { PreparePlan } from "../routing/preparedSql.ts";
 import { readyForQuery, rowDescription } from "../wire/backendWriters.ts";
 import { readQuery } from "../wire/frontendReaders.ts";
 import { query } from "../wire/frontendWriters.ts";
@@ -16,6 +17,7 @@ import { runEverywhere } from "./everywhere.ts";
 import { answerAtOnce, isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { ShardedSession } from "./shardedSession.ts";
+import { executedText, type InnerPlan, innerPlan, prepareSql } from "./sqlPrepare.ts";
 
 export class SimpleProtocol {
   readonly #session: ShardedSession;
@@ -47,6 +49,16 @@ export class SimpleProtocol {
     const plan = this.#session.destinations.plan(text);
     this.#session.checkStatus(plan);
     this.#session.statements.unnamed = null;
+    if (plan.kind !== "execute") return this.#run(plan, text, buffer, start, end);
+    const inner = executedText(this.#session, plan);
+    if (inner === null) return false;
+    const bytes = query(inner);
+    return this.#run(innerPlan(this.#session, inner), inner, bytes, 0, bytes.length);
+  }
+
+  /** Runs `text`, which is that of the Query in `buffer[start, end)`. */
+  #run(plan: InnerPlan, text: string, buffer: Buffer, start: number, end: number): boolean {
+    if (plan.kind === "prepare") return this.#prepare(plan);
     if (isLocal(plan)) return this.#local(plan);
     const destination = this.#session.destinations.ofText(plan);
     if (destination === "all") return this.#everywhere(text);
@@ -93,6 +105,18 @@ export class SimpleProtocol {
         messages = [refusalResponse(asRefusal(error))];
       }
       this.#session.tell(plan, ...head, ...messages, readyForQuery(this.#session.transaction.status));
+    });
+    return true;
+  }
+
+  #prepare(plan: PreparePlan): boolean {
+    this.#session.work(async () => {
+      try {
+        const messages = await prepareSql(this.#session, plan);
+        this.#session.client.say(...messages, readyForQuery(this.#session.transaction.status));
+      } catch (error) {
+        this.#refuse(asRefusal(error));
+      }
     });
     return true;
   }

@@ -126,7 +126,11 @@ export type Plan =
       readonly local: boolean;
     }
   | { readonly kind: "showHintSetting"; readonly name: OwnSetting }
-  /** DEALLOCATE of a statement that the protocol prepared, or of all (null). */
+  /** PREPARE in SQL; `sql` is all of it, `query` what it prepares. */
+  | { readonly kind: "prepare"; readonly name: string; readonly sql: string; readonly query: string }
+  /** EXECUTE of a prepared statement; `args` are the texts of its arguments. */
+  | { readonly kind: "execute"; readonly name: string; readonly args: readonly string[] }
+  /** DEALLOCATE of a prepared statement, or of all (null). */
   | { readonly kind: "deallocate"; readonly name: string | null }
   /** Not routable; `hinted` is what it becomes once the user says where to, null where even that is not right. */
   | { readonly kind: "refused"; readonly fault: Fault; readonly hinted: StatementPlan | null };

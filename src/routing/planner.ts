@@ -11,6 +11,7 @@ import { effectsOf, makesTemporary } from "./effects.ts";
 import { type Footprint, FootprintReader } from "./footprint.ts";
 import type { ParsedStatement } from "./parse.ts";
 import type { KeySource, Plan, StatementPlan, Target } from "./plan.ts";
+import { planExecute, planPrepare } from "./preparedSql.ts";
 import { planDiscard, planSetting, planShow } from "./settingPlan.ts";
 import { flag, integer, type Node, node, nodes, struct, text, walk } from "./syntax.ts";
 import type { Tables } from "./tables.ts";
@@ -74,11 +75,9 @@ function plan(parsed: Node, sql: string, tables: Tables, hinted: StatementPlan):
     case "DeallocateStmt":
       return { kind: "deallocate", name: flag(fields, "isall") ? null : text(fields, "name") };
     case "PrepareStmt":
+      return planPrepare(fields, sql);
     case "ExecuteStmt":
-      throw new Fault("session.unsupported", {
-        message: "PREPARE and EXECUTE in SQL are not supported with several shards",
-        hint: "Use your driver's prepared statements, which use the extended protocol.",
-      });
+      return planExecute(fields, sql);
     default:
       throw refusalOf(parsed);
   }
@@ -114,6 +113,9 @@ function markShared(keys: readonly KeySource[], parsed: Node): readonly KeySourc
 /** EXPLAIN and DECLARE CURSOR go where their query goes. */
 function planWrapped({ fields, type }: Node, tables: Tables, hinted: StatementPlan): Plan {
   const query = node(fields, "query");
+  if (query?.type === "ExecuteStmt") {
+    throw unsupported("EXPLAIN of EXECUTE is not supported", "Explain the query itself, with its values.");
+  }
   const inner = query === null ? null : planQuery(query, tables, hinted);
   if (inner?.kind !== "statement")
     throw unsupported("Its query is not understood", "Say where it goes: /* pgxa: shard=NAME */.");

@@ -35,15 +35,20 @@ export class BindReader {
   #formatsAt = 0;
 
   /**
-   * Turns to the Bind that lies, header included, in `buffer[start, end)`; false if it is malformed.
-   * Throws `session.invalid_encoding` if a name in it is not UTF-8.
+   * Turns to the Bind that lies, header included, in `buffer[start, end)`. Throws `protocol.malformed`, or
+   * `session.invalid_encoding` if a name in it is not UTF-8.
    */
-  reset(buffer: Buffer, start: number, end: number): boolean {
+  read(buffer: Buffer, start: number, end: number): void {
     this.#buffer = buffer;
     this.#fields.reset(buffer, start, end);
     this.parameterCount = 0;
+    this.#read();
+  }
+
+  /** The same; false if the Bind is malformed. */
+  reset(buffer: Buffer, start: number, end: number): boolean {
     try {
-      this.#read();
+      this.read(buffer, start, end);
       return true;
     } catch (error) {
       if (error instanceof Fault && error.id === "protocol.malformed") return false;
@@ -55,11 +60,14 @@ export class BindReader {
     return this.#lengthOf(index) === NULL_LENGTH;
   }
 
+  /** Throws `session.invalid_value` for a code that there is not: one that nobody asks for is left to the server. */
   format(index: number): Format {
     invariant(index >= 0 && index < this.parameterCount, "a parameter's index is below the parameter count");
     if (this.#formatCount === 0) return 0;
     const nth = this.#formatCount === 1 ? 0 : index;
-    return this.#buffer.readUInt16BE(this.#formatsAt + 2 * nth) as Format;
+    const code = this.#buffer.readInt16BE(this.#formatsAt + 2 * nth);
+    if (code === 0 || code === 1) return code;
+    throw new Fault("session.invalid_value", { message: `unsupported format code: ${code}` });
   }
 
   /** The value's bytes where they lie; empty for NULL. */
@@ -79,24 +87,17 @@ export class BindReader {
     this.portal = fields.cstring();
     this.statement = fields.cstring();
     this.#formatCount = fields.uint16();
-    this.#formatsAt = this.#skipFormats(this.#formatCount);
+    this.#formatsAt = fields.skip(2 * this.#formatCount);
     const parameterCount = fields.uint16();
     if (this.#formatCount > 1 && this.#formatCount !== parameterCount) {
-      throw fields.fault("wrong number of parameter formats");
+      throw fields.fault(
+        `bind message has ${this.#formatCount} parameter formats but ${parameterCount} parameters`,
+      );
     }
     this.#placeParameters(parameterCount);
-    this.#skipFormats(fields.uint16());
+    fields.skip(2 * fields.uint16());
     fields.finish();
     this.parameterCount = parameterCount;
-  }
-
-  /** Passes over `count` format codes and returns where they begin. */
-  #skipFormats(count: number): number {
-    const start = this.#fields.at;
-    for (let i = 0; i < count; i += 1) {
-      if (this.#fields.uint16() > 1) throw this.#fields.fault("unsupported format code");
-    }
-    return start;
   }
 
   #placeParameters(count: number): void {
@@ -106,7 +107,7 @@ export class BindReader {
     this.#makeRoom(count);
     for (let i = 0; i < count; i += 1) {
       const byteCount = fields.int32();
-      if (byteCount < NULL_LENGTH) throw fields.fault("invalid parameter length");
+      if (byteCount < NULL_LENGTH) throw fields.fault("insufficient data left in message");
       this.#places[2 * i] = byteCount === NULL_LENGTH ? fields.at : fields.skip(byteCount);
       this.#places[2 * i + 1] = byteCount;
     }

@@ -3,7 +3,8 @@
  * Reads what pgxa must know of a client's messages, in place: the message lies, header included, in
  * `buffer[start, end)`, as a `MessageCollector` shows it.
  *
- * All throw a `Fault`: `protocol.malformed` for a body that is not what its type promises, and
+ * All throw a `Fault`: `protocol.malformed` for a body that is not what its type promises (of Parse and Bind only
+ * what is in front of the name is looked at, if the name is asked for), and
  * `session.invalid_encoding` for text that is not UTF-8. Bind has a reader of its own, `bindReader.ts`.
  *
  * https://www.postgresql.org/docs/current/protocol-message-formats.html
@@ -59,18 +60,24 @@ export function readStatementName(
 ): string | null {
   const fields = fieldsOf(buffer, start, end, encoding);
   const type = buffer[start];
+  if (type === CLIENT_MESSAGE.parse) return fields.cstring();
   if (type === CLIENT_MESSAGE.bind) fields.skipCString();
-  else if (type !== CLIENT_MESSAGE.parse && readSubject(fields) !== STATEMENT) return null;
-  return fields.cstring();
+  else if (readSubject(fields) !== STATEMENT) return null;
+  const name = fields.cstring();
+  if (type !== CLIENT_MESSAGE.bind) fields.finish();
+  return name;
 }
 
 /** The portal that a Bind, Execute, Describe or Close names; null if a Describe or Close names a statement. */
 export function readPortalName(buffer: Buffer, start: number, end: number): string | null {
   const fields = fieldsOf(buffer, start, end);
   const type = buffer[start];
-  const isNamedFirst = type === CLIENT_MESSAGE.bind || type === CLIENT_MESSAGE.execute;
-  if (!isNamedFirst && readSubject(fields) !== PORTAL) return null;
-  return fields.cstring();
+  if (type === CLIENT_MESSAGE.bind) return fields.cstring();
+  if (type !== CLIENT_MESSAGE.execute && readSubject(fields) !== PORTAL) return null;
+  const name = fields.cstring();
+  if (type === CLIENT_MESSAGE.execute) fields.int32(); // the row count
+  fields.finish();
+  return name;
 }
 
 /** What a Describe or Close is about. */

@@ -79,6 +79,10 @@ export function summary(plan: Plan): string {
       return `refused ${plan.fault.id}${plan.hinted === null ? " finally" : ""}`;
     case "empty":
       return "empty";
+    case "prepare":
+      return `prepare ${plan.name}: ${plan.query}`;
+    case "execute":
+      return [`execute ${plan.name}`, ...plan.args].join(" | ");
     case "deallocate":
       return `deallocate ${plan.name ?? "all"}`;
   }

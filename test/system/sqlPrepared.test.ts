@@ -147,22 +147,6 @@ describe("statements of the protocol", () => {
   });
 });
 
-describe("over several shards", () => {
-  test("DEALLOCATE is about the protocol's statements", WAIT, async () => {
-    const sharded = await Stage.open();
-    try {
-      const client = await sharded.connect();
-      await client.query({ name: "q", text: "SELECT 1" });
-      await client.query("DEALLOCATE q");
-      await assert.rejects(client.query("DEALLOCATE q"), ABSENT);
-      await client.query("DEALLOCATE ALL");
-      await assert.rejects(client.query("PREPARE q AS SELECT 1"), { code: "0A000" });
-    } finally {
-      await sharded.stop();
-    }
-  });
-});
-
 describe("pg_prepared_statements", () => {
   const VIEWS = [
     "SELECT name, statement FROM pg_prepared_statements ORDER BY name",

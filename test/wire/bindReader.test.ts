@@ -72,6 +72,24 @@ describe("the bind reader", () => {
     assert.throws(() => accepts(new BindReader(), bytes), isBadEncoding);
   });
 
+  it("leaves an unknown format to the server until it is asked for it", () => {
+    const reader = new BindReader();
+    assert.ok(accepts(reader, message("B", "", "", i16(1), i16(9), i16(1), value("x"), i16(1), i16(7))));
+    assert.deepEqual(parameters(reader), ["x"]);
+    const isUnknown = (error: unknown) =>
+      error instanceof Fault && error.id === "session.invalid_value" && /code: 9$/.test(error.message);
+    assert.throws(() => reader.format(0), isUnknown);
+  });
+
+  it("says what is wrong as Postgres does", () => {
+    const bytes = message("B", "", "", i16(2), i16(0), i16(0), i16(1), i32(-1), i16(0));
+    const isMalformed = (error: unknown) =>
+      error instanceof Fault &&
+      error.id === "protocol.malformed" &&
+      error.message === "bind message has 2 parameter formats but 1 parameters";
+    assert.throws(() => within(bytes, (b, s, e) => new BindReader().read(b, s, e)), isMalformed);
+  });
+
   it("is asked only for parameters there are", () => {
     const reader = new BindReader();
     accepts(reader, message("B", "", "", i16(0), i16(1), value("x"), i16(0)));
@@ -89,7 +107,6 @@ describe("a malformed Bind", () => {
     ["with a name without an end", message("B", "po", Buffer.from("st"))],
     ["without formats", message("B", "", "")],
     ["with fewer formats than it says", message("B", "", "", i16(9), i16(0))],
-    ["with an unknown format", message("B", "", "", i16(1), i16(2), i16(1), i32(-1), i16(0))],
     [
       "with two formats for three parameters",
       message("B", "", "", i16(2), i16(0), i16(0), i16(3), i32(-1), i32(-1), i32(-1), i16(0)),
@@ -103,7 +120,6 @@ describe("a malformed Bind", () => {
     ["with a negative length", message("B", "", "", i16(0), i16(1), i32(-2), i16(0))],
     ["without result formats", message("B", "", "", i16(0), i16(0))],
     ["with fewer result formats than it says", message("B", "", "", i16(0), i16(0), i16(2), i16(0))],
-    ["with an unknown result format", message("B", "", "", i16(0), i16(0), i16(1), i16(7))],
     ["with more behind its end", message("B", "", "", i16(0), i16(0), i16(0), i16(0))],
   ];
   for (const [name, bytes] of cases) {

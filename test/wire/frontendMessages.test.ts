@@ -171,6 +171,10 @@ describe("a malformed message from a client is a protocol violation", () => {
     ["Describe of something unknown", read.readStatementName, message("D", u8(0x58), "x")],
     ["Close of something unknown", read.readPortalName, message("C", u8(0), "x")],
     ["Describe of nothing", read.readPortalName, message("D")],
+    ["Describe with more behind its end", read.readStatementName, message("D", u8(0x53), "x", u8(0))],
+    ["Close with more behind its end", read.readPortalName, message("C", u8(0x50), "x", u8(0))],
+    ["Execute without its number", read.readPortalName, message("E", "po")],
+    ["Execute with more behind its number", read.readPortalName, message("E", "po", i32(0), u8(0))],
     ["Execute without an end of its portal", read.readPortalName, message("E", Buffer.from("po"))],
     [
       "SASLInitialResponse with a wrong length",
