@@ -58,6 +58,7 @@ const buildPool = (values: Values): PoolConfig => ({
   queueMax: values.number("queue_max"),
   mode: values.text("mode") as PoolConfig["mode"],
   pins: values.text("pins") as PoolConfig["pins"],
+  reset: values.text("reset") as PoolConfig["reset"],
   prepareUnnamed: values.boolean("prepare_unnamed"),
 });
 

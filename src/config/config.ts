@@ -77,6 +77,8 @@ export interface PoolConfig {
   readonly queueMax: number;
   readonly mode: PoolMode;
   readonly pins: Pins;
+  /** Whether a connection that goes back is made as new, or what is known to have changed on it is changed back. */
+  readonly reset: "tracked" | "always";
   /** Whether often-seen unnamed statements stay prepared on server connections. */
   readonly prepareUnnamed: boolean;
 }

@@ -231,6 +231,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     says: "What becomes of statements that make state which cannot be carried (temporary tables, session advisory locks, WITH HOLD cursors, LOAD): their client keeps its server connection until that is gone, or they are refused with 0A000.",
   },
   {
+    path: "pool.reset",
+    type: "choice",
+    default: "tracked",
+    choices: ["tracked", "always"],
+    says: "What is undone on a server connection between clients: what their statements are seen to change, or everything, with one more query per transaction. always is for applications whose functions change settings, take session locks or make temporary tables.",
+  },
+  {
     path: "pool.prepare_unnamed",
     type: "boolean",
     default: true,

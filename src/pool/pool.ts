@@ -20,6 +20,7 @@ import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import { NOBODY } from "./nobody.ts";
 import { type LeaseHolder, ServerConnection } from "./serverConnection.ts";
+import { NO_SETTINGS } from "./settings.ts";
 
 interface FailedConnect {
   readonly fault: Fault;
@@ -42,6 +43,18 @@ export interface PoolOptions {
 }
 
 const QUIETEN_TIMEOUT_MS = 5_000;
+/** All but prepared statements. */
+const RESET =
+  "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); " +
+  "DISCARD SEQUENCES; DISCARD TEMP";
+
+async function resetAll(connection: ServerConnection): Promise<void> {
+  connection.isUsed = false;
+  connection.settings = null;
+  const reply = await connection.run(RESET, QUIETEN_TIMEOUT_MS);
+  if (reply.kind === "complete") connection.settings = NO_SETTINGS;
+}
+
 export class Pool {
   readonly shard: ShardConfig;
   readonly #options: PoolOptions;
@@ -112,7 +125,8 @@ export class Pool {
   checkIn(connection: ServerConnection): void {
     if (!connection.isClean || this.#isClosing) return this.discard(connection);
     if (connection.isCancelInFlight) return connection.afterCancels(() => this.checkIn(connection));
-    if (connection.listens || connection.notifier !== null) return this.#quieten(connection);
+    const isLoud = connection.listens || connection.notifier !== null;
+    if (isLoud || this.#mustReset(connection)) return this.#quieten(connection);
     connection.checkIn();
     if (!this.#isFit(connection)) return this.#discard(connection);
     if (this.#lender.pending > 0) this.#giveBack(connection);
@@ -127,7 +141,8 @@ export class Pool {
 
   /**
    * Waits until what a client notified on a connection has arrived, as long as it is known whose it is; and takes back
-   * what a client's LISTEN did, for clients have their notifications from the hub.
+   * what a client's LISTEN did, for clients have their notifications from the hub. With `pool.reset: always` also all
+   * that a client may have left without a word of it in its statements.
    */
   #quieten(connection: ServerConnection): void {
     connection.passTo(NOBODY);
@@ -137,9 +152,14 @@ export class Pool {
       if (connection.listens) await connection.run("UNLISTEN *", QUIETEN_TIMEOUT_MS);
       connection.listens = false;
       connection.listening.clear();
+      if (this.#mustReset(connection)) await resetAll(connection);
       this.checkIn(connection);
     };
     detach(quieten(), "one that is not clean then is closed");
+  }
+
+  #mustReset(connection: ServerConnection): boolean {
+    return connection.isUsed && this.#options.pool.reset === "always";
   }
 
   /** Ends a lease and the connection with it. */

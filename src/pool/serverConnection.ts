@@ -98,6 +98,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly listening = new Set<string>();
   /** The client that last notified on it, as clients know it; null if none has. */
   notifier: number | null = null;
+  /** Whether a client has had it since it was last made as it was after the login. */
+  isUsed = false;
   createdAtMs = 0;
   idleSinceMs = 0;
 
@@ -176,6 +178,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   checkOut(holder: LeaseHolder): void {
     this.#step("checkedOut");
+    this.isUsed = true;
     this.holder = holder;
   }
 

@@ -8,7 +8,7 @@ export interface Known {
 }
 
 const UNSEEN =
-  "what a function does is not in the statement's text, which is all that a pooler in transaction mode looks at; pool.mode: session keeps it";
+  "what a function does is not in the statement's text, which is all that a pooler in transaction mode looks at; pool.mode: session keeps it, and pool.reset: always keeps it from others";
 
 export const KNOWN: readonly Known[] = [
   { application: "pg", check: "what a function sets is no other session's", reason: UNSEEN },
@@ -19,23 +19,6 @@ export const KNOWN: readonly Known[] = [
     check: "lastval() after an INSERT",
     reason:
       "lastval() and currval() are the server connection's, which is given back when the transaction ends; INSERT … RETURNING, or both in one transaction",
-  },
-  {
-    application: "pg",
-    check: "an advisory lock that is released gives its connection back",
-    reason:
-      "who took a session's advisory lock keeps the server connection until it disconnects; docs/guarantees.md",
-  },
-  {
-    application: "pg",
-    check: "a LISTEN that is rolled back hears nothing",
-    reason: "a LISTEN counts from the moment it is answered; docs/guarantees.md",
-  },
-  {
-    application: "Knex",
-    check: "a timeout cancels the query",
-    reason:
-      "Knex cancels by pg_cancel_backend() with the process id it was given at startup, which is pgxa's for this client and no backend's; cancel requests of the protocol do work",
   },
 ];
 

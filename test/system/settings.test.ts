@@ -113,3 +113,30 @@ test("in session mode the startup packet's values come back too", WAIT, async ()
     await stage.stop();
   }
 });
+
+test("with pool.reset: always nothing stays that no statement told of", WAIT, async () => {
+  const stage = await Stage.open({ shards: 1, config: { pool: { reset: "always", max: 1 } } });
+  try {
+    const [one, other] = [await stage.connect(), await stage.connect()];
+    await stage.onShards(`
+      CREATE SEQUENCE counting;
+      CREATE FUNCTION secretly() RETURNS void LANGUAGE plpgsql AS $$
+      BEGIN
+        PERFORM set_config('work_mem', '7MB', false), set_config('app.tenant', 'one', false);
+        PERFORM pg_advisory_lock(7), nextval('counting');
+        CREATE TEMP TABLE secret (a int);
+      END $$`);
+    await one.query("SET statement_timeout = '9s'");
+    await one.query("SELECT secretly()");
+    const { rows } = await other.query(
+      "SELECT current_setting('work_mem') AS mem, current_setting('app.tenant', true) AS tenant, to_regclass('secret') AS secret",
+    );
+    assert.deepEqual(rows, [{ mem: "4MB", tenant: "", secret: null }]);
+    await assert.rejects(other.query("SELECT lastval()"), { code: "55000" });
+    const locks = await stage.onShards("SELECT FROM pg_locks WHERE locktype = 'advisory'");
+    assert.equal(locks[0]!.length, 0);
+    assert.equal((await one.query("SHOW statement_timeout")).rows[0].statement_timeout, "9s");
+  } finally {
+    await stage.stop();
+  }
+});
