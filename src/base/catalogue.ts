@@ -19,6 +19,14 @@ export const CATALOGUE = {
   "protocol.violation": spec("08P01", "FATAL", "session", "client", "protocol violation"),
   "protocol.malformed": spec("08P01", "ERROR", "statement", "client", "invalid message format"),
   "protocol.message_too_long": spec("08P01", "FATAL", "session", "client", "message is too long"),
+  "protocol.message_not_held": spec(
+    "54000",
+    "FATAL",
+    "session",
+    "client",
+    "message is too long to be held",
+    "Raise limits.message_held_max in the configuration of pgxa if messages of this size are meant to be routed, or send large values by COPY.",
+  ),
   "protocol.unsupported_version": spec(
     "0A000",
     "FATAL",
@@ -206,6 +214,14 @@ export const CATALOGUE = {
     "operator",
     "too many prepared statements",
     "Close those not needed any more, or raise limits.statements_max in the configuration of pgxa.",
+  ),
+  "session.statement_too_long": spec(
+    "54000",
+    "ERROR",
+    "statement",
+    "client",
+    "the text is too long for a named prepared statement",
+    "Use the unnamed statement, pass large values as parameters, or raise limits.message_held_max in the configuration of pgxa.",
   ),
   "session.pin_refused": spec(
     "0A000",

@@ -81,6 +81,7 @@ const buildLimits = (values: Values): LimitsConfig => ({
   startupTimeoutMs: values.number("startup_timeout"),
   startupBytesMax: values.number("startup_bytes_max"),
   messageBytesMax: values.number("message_bytes_max"),
+  messageHeldMax: values.number("message_held_max"),
   statementsMax: values.number("statements_max"),
 });
 

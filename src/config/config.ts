@@ -105,6 +105,8 @@ export interface LimitsConfig {
   readonly startupBytesMax: number;
   /** The longest message a client may send, in bytes. */
   readonly messageBytesMax: number;
+  /** The longest that is held as a whole, in bytes. */
+  readonly messageHeldMax: number;
   /** How many prepared statements a client may keep. */
   readonly statementsMax: number;
 }

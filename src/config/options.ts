@@ -6,33 +6,10 @@
  * number; durations and sizes may name their own (`250ms`, `5s`, `10min`, `64MB`).
  */
 
-export type OptionType = "text" | "name" | "integer" | "duration" | "size" | "boolean" | "choice";
+import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
+import { POOL_OPTIONS } from "./poolOptions.ts";
 
-export interface OptionSpec {
-  readonly path: string;
-  readonly type: OptionType;
-  /** What a plain number counts. */
-  readonly unit?: string;
-  /** Absent: the option must be given, unless `isOptional`. */
-  readonly default?: string | number | boolean;
-  readonly isOptional?: boolean;
-  /** Of numbers, in the unit; both ends belong to the range. */
-  readonly min?: number;
-  readonly max?: number;
-  readonly choices?: readonly string[];
-  readonly isSecret?: boolean;
-  /** Whether a reload applies a change of it; without this it takes a restart. */
-  readonly isLive?: boolean;
-  /** One sentence for the reference. */
-  readonly says: string;
-}
-
-const MS = "ms";
-const BYTES = "bytes";
-const SECOND = 1_000;
-const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const MEGABYTE = 1024 * 1024;
+export type { OptionSpec, OptionType } from "./optionSpec.ts";
 
 export const OPTIONS: readonly OptionSpec[] = [
   {
@@ -90,12 +67,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     type: "text",
     says: "Another database that clients may name, in front of one shard; * stands for every one that is not listed.",
   },
-  {
-    path: "databases[].database",
-    type: "text",
-    isOptional: true,
-    says: "Its name on the shard; the same if not given.",
-  },
+  { path: "databases[].database", type: "text", isOptional: true, says: "Its name on the shard, if other." },
   {
     path: "databases[].mode",
     type: "choice",
@@ -156,93 +128,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     says: "Whether clients on a loopback address need no password.",
   },
 
-  {
-    path: "pool.min",
-    type: "integer",
-    default: 0,
-    min: 0,
-    max: 10_000,
-    says: "How many server connections to each shard are kept open.",
-  },
-  {
-    path: "pool.max",
-    type: "integer",
-    default: 20,
-    min: 1,
-    max: 10_000,
-    says: "How many server connections to each shard there may be. With several shards also how many transactions may be open at once: each is let in only when every pool has room for it.",
-  },
-  {
-    path: "pool.checkout_timeout",
-    type: "duration",
-    unit: MS,
-    default: 15 * SECOND,
-    min: 1,
-    max: HOUR,
-    says: "How long a client waits for a server connection.",
-  },
-  {
-    path: "pool.idle_timeout",
-    type: "duration",
-    unit: MS,
-    default: 10 * MINUTE,
-    min: 100,
-    max: 24 * HOUR,
-    says: "How long a server connection beyond pool.min may be idle before it is closed.",
-  },
-  {
-    path: "pool.lifetime",
-    type: "duration",
-    unit: MS,
-    default: HOUR,
-    min: SECOND,
-    max: 7 * 24 * HOUR,
-    says: "How old a server connection may get; it is closed when it comes back.",
-  },
-  {
-    path: "pool.connect_timeout",
-    type: "duration",
-    unit: MS,
-    default: 5 * SECOND,
-    min: 1,
-    max: 10 * MINUTE,
-    says: "How long connecting and logging in to a shard may take.",
-  },
-  {
-    path: "pool.queue_max",
-    type: "integer",
-    default: 10_000,
-    min: 0,
-    max: 1_000_000,
-    says: "How many clients may be queued for one pool.",
-  },
-  {
-    path: "pool.mode",
-    type: "choice",
-    default: "transaction",
-    choices: ["session", "transaction", "statement"],
-    says: "How long a client keeps a server connection: until it disconnects, until its transaction ends, or for one statement, with transaction blocks refused.",
-  },
-  {
-    path: "pool.pins",
-    type: "choice",
-    default: "allow",
-    choices: ["allow", "refuse"],
-    says: "What becomes of statements that make state which cannot be carried (temporary tables, session advisory locks, WITH HOLD cursors, LOAD): their client keeps its server connection until that is gone, or they are refused with 0A000.",
-  },
-  {
-    path: "pool.reset",
-    type: "choice",
-    default: "tracked",
-    choices: ["tracked", "always"],
-    says: "What is undone on a server connection between clients: what their statements are seen to change, or everything, with one more query per transaction. always is for applications whose functions change settings, take session locks or make temporary tables.",
-  },
-  {
-    path: "pool.prepare_unnamed",
-    type: "boolean",
-    default: true,
-    says: "Whether statements that clients often send unnamed stay prepared on server connections, so that the shard need not parse and plan them each time; see docs/routing.md.",
-  },
+  ...POOL_OPTIONS,
 
   {
     path: "transaction.log_directory",
@@ -356,10 +242,19 @@ export const OPTIONS: readonly OptionSpec[] = [
     path: "limits.message_bytes_max",
     type: "size",
     unit: BYTES,
-    default: 64 * MEGABYTE,
+    default: 1_073_741_823,
     min: 1_024,
     max: 1_073_741_823,
-    says: "The longest message a client may send.",
+    says: "The longest message a client may send; a longer one ends its session.",
+  },
+  {
+    path: "limits.message_held_max",
+    type: "size",
+    unit: BYTES,
+    default: 64 * MEGABYTE,
+    min: 64 * 1_024,
+    max: 1_073_741_823,
+    says: "The longest message that is held as a whole, so that its text can be looked at. In front of one shard longer ones pass through in pieces; in front of several, where each has to be routed, they end the session.",
   },
   {
     path: "limits.statements_max",

@@ -2,17 +2,19 @@
  * The client's side of a session: its stream, its messages, and the art of stopping in the middle.
  *
  * Messages are handed over one by one. Those that decide something are collected and whole; CopyData goes by in
- * pieces. When the session cannot go on (no lease yet, a full socket, a reply to wait for) it says `false` and
+ * pieces, and so does what follows the head of a message too long to be held, where the session takes such. When the session cannot go on (no lease yet, a full socket, a reply to wait for) it says `false` and
  * names what it waits for; the message stays where it lies, the stream stops reading, and once nothing is waited
  * for any more the same message is presented again. So nothing is queued, and a client that sends ahead is held
  * back by TCP itself.
  */
 import { Fault } from "../base/fault.ts";
+import type { LimitsConfig } from "../config/config.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
 import { Outbox } from "../pool/outbox.ts";
 import { faultResponse } from "../wire/backendWriters.ts";
 import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
+import { MessageHead, mayBeGiant } from "../wire/messageHead.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { violationFault } from "../wire/violationFault.ts";
 
@@ -21,10 +23,20 @@ export interface ClientMessages {
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean;
   /** A piece of CopyData; false: not now. */
   onCopyPiece(chunk: Buffer, start: number, end: number): boolean;
+  /** Takes messages that are too long to be held; without it they are refused. */
+  readonly giant?: GiantMessages;
   /** All of a chunk has been presented, or the session stopped: what is ready should be written. */
   onPause(): void;
   onClientDrain(): void;
   onClientClosed(reason: string): void;
+}
+
+/** Takes messages that are too long to be held: the head (messageHead.ts) first, then the rest in pieces. */
+export interface GiantMessages {
+  /** `head` is in memory of its own; false: not now, present it again. */
+  onHead(type: number, head: Buffer): boolean;
+  /** A piece behind the head; with `isLast` the message ends. */
+  onPiece(chunk: Buffer, start: number, end: number, isLast: boolean): void;
 }
 
 /** What a session can wait for; a bit each. */
@@ -37,6 +49,8 @@ export const WAIT_CANCEL = 16;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
+type Limits = Pick<LimitsConfig, "messageBytesMax" | "messageHeldMax">;
+
 export class ClientSide {
   readonly stream: ByteStream;
   /** What pgxa itself says to the client. */
@@ -44,6 +58,12 @@ export class ClientSide {
   readonly #messages: ClientMessages;
   readonly #scanner: FrameScanner;
   readonly #collector = new MessageCollector();
+  readonly #messageHeldMax: number;
+  readonly #head = new MessageHead();
+  /** Whether the session has taken the head of the current message. */
+  #isHeadTaken = false;
+  /** Whether a message that goes by in pieces has not ended. */
+  #isAmidPieces = false;
   #chunk: Buffer = NOTHING;
   #chunkEnd = 0;
   #carry: Buffer = NOTHING;
@@ -52,16 +72,22 @@ export class ClientSide {
   #isPending = false;
   #isOver = false;
 
-  constructor(stream: ByteStream, messageBytesMax: number, messages: ClientMessages) {
+  constructor(stream: ByteStream, limits: Limits, messages: ClientMessages) {
     this.stream = stream;
     this.outbox = new Outbox(stream);
     this.#messages = messages;
-    this.#scanner = new FrameScanner("client", messageBytesMax);
+    this.#scanner = new FrameScanner("client", limits.messageBytesMax);
+    this.#messageHeldMax = limits.messageHeldMax;
     stream.setOwner(this);
   }
 
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** Whether half a message may have been passed on, of which the rest is still to come. */
+  get isAmidPieces(): boolean {
+    return this.#isAmidPieces;
   }
 
   isWaitingFor(reason: number): boolean {
@@ -159,19 +185,45 @@ export class ClientSide {
   }
 
   #present(): boolean {
-    const scanner = this.#scanner;
-    if (scanner.type === CLIENT_MESSAGE.copyData) {
-      return this.#messages.onCopyPiece(this.#chunk, scanner.start, scanner.end);
-    }
-    const collector = this.#collector;
-    if (!this.#isPending && !collector.take(this.#chunk, scanner)) return true;
     try {
-      return this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end);
+      return this.#presentPiece();
     } catch (error) {
       if (!(error instanceof Fault) || error.spec.scope !== "session") throw error;
       this.refuse(error);
       return true;
     }
+  }
+
+  #presentPiece(): boolean {
+    const scanner = this.#scanner;
+    if (scanner.type === CLIENT_MESSAGE.copyData) {
+      this.#isAmidPieces = !scanner.isLast;
+      return this.#messages.onCopyPiece(this.#chunk, scanner.start, scanner.end);
+    }
+    if (scanner.length > this.#messageHeldMax && mayBeGiant(scanner.type)) return this.#presentGiant();
+    const collector = this.#collector;
+    if (!this.#isPending && !collector.take(this.#chunk, scanner)) return true;
+    return this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end);
+  }
+
+  /** A piece of a message that is too long to be held. */
+  #presentGiant(): boolean {
+    const scanner = this.#scanner;
+    const { giant } = this.#messages;
+    if (giant === undefined) throw tooLongToHold(scanner);
+    if (scanner.isFirst && !this.#isPending) this.#isHeadTaken = false;
+    let { start } = scanner;
+    if (!this.#isHeadTaken) {
+      const head = this.#head;
+      if (!this.#isPending && !head.take(this.#chunk, scanner)) return true;
+      if (!giant.onHead(scanner.type, head.buffer)) return false;
+      this.#isHeadTaken = true;
+      start = head.restStart;
+      head.release();
+    }
+    this.#isAmidPieces = !scanner.isLast;
+    giant.onPiece(this.#chunk, start, scanner.end, scanner.isLast);
+    return true;
   }
 
   #endChunk(): void {
@@ -183,3 +235,8 @@ export class ClientSide {
     if (scanner.tail > 0) this.#carry = Buffer.from(this.#chunk.subarray(scanner.end, this.#chunkEnd));
   }
 }
+
+const tooLongToHold = ({ type, length }: FrameScanner): Fault =>
+  new Fault("protocol.message_not_held", {
+    detail: `A message of type "${String.fromCharCode(type)}" announced ${length - 1} bytes.`,
+  });

@@ -9,44 +9,24 @@
  * branch can only be rolled back; after a commit or rollback no branch is left.
  */
 import { detach } from "../base/detach.ts";
-import type { Clock } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
-import { type Admission, AdmittedClient } from "../pool/admission.ts";
+import { AdmittedClient } from "../pool/admission.ts";
 import { NOBODY } from "../pool/nobody.ts";
 import type { Pool } from "../pool/pool.ts";
-import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { ShardIndex } from "../routing/plan.ts";
-import type { CommitOutcome, CommitProtocol } from "../txn/commitProtocol.ts";
+import type { CommitOutcome } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
 import { returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { putOpening, throwIfBeyondReturn, throwLossOnce, throwUnlessComplete } from "./branchTalk.ts";
-import type { ClientParameters } from "./clientParameters.ts";
-import { asRefusal, type Refusal } from "./refusal.ts";
+import type { ClientTransactionParts } from "./clientTransactionParts.ts";
+import { asRefusal } from "./refusal.ts";
 
 /** How long a shard may take over SAVEPOINT, ROLLBACK and the like, in ms. */
 const CONTROL_TIMEOUT_MS = 10_000;
 /** The longest a timer can run: a client's own statement has no limit of pgxa's. */
 const NO_TIMEOUT_MS = 0x7fff_ffff;
-
-export interface ClientTransactionParts {
-  readonly admission: Admission;
-  readonly pools: readonly Pool[];
-  /** Whether connections stay with the client until it disconnects. */
-  readonly isSessionMode: boolean;
-  readonly commits: CommitProtocol;
-  readonly parameters: ClientParameters;
-  /** Told of everything that the held connections say. */
-  readonly holder: LeaseHolder;
-  readonly clock: Clock;
-  /** Who the client is to those who look at waits for connections. */
-  readonly owner: object;
-  /** Called with each connection that is newly held. */
-  onLease(connection: ServerConnection): void;
-  /** What a shard's refusal of something pgxa asked means for the client. */
-  translate(refusal: Refusal): Refusal;
-  onCommitted(): void;
-}
 
 export class ClientTransaction {
   readonly #parts: ClientTransactionParts;
@@ -183,6 +163,12 @@ export class ClientTransaction {
     if (isBranch) this.#current?.lose(`the connection to shard "${connection.shard}" was lost: ${reason}`);
   }
 
+  /** Closes a held connection. */
+  drop(connection: ServerConnection, reason: string): void {
+    this.#pool(this.#shardOf(connection)).discard(connection);
+    this.lose(connection, reason);
+  }
+
   // --- the transaction ---
 
   begin(characteristics: string, isImplicit = false): void {
@@ -279,9 +265,8 @@ export class ClientTransaction {
   /** Learns the client's settings from `connection` after a statement that may have changed them. */
   async capture(connection: ServerConnection): Promise<void> {
     if (this.#current !== null) this.#current.changedSettings = true;
-    if (await this.#parts.parameters.capture(connection)) return;
-    this.#pool(this.#shardOf(connection)).discard(connection);
-    this.lose(connection, "its settings could not be read");
+    if (!(await this.#parts.parameters.capture(connection)))
+      this.drop(connection, "its settings could not be read");
   }
 
   /** Throws, once, that a branch is gone; after that the transaction is an ordinary failed one. */

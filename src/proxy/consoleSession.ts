@@ -36,7 +36,7 @@ export class ConsoleSession implements Session, ClientMessages {
   constructor(stream: ByteStream, parts: ConsoleParts, sources: ConsoleSources) {
     this.#parts = parts;
     this.#sources = sources;
-    this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
+    this.client = new ClientSide(stream, parts.config.limits, this);
   }
 
   cancel(): void {}

@@ -19,22 +19,26 @@ import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { Notification } from "../wire/backendReaders.ts";
 import { errorResponse, faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
-import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { CLIENT_MESSAGE, endsCopy, endsGroup } from "../wire/messageTypes.ts";
 import { returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
+import { GiantMessage } from "./giantMessage.ts";
 import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
-import { ASKED, type ListenFirst, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
+import type { ListenFirst, PlainEffects } from "./plainEffects.ts";
+import { ASKED, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
 import { asRefusal, connectionLost, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseSeeker, ChannelsHost {
+  readonly giant: GiantMessage;
   readonly #pid: number;
   readonly #channels: ClientChannels;
   readonly #parts: SessionParts;
   readonly #client: ClientSide;
   readonly #statements: PlainStatements;
+  readonly #effects: PlainEffects;
   readonly parameters: ClientParameters;
   #lease: ServerConnection | null = null;
   readonly #request: LeaseRequest;
@@ -52,7 +56,9 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.parameters = parameters;
     const isSession = parts.mode === "session";
     this.#statements = new PlainStatements(pid, isSession, parts, this.#channels, parameters);
-    this.#client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
+    this.#effects = this.#statements.effects;
+    this.giant = new GiantMessage(this.#statements, this.onMessage.bind(this));
+    this.#client = new ClientSide(stream, parts.config.limits, this);
   }
 
   get participant(): null {
@@ -71,7 +77,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   pins(): readonly PinnedConnection[] {
-    return this.#statements.pins.on(this.#lease);
+    return this.#effects.pins.on(this.#lease);
   }
 
   terminate(fault: Fault): void {
@@ -80,29 +86,29 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   // --- ClientMessages ---
 
-  onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
+  /** With `isGiant` it is the head of a message that is too long to be held. */
+  onMessage(type: number, buffer: Buffer, start: number, end: number, isGiant = false): boolean {
     if (type === CLIENT_MESSAGE.terminate) return this.#terminate();
     if (this.#isSkipping && this.#skip(type)) return true;
+    if (this.#lease === null && endsCopy(type)) return true; // the COPY failed, and the client was told
     if (this.#lease === null && !this.#request.ask()) return this.#takeRefusal(type);
     const lease = this.#lease!;
     if (lease.replies.groups.isFull) return this.#client.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     }
-    if (type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail) lease.replies.noteCopyEnd();
-    const understood = this.#understood(lease, type, buffer, start, end);
+    if (endsCopy(type)) lease.replies.noteCopyEnd();
+    const understood = isGiant
+      ? this.giant.understood(lease, type, buffer)
+      : this.#understood(lease, type, buffer, start, end);
     if (understood === ASKED) return this.#client.hold(WAIT_WORK);
-    if (understood !== PASS && understood !== SENT) return this.#listenFirst(understood);
-    if (
-      type === CLIENT_MESSAGE.query ||
-      type === CLIENT_MESSAGE.sync ||
-      type === CLIENT_MESSAGE.functionCall
-    ) {
+    if (typeof understood === "object") return this.#listenFirst(understood);
+    if (endsGroup(type)) {
       this.#isBatchOpen = false;
       this.#isSkipping = false;
-      this.#statements.noteGroup();
+      this.#effects.noteGroup();
       lease.replies.expectGroup(RELAY);
-    }
+    } else if (isGiant) this.#openBatch(lease);
     if (understood === PASS) lease.outbox.pass(buffer, start, end);
     return true;
   }
@@ -137,8 +143,9 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (lease === null) return;
     lease.resumeReading();
     const pool = this.#parts.pools[0]!;
-    if (this.#parts.mode === "session") returnSession(pool, lease, this.#isBatchOpen);
-    else returnAbandoned(pool, lease, this.#isBatchOpen || this.#statements.isPinned);
+    const isAmid = this.#isBatchOpen || this.#client.isAmidPieces;
+    if (this.#parts.mode === "session") returnSession(pool, lease, isAmid);
+    else returnAbandoned(pool, lease, isAmid || this.#effects.isPinned);
   }
 
   // --- LeaseHolder ---
@@ -149,7 +156,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
-    if (status === "I") this.#statements.noteIdle(connection, hadError);
+    if (status === "I") this.#effects.noteIdle(connection, hadError);
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
     if (status !== "I" && this.#parts.mode === "statement") {
@@ -157,19 +164,23 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     }
     if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
     this.#statements.noteTransactionEnd();
-    if (this.#statements.mayHaveSet || this.#statements.pins.mayHaveChanged) this.#lookThenReturn(connection);
-    else if (!this.#statements.isPinned) this.#return(connection);
+    const { isPinned, mayHaveSet, pins } = this.#effects;
+    // A COPY failed: what is sent now would be taken for the rest of half a message.
+    if (this.#client.isAmidPieces) {
+      if (!isPinned) this.#discard(connection);
+    } else if (mayHaveSet || pins.mayHaveChanged) this.#lookThenReturn(connection);
+    else if (!isPinned) this.#return(connection);
     this.#channels.flush();
   }
 
   onParameter(connection: ServerConnection, name: string, value: string): void {
     if (connection !== this.#lease || connection.replies.groups.current > RELAY) return;
     this.parameters.noteTold(name, value);
-    this.#statements.mayHaveSet = true; // by a function, perhaps, of which the text says nothing
+    this.#effects.mayHaveSet = true; // by a function, perhaps, of which the text says nothing
   }
 
   outlives(connection: ServerConnection): boolean {
-    return connection.replies.status === "I" && !this.#statements.isPinned;
+    return connection.replies.status === "I" && !this.#effects.isPinned;
   }
 
   onNotification(connection: ServerConnection, { pid, channel, payload }: Notification): Buffer | null {
@@ -201,7 +212,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#parts.log.warn("server.lost", { shard, pid, reason });
     const fault = connectionLost(shard, reason, "Repeat what was not committed.");
     // A transaction block or state of the session went with it, or half a message: only a new session is sound.
-    const isBeyondRepair = replies.status !== "I" || this.#statements.isPinned || !replies.isBetweenMessages;
+    const isBeyondRepair = replies.status !== "I" || this.#effects.isPinned || !replies.isBetweenMessages;
     if (!isBeyondRepair) return this.#answerLost(replies, fault);
     if (error !== null && error.severity === "FATAL") this.#client.say(errorResponse(error));
     else if (!replies.hasError || !replies.isBetweenMessages) return this.#client.refuse(fault);
@@ -211,7 +222,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   /** Every answer that was owed is the loss of the connection. */
   #answerLost(replies: ServerConnection["replies"], fault: Fault): void {
     const owed = replies.groups.count(RELAY);
-    this.#statements.noteLost();
+    this.#effects.noteLost();
     for (let i = 0; i < owed; i += 1) {
       const isTold = i === 0 && replies.hasError;
       this.#client.say(...(isTold ? [] : [faultResponse(fault)]), readyForQuery("I"));
@@ -245,7 +256,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     const work = this.#look(lease).then((isKnown) => {
       if (lease === this.#lease) {
         if (!isKnown) this.#lose(lease);
-        else if (!this.#statements.isPinned) this.#return(lease);
+        else if (!this.#effects.isPinned) this.#return(lease);
       }
       this.#client.go(WAIT_WORK);
       this.#channels.flush();
@@ -254,11 +265,11 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   async #look(lease: ServerConnection): Promise<boolean> {
-    const { pins, mayHaveSet } = this.#statements;
-    this.#statements.mayHaveSet = false;
+    const { pins, mayHaveSet } = this.#effects;
+    this.#effects.mayHaveSet = false;
     if (mayHaveSet && !(await this.parameters.capture(lease))) return false;
     if (pins.mayHaveChanged && !(await pins.look(lease))) return false;
-    if (!this.#statements.isPinned || this.parameters.isInForceOn(lease)) return true;
+    if (!this.#effects.isPinned || this.parameters.isInForceOn(lease)) return true;
     // A RESET went to the shard's own value, and the client's is that of its startup packet.
     return this.parameters.apply(lease).then(
       () => {
@@ -269,9 +280,14 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     );
   }
 
-  #lose(lease: ServerConnection): void {
+  #discard(lease: ServerConnection): void {
     this.#lease = null;
     this.#parts.pools[0]!.discard(lease);
+    this.#client.go(WAIT_SERVER_DRAIN);
+  }
+
+  #lose(lease: ServerConnection): void {
+    this.#discard(lease);
     this.#client.refuse(new Fault("pool.connection_lost"));
   }
 
@@ -294,7 +310,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
         case CLIENT_MESSAGE.describe:
         case CLIENT_MESSAGE.close: {
           const understood = this.#statements.named(lease, type, buffer, start, end);
-          if (typeof understood === "string") this.#openBatch(lease);
+          if (typeof understood !== "object") this.#openBatch(lease);
           return understood;
         }
         case CLIENT_MESSAGE.execute:

@@ -10,7 +10,6 @@ import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Described } from "../pool/replyMarks.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
-import type { PinReason, SessionEffect } from "../routing/plan.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import { BindReader } from "../wire/bindReader.ts";
 import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
@@ -20,10 +19,12 @@ import { type BackendSignal, backendSignal, boundPid, signalStatement } from "./
 import { withParameters } from "./boundEffects.ts";
 import type { ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
+import { GiantMessageSearch } from "./giantMessageSearch.ts";
+import { closeUnnamed, giantStatement, ifSendable, isGiant } from "./giantMessageStatement.ts";
 import { refuseInBatch, refuseQuery } from "./inPlace.ts";
-import { hearOwn, watchEnd } from "./ownNotifications.ts";
+import { hearOwn } from "./ownNotifications.ts";
 import { pidColumn, pidStatement } from "./ownPid.ts";
-import { Pins, pinRefusal } from "./pins.ts";
+import { type ListenFirst, PlainEffects } from "./plainEffects.ts";
 import { mayReadPrepared, withOwnPrepared } from "./preparedView.ts";
 import type { SessionParts } from "./session.ts";
 import { SqlStatements } from "./sqlStatements.ts";
@@ -31,44 +32,33 @@ import {
   CLOSE_NOTHING,
   ensureStatement,
   hasToldShape,
-  NO_STATEMENT,
   type Statement,
   StatementStore,
   sendParse,
 } from "./statementStore.ts";
 
-/** A message is to be passed on; it was sent in another form; or a channel has to be listened to first. */
+/**
+ * A message is to be passed on; it was sent in another form; it was refused in its place among the answers; or a channel
+ * has to be listened to first.
+ */
 export const PASS = "pass";
 export const SENT = "sent";
-export interface ListenFirst {
-  readonly channel: string;
-}
+export const REFUSED = "refused";
 /** The columns of a statement come first. */
 export const ASKED = "asked";
-export type Understood = typeof PASS | typeof SENT | typeof ASKED | ListenFirst;
+export type Understood = typeof PASS | typeof SENT | typeof ASKED | typeof REFUSED | ListenFirst;
 
 export class PlainStatements {
-  /** Whether settings may have been changed since they were last asked of the shard. */
-  mayHaveSet = false;
-  readonly pins: Pins;
-  readonly #isSession: boolean;
+  /** What the statements do to the session. */
+  readonly effects: PlainEffects;
   readonly #statements: StatementStore;
   readonly #sql: SqlStatements;
   readonly #look: SessionLook;
   readonly #channels: ClientChannels;
   readonly #pid: number;
   readonly #parts: SessionParts;
-  readonly #parameters: ClientParameters;
   readonly #bind = new BindReader();
   readonly #statementsMax: number;
-  readonly #refusesPins: boolean;
-  /** How many groups of the client's were sent, and how many were answered. */
-  #asked = 0;
-  #answered = 0;
-  /** Whether the client may have a search_path that begins with the temporary schema. */
-  #pathMayBeTemporary = false;
-  /** Whether something until the end of the transaction may give texts another meaning. */
-  #hasLocal = false;
 
   /** `pid` is the process id that the client was given; `isSession`: the client keeps its connection anyway. */
   constructor(
@@ -80,20 +70,13 @@ export class PlainStatements {
   ) {
     this.#pid = pid;
     this.#parts = parts;
-    this.#parameters = parameters;
-    this.#isSession = isSession;
-    this.pins = new Pins(parts.pinCounts, parts.environment.clock);
-    this.#refusesPins = !isSession && parts.config.pool.pins === "refuse";
     this.#statements = new StatementStore(parts.statementNames);
     this.#sql = new SqlStatements(this.#statements);
+    const own = { statements: this.#statements, sql: this.#sql, channels, parameters };
+    this.effects = new PlainEffects(pid, isSession, parts, own);
     this.#look = parts.look;
     this.#channels = channels;
     this.#statementsMax = parts.config.limits.statementsMax;
-  }
-
-  /** Whether the connection has state that no other has. */
-  get isPinned(): boolean {
-    return this.#isSession || this.pins.isPinned;
   }
 
   /** A simple query. */
@@ -101,9 +84,9 @@ export class PlainStatements {
     const text = readQuery(buffer, start, end, "latin1");
     const other = this.#answerOf(text) ?? this.#ownView(lease, text, true);
     const effects = this.#look.effects(text);
-    const first = this.#missingChannel(effects);
+    const first = this.effects.missingChannel(effects);
     if (first !== null) return first;
-    const fault = this.#note(lease, effects);
+    const fault = this.effects.note(lease, effects);
     this.#statements.unnamed = null;
     lease.unnamedStatement = null;
     if (fault !== null) refuseQuery(lease, fault);
@@ -141,7 +124,7 @@ export class PlainStatements {
 
   /** Sends a Parse. */
   parse(lease: ServerConnection, buffer: Buffer, start: number, end: number): void {
-    const mayShare = !this.isPinned && !this.mayHaveSet && !this.#hasLocal;
+    const { mayShare } = this.effects;
     const { name, statement } = this.#readParse(lease, buffer, start, end, mayShare);
     const fault = this.#prepareParse(lease, name, statement);
     if (fault !== null) return refuseInBatch(lease, fault);
@@ -180,12 +163,37 @@ export class PlainStatements {
     return null;
   }
 
+  /** A simple query of which only the head is here; what becomes known of it when its text has gone by. */
+  giantQuery(lease: ServerConnection): GiantMessageSearch {
+    this.#statements.unnamed = null;
+    lease.unnamedStatement = null;
+    this.#sql.clearOthers(lease);
+    return new GiantMessageSearch((found) => this.effects.noteGiant(lease, found));
+  }
+
+  /** The same for a Parse; null: it was refused. */
+  giantParse(lease: ServerConnection, head: Buffer): GiantMessageSearch | null {
+    const name = readStatementName(head, 0, head.length, "latin1");
+    if (name !== "") {
+      this.#refuse(lease, new Fault("session.statement_too_long"));
+      return null;
+    }
+    const statement = giantStatement();
+    this.#statements.keep(name, statement);
+    lease.unnamedStatement = statement;
+    lease.replies.expectParse(true, null);
+    return new GiantMessageSearch((found) => {
+      statement.found = found;
+    });
+  }
+
   /** Bind, Describe or Close of a statement, whose name there is another. */
   named(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): Understood {
     const name = readStatementName(buffer, start, end, "latin1");
     if (type === CLIENT_MESSAGE.close) return this.#close(lease, name);
     if (name === null) return PASS;
-    const statement = this.#statements.find(name);
+    const statement = ifSendable(this.#statements.find(name), lease);
+    if (isGiant(statement)) this.effects.noteGiant(lease, statement.found);
     const effects = statement?.effects ?? this.#sql.effectsOf(name);
     if (statement !== null && type === CLIENT_MESSAGE.bind && statement.shape !== null) {
       const answer = hasToldShape(lease, statement);
@@ -193,9 +201,9 @@ export class PlainStatements {
       if (answer === "no") return this.#refuse(lease, new Fault("session.stale_statement"));
     }
     if (type === CLIENT_MESSAGE.bind && effects.length > 0) {
-      const first = this.#missingChannel(effects);
+      const first = this.effects.missingChannel(effects);
       if (first !== null) return first;
-      const fault = this.#note(lease, withParameters(effects, this.#bind, buffer, start, end));
+      const fault = this.effects.note(lease, withParameters(effects, this.#bind, buffer, start, end));
       if (fault !== null) return this.#refuse(lease, fault);
     }
     const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
@@ -214,8 +222,8 @@ export class PlainStatements {
     }
     if (name === "") {
       // Without a name it would take another client's.
-      lease.outbox.put(rename(buffer, start, end, NO_STATEMENT));
-      return SENT;
+      closeUnnamed(lease);
+      return PASS;
     }
     const fault = this.#sql.use(lease, name);
     return fault === null ? PASS : this.#refuse(lease, fault);
@@ -246,41 +254,19 @@ export class PlainStatements {
     return SENT;
   }
 
-  #refuse(lease: ServerConnection, fault: Fault): typeof SENT {
+  #refuse(lease: ServerConnection, fault: Fault): typeof REFUSED {
     refuseInBatch(lease, fault);
-    return SENT;
-  }
-
-  /** The last message of a group of the client's is sent. */
-  noteGroup(): void {
-    this.#asked += 1;
+    return REFUSED;
   }
 
   /** A group of answers has come, and with `isLast` all of them. */
   noteAnswered(hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
-    this.#sql.noteAnswered(hadError, this.#answered);
-    this.#answered += 1;
-  }
-
-  /** A group ended outside a transaction block; LISTEN and UNLISTEN up to it count, or do not. */
-  noteIdle(lease: ServerConnection, hadError: boolean): void {
-    if (!this.#channels.hasChanges) return;
-    const isCommitted = !hadError && lease.replies.transactionEnd !== "ROLLBACK";
-    lease.replies.transactionEnd = "";
-    this.#channels.settle(isCommitted, this.#answered - 1);
-    lease.replies.watchesEnd = this.#channels.hasChanges;
-  }
-
-  /** The connection is lost, and what it owed. */
-  noteLost(): void {
-    this.#sql.noteLost();
-    this.#channels.settle(false, this.#asked);
-    this.#answered = this.#asked;
+    this.effects.noteAnswered(hadError);
   }
 
   noteTransactionEnd(): void {
-    this.#hasLocal = false;
+    this.effects.noteTransactionEnd();
     this.#statements.noteTransactionEnd();
   }
 
@@ -292,103 +278,8 @@ export class PlainStatements {
   settle(key: string, stands: boolean): void {
     this.#statements.settle(key, stands);
   }
-
-  #missingChannel(effects: readonly SessionEffect[]): ListenFirst | null {
-    for (const effect of effects) {
-      if (effect.kind !== "listen") continue;
-      const channel = utf8(effect.channel);
-      if (!this.#channels.isListening(0, channel)) return { channel };
-    }
-    return null;
-  }
-
-  /** Notes what a statement about to be sent does to the session; returns why it must not be. */
-  #note(lease: ServerConnection, effects: readonly SessionEffect[]): Fault | null {
-    if (effects.length === 0) return null;
-    const refusal = this.#refusesPins ? pinRefusal(effects) : null;
-    if (refusal !== null) return refusal;
-    this.#sql.group = this.#asked;
-    for (const effect of effects) {
-      const fault = this.#noteOne(lease, effect);
-      if (fault !== null) return fault;
-    }
-    return null;
-  }
-
-  #noteOne(lease: ServerConnection, effect: SessionEffect): Fault | null {
-    switch (effect.kind) {
-      case "prepare":
-        return this.#sql.prepare(lease, effect);
-      case "execute":
-        return this.#sql.execute(lease, effect.name) ?? this.#note(lease, this.#sql.effectsOf(effect.name));
-      case "deallocate":
-        this.#sql.deallocate(lease, effect.name);
-        break;
-      case "pin":
-        this.#pin(effect.reason);
-        break;
-      case "set":
-        this.mayHaveSet = true;
-        this.#pathMayBeTemporary ||= TEMPORARY_PATH.test(effect.sql ?? "");
-        if (!this.#parameters.noteName(effect.name)) this.#pin("setting");
-        break;
-      case "unpin":
-        this.pins.noteEnd();
-        break;
-      case "temporary":
-      case "setLocal":
-        this.#hasLocal = true;
-        break;
-      case "schema":
-        this.#statements.noteSchemaChange();
-        // Under such a search_path tables are temporary without saying so.
-        if (this.#pathMayBeTemporary || TEMPORARY_PATH.test(this.#parameters.settings))
-          this.#pin("temporary table");
-        break;
-      case "listen":
-        lease.listens = true;
-        lease.listening.add(utf8(effect.channel));
-        watchEnd(lease);
-        this.#channels.noteListen(0, utf8(effect.channel), this.#asked);
-        break;
-      case "unlisten":
-        lease.listening.clear();
-        watchEnd(lease);
-        this.#channels.noteUnlisten(effect.channel === null ? null : utf8(effect.channel), this.#asked);
-        break;
-      case "notify":
-        lease.notifier = this.#pid;
-        hearOwn(lease, this.#channels);
-        break;
-      case "deallocateAll":
-        this.#forget(lease);
-        break;
-      case "discardAll":
-        lease.listening.clear();
-        this.#channels.noteUnlisten(null, this.#asked);
-        this.#forget(lease);
-        this.mayHaveSet = true;
-        break;
-      default:
-        this.mayHaveSet = true;
-    }
-    return null;
-  }
-
-  #pin(reason: PinReason): void {
-    if (!this.#isSession) this.pins.add(reason);
-  }
-
-  #forget(lease: ServerConnection): void {
-    this.#statements.clear();
-    this.#sql.clear();
-    this.pins.notePreparedGone();
-    lease.statements.clear();
-  }
 }
 
 const PREPARE_TIMEOUT_MS = 60_000;
 /** Texts are read byte for byte here. */
 const utf8 = (text: string): string => Buffer.from(text, "latin1").toString();
-
-const TEMPORARY_PATH = /search_path.*pg_temp/is;

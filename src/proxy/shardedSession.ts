@@ -105,7 +105,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.local = { router, transaction, hints, statements, allowsBlocks: parts.mode !== "statement" };
     this.#simple = new SimpleProtocol(this);
     this.#extended = new ExtendedProtocol(this);
-    this.client = new ClientSide(stream, parts.config.limits.messageBytesMax, this);
+    this.client = new ClientSide(stream, parts.config.limits, this);
   }
 
   cancel(): void {
@@ -314,7 +314,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.#onGroupEnd = onEnd;
   }
 
-  /** Throws 25P02 and its kin where `plan` may not run now. */
+  /** Throws where `plan` may not run now. */
   checkStatus(plan: Plan): void {
     throwIfFailed(plan, this.transaction);
     this.#effects.throwIfRefused(plan);
@@ -366,14 +366,14 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.parts.faultPoint("client.before-told", 0);
   }
 
-  // --- inside ---
-
   #afterGroup(
     connection: ServerConnection,
     status: ReadyStatus,
     hadError: boolean,
     onGroupEnd: OnGroupEnd | null,
   ): void {
+    // What is sent now would be taken for the rest of half a message.
+    if (this.client.isAmidPieces) this.transaction.drop(connection, "a COPY ended within a message");
     this.transaction.settle(connection, status);
     if (this.transaction.current === null) {
       this.statements.noteTransactionEnd();

@@ -107,6 +107,13 @@ export class SqlStatements {
     this.#standEmpty(lease, name);
   }
 
+  /** What is about to be sent may execute any name, and is not to find another client's statement. */
+  clearOthers(lease: ServerConnection): void {
+    for (const [name, text] of lease.sqlStatements) {
+      if (this.#prepared.get(name)?.sql !== text) clear(lease, name);
+    }
+  }
+
   forget(name: string): void {
     this.#prepared.delete(name);
   }

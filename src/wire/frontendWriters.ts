@@ -87,7 +87,10 @@ export function describeRenamed(buffer: Buffer, start: number, end: number, name
 /** A copy of the Close in `buffer[start, end)` of the statement `name`. Throws `protocol.malformed`. */
 export const closeRenamed = describeRenamed;
 
-/** Copies a message, with `name` for the one that `fields` stands in front of. */
+/**
+ * Copies a message, with `name` for the one that `fields` stands in front of. Of a message that is not held as a whole
+ * its head will do (messageHead.ts): the length is that of the message, not of what lies here.
+ */
 function withName(buffer: Buffer, start: number, end: number, fields: FieldReader, name: string): Buffer {
   const nameStart = fields.skipCString();
   const nameEnd = fields.at - 1;
@@ -97,6 +100,6 @@ function withName(buffer: Buffer, start: number, end: number, fields: FieldReade
   buffer.copy(copy, 0, start, nameStart);
   copy.write(name, before);
   buffer.copy(copy, before + nameBytes, nameEnd, end);
-  copy.writeInt32BE(copy.length - 1, 1);
+  copy.writeInt32BE(buffer.readInt32BE(start + 1) + nameBytes - (nameEnd - nameStart), 1);
   return copy;
 }

@@ -33,6 +33,14 @@ export const CLIENT_MESSAGE = {
   password: 0x70,
 } as const;
 
+/** Whether a client's message of `type` is answered with a ReadyForQuery. */
+export const endsGroup = (type: number): boolean =>
+  type === CLIENT_MESSAGE.query || type === CLIENT_MESSAGE.sync || type === CLIENT_MESSAGE.functionCall;
+
+/** Whether a client's message of `type` is the last of a COPY's. */
+export const endsCopy = (type: number): boolean =>
+  type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail;
+
 /** The type bytes of messages from servers. */
 export const SERVER_MESSAGE = {
   parseComplete: 0x31,

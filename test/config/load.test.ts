@@ -51,7 +51,8 @@ describe("a valid file", () => {
     ]);
     assert.equal(config.pool.max, 20);
     assert.equal(config.pool.checkoutTimeoutMs, 15_000);
-    assert.equal(config.limits.messageBytesMax, 64 * 1024 * 1024);
+    assert.equal(config.limits.messageBytesMax, 2 ** 30 - 1);
+    assert.equal(config.limits.messageHeldMax, 64 * 1024 * 1024);
     assert.equal(config.log.level, "info");
     assert.deepEqual([config.tables, config.users], [[], []]);
   });

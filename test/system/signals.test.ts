@@ -3,7 +3,18 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, beforeEach, describe, test } from "node:test";
 import type pg from "pg";
-import { bind, errorField, execute, parse, query, RawClient, sync, terminate, typesOf } from "./rawClient.ts";
+import {
+  bind,
+  errorField,
+  execute,
+  message,
+  parse,
+  query,
+  RawClient,
+  sync,
+  terminate,
+  typesOf,
+} from "./rawClient.ts";
 import { Stage } from "./stage.ts";
 
 const WAIT = { timeout: 30_000 };
@@ -138,3 +149,28 @@ describe("a client that goes in the middle of COPY FROM STDIN", () => {
     }
   }
 });
+
+test(
+  "a COPY over several shards that fails within a message leaves its connection to nobody",
+  WAIT,
+  async () => {
+    const sharded = await Stage.open({ config: { pool: { max: 2 } } });
+    try {
+      const client = await RawClient.login(sharded.port);
+      client.send(query("SET pgxa.shard = 'east'"));
+      await client.until("Z");
+      client.send(query("COPY currencies FROM STDIN"));
+      await client.until("G");
+      const row = message("d", Buffer.from("x".repeat(1_000)));
+      client.send(message("d", Buffer.from("one column\n")), row.subarray(0, 500));
+      const answer = await client.until("Z");
+      assert.equal(errorField(answer.find(({ type }) => type === "E")!, "C"), "22P04");
+      const others = await Promise.all([sharded.connect(), sharded.connect()]);
+      for (const other of others) await other.query("/* pgxa: shard=east */ SELECT 1");
+      client.send(row.subarray(500), query("SELECT 1"));
+      assert.equal(typesOf(await client.until("Z")).replaceAll("S", ""), "TDCZ");
+    } finally {
+      await sharded.stop();
+    }
+  },
+);

@@ -63,7 +63,7 @@ for (const shards of [1, 2]) {
   describe(`over ${shards === 1 ? "one shard" : `${shards} shards`}`, () => {
     let rig: Rig;
     before(async () => {
-      rig = await Rig.open({ shards, poolMax: POOL_MAX });
+      rig = await Rig.open({ shards, poolMax: POOL_MAX, config: { limits: { message_held_max: "64MB" } } });
     });
     after(() => rig?.stop());
 
@@ -125,10 +125,27 @@ for (const shards of [1, 2]) {
         client.send(query("BEGIN"), query(here("INSERT INTO events VALUES (901, 'x')")));
         await client.until("Z");
         await client.until("Z");
-        client.send(messageOfLength("Q", 64 * MB + 1));
+        client.send(messageOfLength("Q", 2 ** 30 - 1));
         assert.equal(sqlstate(await client.untilClosed()), "08P01");
       }),
     );
+
+    if (shards > 1) {
+      test("a message beyond limits.message_held_max is refused too, with what to do", WAIT, async () => {
+        for (const type of ["Q", "P", "B", "F"]) {
+          await withClient(async (client) => {
+            client.send(query("BEGIN"), query(here("INSERT INTO events VALUES (901, 'x')")));
+            await client.until("Z");
+            await client.until("Z");
+            client.send(messageOfLength(type, 64 * MB));
+            const answer = await client.untilClosed();
+            assert.equal(sqlstate(answer), "54000");
+            assert.match(errorField(find(answer, "E"), "H") ?? "", /limits\.message_held_max/);
+          });
+        }
+        assert.equal((await rig.control.query("SELECT FROM events WHERE id = 901")).rowCount, 0);
+      });
+    }
 
     describe("lengths that lie, and types that are none,", () => {
       const TYPES = ["Q", "P", "B", "E", "D", "C", "S", "H", "F", "d", "c", "f", "X", "p"];

@@ -1,0 +1,93 @@
+// Pure.
+/** The options of `pool`. */
+import { HOUR, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
+
+export const POOL_OPTIONS: readonly OptionSpec[] = [
+  {
+    path: "pool.min",
+    type: "integer",
+    default: 0,
+    min: 0,
+    max: 10_000,
+    says: "How many server connections to each shard are kept open.",
+  },
+  {
+    path: "pool.max",
+    type: "integer",
+    default: 20,
+    min: 1,
+    max: 10_000,
+    says: "How many server connections to each shard there may be. With several shards also how many transactions may be open at once: each is let in only when every pool has room for it.",
+  },
+  {
+    path: "pool.checkout_timeout",
+    type: "duration",
+    unit: MS,
+    default: 15 * SECOND,
+    min: 1,
+    max: HOUR,
+    says: "How long a client waits for a server connection.",
+  },
+  {
+    path: "pool.idle_timeout",
+    type: "duration",
+    unit: MS,
+    default: 10 * MINUTE,
+    min: 100,
+    max: 24 * HOUR,
+    says: "How long a server connection beyond pool.min may be idle before it is closed.",
+  },
+  {
+    path: "pool.lifetime",
+    type: "duration",
+    unit: MS,
+    default: HOUR,
+    min: SECOND,
+    max: 7 * 24 * HOUR,
+    says: "How old a server connection may get; it is closed when it comes back.",
+  },
+  {
+    path: "pool.connect_timeout",
+    type: "duration",
+    unit: MS,
+    default: 5 * SECOND,
+    min: 1,
+    max: 10 * MINUTE,
+    says: "How long connecting and logging in to a shard may take.",
+  },
+  {
+    path: "pool.queue_max",
+    type: "integer",
+    default: 10_000,
+    min: 0,
+    max: 1_000_000,
+    says: "How many clients may be queued for one pool.",
+  },
+  {
+    path: "pool.mode",
+    type: "choice",
+    default: "transaction",
+    choices: ["session", "transaction", "statement"],
+    says: "How long a client keeps a server connection: until it disconnects, until its transaction ends, or for one statement, with transaction blocks refused.",
+  },
+  {
+    path: "pool.pins",
+    type: "choice",
+    default: "allow",
+    choices: ["allow", "refuse"],
+    says: "What becomes of statements that make state which cannot be carried (temporary tables, session advisory locks, WITH HOLD cursors, LOAD): their client keeps its server connection until that is gone, or they are refused with 0A000.",
+  },
+  {
+    path: "pool.reset",
+    type: "choice",
+    default: "tracked",
+    choices: ["tracked", "always"],
+    says: "What is undone on a server connection between clients: what their statements are seen to change, or everything, with one more query per transaction. always is for applications whose functions change settings, take session locks or make temporary tables.",
+  },
+  {
+    path: "pool.prepare_unnamed",
+    type: "boolean",
+    default: true,
+    says: "Whether statements that clients often send unnamed stay prepared on server connections, so that the shard need not parse and plan them each time; see docs/routing.md.",
+  },
+];

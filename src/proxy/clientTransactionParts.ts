@@ -1,0 +1,27 @@
+/** What a client's transactions are made of. */
+import type { Clock } from "../base/environment.ts";
+import type { Admission } from "../pool/admission.ts";
+import type { Pool } from "../pool/pool.ts";
+import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { CommitProtocol } from "../txn/commitProtocol.ts";
+import type { ClientParameters } from "./clientParameters.ts";
+import type { Refusal } from "./refusal.ts";
+
+export interface ClientTransactionParts {
+  readonly admission: Admission;
+  readonly pools: readonly Pool[];
+  /** Whether connections stay with the client until it disconnects. */
+  readonly isSessionMode: boolean;
+  readonly commits: CommitProtocol;
+  readonly parameters: ClientParameters;
+  /** Told of everything that the held connections say. */
+  readonly holder: LeaseHolder;
+  readonly clock: Clock;
+  /** Who the client is to those who look at waits for connections. */
+  readonly owner: object;
+  /** Called with each connection that is newly held. */
+  onLease(connection: ServerConnection): void;
+  /** What a shard's refusal of something pgxa asked means for the client. */
+  translate(refusal: Refusal): Refusal;
+  onCommitted(): void;
+}
