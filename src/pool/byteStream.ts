@@ -36,6 +36,8 @@ export class ByteStream {
   #isWatchingFlush = false;
   #isClosed = false;
   #paused = false;
+  /** Whether the last chunk's memory is not read into any more. */
+  #isApart = false;
   #lastError = "connection closed";
 
   private constructor(owner: StreamOwner, bufferBytes: number, open: (onread: OnRead) => Socket) {
@@ -119,9 +121,20 @@ export class ByteStream {
     this.#socket.pause();
   }
 
+  /**
+   * Pauses, called from within `onChunk`, and leaves the chunk's memory to whoever still writes it: what is read next
+   * goes elsewhere, so that `resume` need not wait for that.
+   */
+  pauseApart(): void {
+    if (!this.#isApart) this.#buffer = Buffer.allocUnsafeSlow(this.#buffer.length);
+    this.#isApart = true;
+    this.pause();
+  }
+
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
+    this.#isApart = false;
     this.#socket.resume();
   }
 

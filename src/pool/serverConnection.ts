@@ -65,10 +65,6 @@ export interface ConnectionOptions {
   onClosed(connection: ServerConnection, reason: string): void;
 }
 
-interface PendingControl {
-  resolve(reply: ControlReply): void;
-}
-
 export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly shard: ShardId;
   readonly outbox: Outbox;
@@ -104,7 +100,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   idleSinceMs = 0;
 
   readonly #options: ConnectionOptions;
-  readonly #controls: PendingControl[] = [];
+  readonly #controls: { resolve(reply: ControlReply): void }[] = [];
   #stream: ByteStream;
   #state: ServerState = "connecting";
   #login: LoginExchange | null = null;
@@ -185,6 +181,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   checkIn(): void {
     invariant(this.isClean, "a lease is returned clean or not at all");
     this.#step("checkedIn");
+    this.resumeReading();
     this.holder = null;
     this.#lastError = null;
     this.idleSinceMs = this.#options.environment.clock.monotonicMs();
@@ -193,6 +190,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   /** Hands the lease from one holder to another without a return in between. */
   passTo(holder: LeaseHolder): void {
     invariant(this.#state === "leased", "only a leased connection is passed on");
+    this.resumeReading();
     this.holder = holder;
   }
 
@@ -284,7 +282,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   // --- ReplyHandler ---
 
   relay(chunk: Buffer, start: number, end: number): void {
-    if (this.holder !== null && !this.holder.relay(this, chunk, start, end)) this.#stream.pause();
+    if (this.holder !== null && !this.holder.relay(this, chunk, start, end)) this.#stream.pauseApart();
   }
 
   onClientGroup(status: ReadyStatus, hadError: boolean, isLast: boolean): void {

@@ -46,6 +46,8 @@ export const WAIT_SERVER_DRAIN = 4;
 export const WAIT_WORK = 8;
 /** For a cancel request to have hit what it was meant for. */
 export const WAIT_CANCEL = 16;
+/** For the client to have read what it was sent. */
+export const WAIT_CLIENT_DRAIN = 32;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
@@ -71,6 +73,7 @@ export class ClientSide {
   #isPumping = false;
   #isPending = false;
   #isOver = false;
+  #isBehind = false;
 
   constructor(stream: ByteStream, limits: Limits, messages: ClientMessages) {
     this.stream = stream;
@@ -111,6 +114,18 @@ export class ClientSide {
     if (this.#waiting === 0 && !this.#isPumping) this.#pump();
   }
 
+  /** Passes on what a shard says; false: the client has not taken it all. */
+  relay(bytes: Buffer): boolean {
+    if (this.stream.write(bytes)) return true;
+    this.#isBehind = true;
+    return false;
+  }
+
+  /** Presents nothing more until the client has taken what it was sent: it may have nobody else's connection meanwhile. */
+  waitIfBehind(): void {
+    if (this.#isBehind) this.wait(WAIT_CLIENT_DRAIN);
+  }
+
   /** Writes pgxa's own messages. */
   say(...messages: readonly Buffer[]): void {
     for (const message of messages) this.outbox.put(message);
@@ -148,7 +163,9 @@ export class ClientSide {
   }
 
   onDrain(): void {
+    this.#isBehind = false;
     this.#messages.onClientDrain();
+    this.go(WAIT_CLIENT_DRAIN);
   }
 
   onClosed(reason: string): void {

@@ -151,7 +151,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   // --- LeaseHolder ---
 
   relay(_connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean {
-    return this.#client.stream.write(chunk.subarray(start, end));
+    return this.#client.relay(chunk.subarray(start, end));
   }
 
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
@@ -247,6 +247,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   #return(lease: ServerConnection): void {
     this.#lease = null;
+    this.#client.waitIfBehind();
     this.#parts.pools[0]!.checkIn(lease);
   }
 

@@ -188,7 +188,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   relay(connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean {
     const bytes = chunk.subarray(start, end);
     const speaker = this.#active ?? this.#extended.connection;
-    if (speaker === null || speaker === connection) return this.client.stream.write(bytes);
+    if (speaker === null || speaker === connection) return this.client.relay(bytes);
     this.#unasked.push(Buffer.from(bytes));
     connection.pauseReading();
     return true;
@@ -314,7 +314,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.#onGroupEnd = onEnd;
   }
 
-  /** Throws where `plan` may not run now. */
   checkStatus(plan: Plan): void {
     throwIfFailed(plan, this.transaction);
     this.#effects.throwIfRefused(plan);
@@ -381,6 +380,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     }
     onGroupEnd?.(hadError);
     if (this.participant.isDefeated && !this.#isWorking) this.work(async () => {}); // which clears away
+    this.client.waitIfBehind();
     this.client.go(WAIT_REPLY);
     this.#channels.flush();
   }
