@@ -68,6 +68,7 @@ export const CATALOGUE = {
     "session",
     "client",
     "replication connections are not supported",
+    "Connect to the shard itself.",
   ),
   "login.shutting_down": spec(
     "57P01",

@@ -82,7 +82,7 @@ export class PlainStatements {
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
     const text = readQuery(buffer, start, end, "latin1");
-    const other = this.#answerOf(text) ?? this.#ownView(lease, text, true);
+    const other = ABOUT_SESSIONS.test(text) ? this.#answerOf(lease, text) : null;
     const effects = this.#look.effects(text);
     const first = this.effects.missingChannel(effects);
     if (first !== null) return first;
@@ -95,12 +95,13 @@ export class PlainStatements {
     return SENT;
   }
 
-  /** What the shard is asked instead of a simple query that is about process ids that clients know; null: nothing. */
-  #answerOf(text: string): string | null {
+  /** What the shard is asked instead of a simple query that is about what pgxa gives a client; null: nothing. */
+  #answerOf(lease: ServerConnection, text: string): string | null {
     const column = pidColumn(text);
     if (column !== null) return pidStatement(this.#pid, column);
     const signal = backendSignal(text);
-    return signal !== null && this.#signal(signal, null) ? signalStatement(signal) : null;
+    if (signal !== null && this.#signal(signal, null)) return signalStatement(signal);
+    return this.#ownView(lease, text, true);
   }
 
   /** `text` where it reads pg_prepared_statements, as that is to the client; null: it does not. */
@@ -141,6 +142,8 @@ export class PlainStatements {
   #readParse(lease: ServerConnection, buffer: Buffer, start: number, end: number, mayShare: boolean) {
     const parsed = this.#statements.read(buffer, start, end, mayShare, "latin1");
     const { text, parameterTypes } = parsed.statement;
+    if (!ABOUT_SESSIONS.test(text)) return parsed;
+    parsed.statement.signal = backendSignal(text);
     const column = pidColumn(text);
     const other = column === null ? this.#ownView(lease, text, false) : pidStatement(this.#pid, column);
     if (other === null) return parsed;
@@ -150,7 +153,6 @@ export class PlainStatements {
 
   #prepareParse(lease: ServerConnection, name: string, statement: Statement): Fault | null {
     statement.effects = this.#look.effects(statement.text);
-    statement.signal = backendSignal(statement.text);
     if (name !== "" && this.#statements.size + this.#sql.size >= this.#statementsMax) {
       return new Fault("session.too_many_statements");
     }
@@ -279,6 +281,9 @@ export class PlainStatements {
     this.#statements.settle(key, stands);
   }
 }
+
+/** Whether a text may ask for process ids or prepared statements, which are others to a client; seldom. */
+const ABOUT_SESSIONS = /_backend|pg_prepared_s/i;
 
 const PREPARE_TIMEOUT_MS = 60_000;
 /** Texts are read byte for byte here. */

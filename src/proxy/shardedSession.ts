@@ -214,9 +214,9 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   }
 
   onParameter(connection: ServerConnection, name: string, value: string): void {
-    if (connection === this.#active && connection.replies.groups.current <= RELAY_WITHOUT_READY) {
-      this.parameters.noteTold(name, value);
-    }
+    if (connection !== this.#active || connection.replies.groups.current > RELAY_WITHOUT_READY) return;
+    this.parameters.noteTold(name, value);
+    this.#effects.mayHaveSet = true; // by a function, perhaps, of which the text says nothing
   }
 
   onStatement(_connection: ServerConnection, key: string, stands: boolean): void {
