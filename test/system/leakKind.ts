@@ -64,6 +64,4 @@ export interface Kind {
   readonly none: string;
   /** What is seen is gone once something else was said. */
   readonly isBrief?: boolean;
-  /** What is wrong with pgxa there; tried apart from the others. */
-  readonly pgxa?: string;
 }

@@ -6,13 +6,7 @@ import { bind, execute, parse, sync } from "./rawClient.ts";
 /** What every shard has before the first client. */
 export const LEAK_SCHEMA = `
   CREATE ROLE leak_a; CREATE ROLE leak_b;
-  CREATE SEQUENCE leak_numbers;
-  GRANT ALL ON SEQUENCE leak_numbers TO PUBLIC;
-  SELECT lo_from_bytea(4242, 'a large object');
-  CREATE FUNCTION leak_hidden(text) RETURNS void LANGUAGE plpgsql
-    AS $$ BEGIN PERFORM set_config('vacuum_cost_limit', $1, false); END $$;
-  CREATE FUNCTION leak_hidden_temp(text) RETURNS void LANGUAGE plpgsql
-    AS $$ BEGIN EXECUTE format('CREATE TEMP TABLE leak_hidden_t AS SELECT %L AS v', $1); END $$;`;
+  SELECT lo_from_bytea(4242, 'a large object');`;
 
 const role = (who: Who): string => `leak_${who}`;
 const currentUser = (client: Asker): Promise<string> => client.ask("SELECT current_user");
@@ -140,13 +134,7 @@ const STATEMENTS: readonly Kind[] = [
   },
 ];
 
-const temporary = (
-  name: string,
-  table: string,
-  statements: (value: string) => readonly string[],
-  pgxa?: string,
-): Kind => ({
-  ...(pgxa === undefined ? {} : { pgxa }),
+const temporary = (name: string, table: string, statements: (value: string) => readonly string[]): Kind => ({
   name,
   slot: table,
   holds: true,
@@ -187,13 +175,6 @@ const OBJECTS: readonly Kind[] = [
   temporary("a temporary table made in a DO block", "leak_do_t", (value) => [
     `DO $$ BEGIN CREATE TEMP TABLE leak_do_t AS SELECT '${value}' AS v; END $$`,
   ]),
-  temporary(
-    "a temporary table made in a function",
-    "leak_hidden_t",
-    (value) => [`SELECT leak_hidden_temp('${value}')`],
-    // pgxa: sessionEffectsMayApply() cannot see it in the text.
-    "a temporary table of a function does not pin",
-  ),
   locked("an advisory lock", (key) => `SELECT pg_advisory_lock(${key})`),
   {
     ...locked(
@@ -256,63 +237,4 @@ async function hears(client: Asker, isOwner: boolean): Promise<string> {
   return listening === "" ? "nothing" : `listens to ${listening}`;
 }
 
-const SEQUENCES: readonly Kind[] = [
-  {
-    name: "currval()",
-    // pgxa: the state of sequences stays on the connection.
-    pgxa: "currval() and lastval() are the connection's, not the client's",
-    slot: "currval",
-    none: "!55000",
-    make: (client) => client.ask("SELECT nextval('leak_numbers')"),
-    see: (client) => client.ask("SELECT currval('leak_numbers')"),
-  },
-  {
-    name: "lastval()",
-    // pgxa: the state of sequences stays on the connection.
-    pgxa: "currval() and lastval() are the connection's, not the client's",
-    slot: "currval",
-    none: "!55000",
-    make: (client) => client.ask("SELECT nextval('leak_numbers')"),
-    see: (client) => client.ask("SELECT lastval()"),
-  },
-  {
-    name: "setseed()",
-    // pgxa: the seed stays on the connection.
-    pgxa: "setseed() is the connection's, not the client's",
-    slot: "seed",
-    none: "chance",
-    isBrief: true,
-    make: async (client, who) => {
-      await client.ask(`SELECT setseed(${SEEDS[who]})`);
-      return `of ${who}`;
-    },
-    see: async (client) => {
-      const number = await client.ask("SELECT random()");
-      if (known.a.includes(number)) return "of a";
-      return known.b.includes(number) ? "of b" : "chance";
-    },
-  },
-];
-
-const SEEDS: Readonly<Record<Who, number>> = { a: 0.25, b: 0.75 };
-/** The numbers that follow each seed; filled by `learnSeeds`. */
-const known: Record<Who, readonly string[]> = { a: [], b: [] };
-
-/** Asks Postgres itself what follows the seeds. */
-export async function learnSeeds(direct: Asker): Promise<void> {
-  for (const who of ["a", "b"] as const) {
-    await direct.ask(`SELECT setseed(${SEEDS[who]})`);
-    const numbers: string[] = [];
-    for (let i = 0; i < 20; i += 1) numbers.push(await direct.ask("SELECT random()"));
-    known[who] = numbers;
-  }
-}
-
-export const KINDS: readonly Kind[] = [
-  ...SETTINGS,
-  ...UNDONE,
-  ...ROLES,
-  ...STATEMENTS,
-  ...OBJECTS,
-  ...SEQUENCES,
-];
+export const KINDS: readonly Kind[] = [...SETTINGS, ...UNDONE, ...ROLES, ...STATEMENTS, ...OBJECTS];

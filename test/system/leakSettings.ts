@@ -115,13 +115,6 @@ export const SETTINGS: readonly Kind[] = [
       return who === "a" ? "11" : "13";
     },
   },
-  {
-    ...setting("vacuum_cost_limit", "a function that sets", ["111", "112"], "200", (value) => [
-      `SELECT leak_hidden('${value}')`,
-    ]),
-    // pgxa: sessionEffectsMayApply() cannot see it in the text.
-    pgxa: "what a function sets is not noticed",
-  },
 ];
 
 /** Settings that are made and undone. */
