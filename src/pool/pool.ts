@@ -139,6 +139,14 @@ export class Pool {
     return null;
   }
 
+  /** Whether the backend `pid` notifies for the client `notifier`, and listens to `channel` itself. */
+  hearsItself(pid: number, notifier: number, channel: string): boolean {
+    for (const member of this.#members) {
+      if (member.pid === pid) return member.notifier === notifier && member.listening.has(channel);
+    }
+    return false;
+  }
+
   /**
    * Waits until what a client notified on a connection has arrived, as long as it is known whose it is; and takes back
    * what a client's LISTEN did, for clients have their notifications from the hub. With `pool.reset: always` also all

@@ -31,9 +31,14 @@ export function backendSignal(text: string): BackendSignal | null {
   return { kind, pid, column: column ?? name!.toLowerCase() };
 }
 
-/** The statement that answers as if the shard had done it. */
-export const signalStatement = ({ pid, column }: BackendSignal): string =>
-  pid === null ? `SELECT $1::int4 IS NOT NULL AS ${column}` : `SELECT true AS ${column}`;
+/** The statement that answers as if the shard had done it; a client that cancels itself cancels that. */
+export function signalStatement({ kind, pid, column }: BackendSignal, isOwn: boolean): string {
+  const argument = pid === null ? " + 0 * $1::int4" : "";
+  if (isOwn && kind === "cancel") {
+    return `SELECT pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()${argument}) AS ${column}`;
+  }
+  return pid === null ? `SELECT $1::int4 IS NOT NULL AS ${column}` : `SELECT true AS ${column}`;
+}
 
 /** The process id that the first parameter of a Bind has; null if it has none. */
 export function boundPid(bind: BindReader): number | null {

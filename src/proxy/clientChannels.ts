@@ -6,8 +6,8 @@
  * sent, so that nothing is missed after it.
  *
  * Notifications reach the client while it is in no transaction; what comes meanwhile waits here, up to a limit. What
- * the client notifies itself may come from its own server connection, in its place before ReadyForQuery, and then the
- * hub's copy of it is dropped.
+ * the client notifies itself comes from its own server connection where that listens too, in its place before
+ * ReadyForQuery, and the hub's copy of it is dropped.
  */
 import { Fault } from "../base/fault.ts";
 import type { ChannelListener, NotificationHub } from "../pool/notificationHub.ts";
@@ -16,8 +16,6 @@ import type { ClientSide } from "./clientSide.ts";
 
 /** A client that does not read is given up when so much waits for it. */
 const WAITING_BYTES_MAX = 8 * 1024 * 1024;
-/** How many notifications the hub may still owe that the client has had. */
-const OWN_MAX = 10_000;
 
 export interface ChannelsHost {
   readonly client: ClientSide;
@@ -25,11 +23,15 @@ export interface ChannelsHost {
   readonly isQuiet: boolean;
   /** The client for which the backend `pid` of `shard` notifies, as clients know it; else the pid itself. */
   notifierOf(shard: number, pid: number): number;
+  /** Whether the backend `pid` of `shard` notifies for this client, and tells it so itself. */
+  hearsItself(shard: number, pid: number, channel: string): boolean;
 }
 
 interface Subscription extends ChannelListener {
   readonly shard: number;
   readonly channel: string;
+  /** Whether the hub listens for it; what comes before that was notified before its LISTEN. */
+  isLive: boolean;
 }
 
 interface Change {
@@ -41,7 +43,6 @@ interface Change {
 
 interface Waiting {
   readonly key: string;
-  readonly payload: string;
   readonly message: Buffer;
 }
 
@@ -54,8 +55,6 @@ export class ClientChannels {
   readonly #subscriptions = new Map<string, Subscription>();
   #committed: ReadonlySet<string> = new Set();
   #changes: Change[] = [];
-  /** How often the hub still owes what the client has had from its own connection. */
-  readonly #own = new Map<string, number>();
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   /** The client has not taken what was written. */
@@ -81,7 +80,8 @@ export class ClientChannels {
     const subscription: Subscription = {
       shard,
       channel,
-      onNotification: (pid, _channel, payload) => this.#take(shard, pid, channel, payload),
+      isLive: false,
+      onNotification: (pid, _channel, payload) => this.#take(subscription, pid, payload),
     };
     const key = keyOf(shard, channel);
     this.#subscriptions.set(key, subscription);
@@ -91,7 +91,8 @@ export class ClientChannels {
       this.#subscriptions.delete(key);
       throw error;
     }
-    if (!this.#subscriptions.has(key)) this.#hubs[shard]!.unlisten(channel, subscription);
+    subscription.isLive = true;
+    if (this.#subscriptions.get(key) !== subscription) this.#hubs[shard]!.unlisten(channel, subscription);
   }
 
   /** LISTEN is sent with group `group` of the client's. */
@@ -145,14 +146,8 @@ export class ClientChannels {
   }
 
   /** The client's own notification came on its server connection: what it is told now, or null. */
-  takeOwn(shard: number, pid: number, channel: string, payload: string): Buffer | null {
-    const key = keyOf(shard, channel);
-    if (!this.#subscriptions.has(key) || this.#own.size >= OWN_MAX) return null;
-    const at = this.#waiting.findIndex((one) => one.key === key && one.payload === payload);
-    const known = `${key}\0${payload}`;
-    if (at >= 0) this.#waiting.splice(at, 1);
-    else this.#own.set(known, (this.#own.get(known) ?? 0) + 1);
-    return notificationResponse(pid, channel, payload);
+  ownNotification(shard: number, pid: number, channel: string, payload: string): Buffer | null {
+    return this.isListening(shard, channel) ? notificationResponse(pid, channel, payload) : null;
   }
 
   #dropAllBut(keys: ReadonlySet<string | null>): void {
@@ -162,26 +157,19 @@ export class ClientChannels {
       this.#hubs[subscription.shard]!.unlisten(subscription.channel, subscription);
     }
     this.#waiting = this.#waiting.filter(({ key }) => keys.has(key));
+    this.#waitingBytes = this.#waiting.reduce((bytes, { message }) => bytes + message.length, 0);
   }
 
-  #take(shard: number, pid: number, channel: string, payload: string): void {
+  #take({ shard, channel, isLive }: Subscription, pid: number, payload: string): void {
     const { client } = this.#host;
-    if (client.isOver || this.#hadOwn(keyOf(shard, channel), payload)) return;
+    if (!isLive || client.isOver || this.#host.hearsItself(shard, pid, channel)) return;
     const message = notificationResponse(this.#host.notifierOf(shard, pid), channel, payload);
-    this.#waiting.push({ key: keyOf(shard, channel), payload, message });
+    this.#waiting.push({ key: keyOf(shard, channel), message });
     this.#waitingBytes += message.length;
     if (this.#waitingBytes > WAITING_BYTES_MAX) {
       this.close();
       return client.refuse(new Fault("session.notifications_full"));
     }
     this.flush();
-  }
-
-  #hadOwn(key: string, payload: string): boolean {
-    const known = `${key}\0${payload}`;
-    const count = this.#own.get(known) ?? 0;
-    if (count > 1) this.#own.set(known, count - 1);
-    else this.#own.delete(known);
-    return count > 0;
   }
 }

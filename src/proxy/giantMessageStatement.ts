@@ -26,6 +26,7 @@ export const giantStatement = (): GiantStatement => ({
   sharing: null,
   settings: "",
   shape: null,
+  viewText: null,
   signal: null,
   found: null,
 });

@@ -18,6 +18,7 @@ export function hearOwn(lease: ServerConnection, channels: ClientChannels): void
   if (lease.replies.isBatchOpen || lease.replies.status === "E") return;
   for (const channel of channels.channelsOf(0)) {
     if (lease.listening.has(channel)) continue;
+    watchEnd(lease);
     lease.listens = true;
     lease.listening.add(channel);
     lease.unnamedStatement = null;

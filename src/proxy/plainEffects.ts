@@ -78,9 +78,10 @@ export class PlainEffects {
 
   /** A group ended outside a transaction block; LISTEN and UNLISTEN up to it count, or do not. */
   noteIdle(lease: ServerConnection, hadError: boolean): void {
-    if (!this.#channels.hasChanges) return;
+    if (!lease.replies.watchesEnd) return;
     const isCommitted = !hadError && lease.replies.transactionEnd !== "ROLLBACK";
     lease.replies.transactionEnd = "";
+    if (!isCommitted) lease.listening.clear(); // a LISTEN of the transaction is undone with it
     this.#channels.settle(isCommitted, this.#answered - 1);
     lease.replies.watchesEnd = this.#channels.hasChanges;
   }
@@ -178,6 +179,7 @@ export class PlainEffects {
         break;
       case "discardAll":
         lease.listening.clear();
+        watchEnd(lease);
         this.#channels.noteUnlisten(null, this.#asked);
         this.#forget(lease);
         this.mayHaveSet = true;

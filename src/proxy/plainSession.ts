@@ -130,6 +130,10 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     return this.#parts.pools[0]!.notifierOf(pid) ?? pid;
   }
 
+  hearsItself(_shard: number, pid: number, channel: string): boolean {
+    return this.#parts.pools[0]!.hearsItself(pid, this.#pid, channel);
+  }
+
   onClientDrain(): void {
     this.#channels.onClientDrain();
     this.#lease?.resumeReading();
@@ -185,7 +189,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   onNotification(connection: ServerConnection, { pid, channel, payload }: Notification): Buffer | null {
     if (connection !== this.#lease || pid !== connection.pid) return null;
-    return this.#channels.takeOwn(0, this.#pid, channel, payload);
+    return this.#channels.ownNotification(0, this.#pid, channel, payload);
   }
 
   onCopyIn(): void {

@@ -100,7 +100,8 @@ export class PlainStatements {
     const column = pidColumn(text);
     if (column !== null) return pidStatement(this.#pid, column);
     const signal = backendSignal(text);
-    if (signal !== null && this.#signal(signal, null)) return signalStatement(signal);
+    if (signal !== null && this.#signal(signal, null))
+      return signalStatement(signal, signal.pid === this.#pid);
     return this.#ownView(lease, text, true);
   }
 
@@ -113,13 +114,15 @@ export class PlainStatements {
     if (isQuery) detach(lease.runBytes(send.sync(), PREPARE_TIMEOUT_MS), "the view shows what stands");
     const named = [...this.#statements.entries()].map(([name, { key }]) => [key, name] as const);
     const own = [...this.#sql.names()].map((name) => [name, name] as const);
-    return withOwnPrepared(text, lease, [...named, ...own]);
+    const other = withOwnPrepared(text, lease, [...named, ...own]);
+    return other === text ? null : other;
   }
 
   /** Whether a client has been signalled; `bound`: by the parameter. */
   #signal({ kind, pid }: BackendSignal, bound: number | null): boolean {
     if (pid === "own") return kind === "terminate" && this.#parts.signal(kind, this.#pid);
     const target = pid ?? bound;
+    if (target === this.#pid && kind === "cancel") return true; // by the statement that answers
     return target !== null && this.#parts.signal(kind, target);
   }
 
@@ -148,7 +151,9 @@ export class PlainStatements {
     const other = column === null ? this.#ownView(lease, text, false) : pidStatement(this.#pid, column);
     if (other === null) return parsed;
     const own = send.parse({ name: utf8(parsed.name), text: utf8(other), parameterTypes });
-    return this.#statements.read(own, 0, own.length, mayShare, "latin1");
+    const rewritten = this.#statements.read(own, 0, own.length, mayShare, "latin1");
+    if (column === null) rewritten.statement.viewText = text;
+    return rewritten;
   }
 
   #prepareParse(lease: ServerConnection, name: string, statement: Statement): Fault | null {
@@ -210,10 +215,11 @@ export class PlainStatements {
     }
     const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
     if (statement !== null) {
-      const harmless = this.#signalBound(statement, type, buffer, start, end);
-      if (harmless !== null) {
-        ensureStatement(lease, harmless);
-        lease.outbox.put(rename(buffer, start, end, harmless.key));
+      const instead =
+        type === CLIENT_MESSAGE.bind ? this.#insteadOf(lease, statement, buffer, start, end) : null;
+      if (instead !== null) {
+        ensureStatement(lease, instead);
+        lease.outbox.put(rename(buffer, start, end, instead.key));
         return SENT;
       }
       ensureStatement(lease, statement);
@@ -231,17 +237,23 @@ export class PlainStatements {
     return fault === null ? PASS : this.#refuse(lease, fault);
   }
 
-  /** The statement that runs instead of one that has cancelled or ended a client; null if that is none. */
-  #signalBound(
-    { signal, parameterTypes }: Statement,
-    type: number,
+  /** The statement that runs instead of one that is about what pgxa gives a client; null: it runs itself. */
+  #insteadOf(
+    lease: ServerConnection,
+    { signal, viewText, parameterTypes }: Statement,
     buffer: Buffer,
     start: number,
     end: number,
   ): Statement | null {
-    if (signal === null || type !== CLIENT_MESSAGE.bind || !this.#bind.reset(buffer, start, end)) return null;
-    if (!this.#signal(signal, boundPid(this.#bind))) return null;
-    const message = send.parse({ name: "signal", text: signalStatement(signal), parameterTypes });
+    let text: string | null = null;
+    if (viewText !== null) text = this.#ownView(lease, viewText, false);
+    else if (signal !== null && this.#bind.reset(buffer, start, end)) {
+      const bound = boundPid(this.#bind);
+      const isOwn = (signal.pid ?? bound) === this.#pid;
+      if (this.#signal(signal, bound)) text = signalStatement(signal, isOwn);
+    }
+    if (text === null) return null;
+    const message = send.parse({ name: "instead", text: utf8(text), parameterTypes });
     return this.#statements.read(message, 0, message.length, false, "latin1").statement;
   }
 

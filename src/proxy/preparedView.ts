@@ -12,6 +12,19 @@ const VIEW = "pg_prepared_statements";
 const MENTIONED = /pg_prepared_statements/i;
 const WRITTEN = /^(?:"?pg_catalog"?\s*\.\s*)?"?pg_prepared_statements"?/i;
 
+/** Statements that read now; what CREATE VIEW or PREPARE keeps is read another time. */
+const READING: ReadonlySet<string> = new Set([
+  "SelectStmt",
+  "InsertStmt",
+  "UpdateStmt",
+  "DeleteStmt",
+  "ExplainStmt",
+  "DeclareCursorStmt",
+  "CreateTableAsStmt",
+]);
+/** Where a query may stand instead of a name: not behind TABLE or ONLY. */
+const IN_FROM = /(?:\b(?:from|join|using|lateral)|[,(])\s*$/i;
+
 /** Its columns behind the name, with the version that brought each. */
 const COLUMNS: readonly (readonly [name: string, since: number])[] = [
   ["statement", 0],
@@ -38,6 +51,7 @@ export function withOwnPrepared(
   let bytes = Buffer.from(text);
   // From the end, so that the places before stay where they are.
   for (const { at, hasAlias } of places.sort((a, b) => b.at - a.at)) {
+    if (!IN_FROM.test(bytes.toString("utf8", 0, at))) continue;
     const written = WRITTEN.exec(bytes.toString("utf8", at))?.[0];
     if (written === undefined) continue;
     const rest = bytes.subarray(at + Buffer.byteLength(written));
@@ -62,8 +76,7 @@ function placesIn(text: string): Place[] {
   };
   try {
     for (const { node } of parse(text)) {
-      look(node);
-      walk(node.fields, look);
+      if (READING.has(node.type)) walk(node.fields, look);
     }
   } catch {
     return []; // the shard says what is wrong with it

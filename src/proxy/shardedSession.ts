@@ -183,8 +183,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     else this.#abandon();
   }
 
-  // --- LeaseHolder ---
-
   relay(connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean {
     const bytes = chunk.subarray(start, end);
     const speaker = this.#active ?? this.#extended.connection;
@@ -231,6 +229,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.client.go(WAIT_REPLY);
   }
   readonly outlives = () => true;
+  readonly hearsItself = () => false;
   onShape(): void {}
   readonly onNotification = () => null;
 

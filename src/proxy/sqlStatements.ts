@@ -146,8 +146,12 @@ export class SqlStatements {
     const statement = name === "" ? null : this.#named.find(name);
     clear(lease, name);
     if (statement === null) return null;
-    if (lease.replies.isBatchOpen) return notFirst(name);
     note(lease, name, UNKNOWN);
+    if (lease.replies.isBatchOpen) {
+      lease.replies.expectParse(false, null);
+      lease.outbox.put(send.parseRenamed(statement.parse, 0, statement.parse.length, utf8(name)));
+      return null;
+    }
     detach(lease.runBytes(parseAs(statement, name), PREPARE_TIMEOUT_MS), "EXECUTE tells of a failure");
     return null;
   }

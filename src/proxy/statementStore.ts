@@ -35,6 +35,8 @@ export interface Statement {
   settings: string;
   /** The columns that the client was told it has; null if it was not told, or each time it runs. */
   shape: string | null;
+  /** The client's own text, if that reads pg_prepared_statements. */
+  viewText: string | null;
   /** The cancelling or ending of a client that it asks for. */
   signal: BackendSignal | null;
 }
@@ -101,6 +103,7 @@ export class StatementStore {
       sharing,
       settings: "",
       shape: null,
+      viewText: null,
       signal: null,
     };
     if (isShared) this.#inFlight.add(statement);

@@ -132,6 +132,30 @@ for (const shards of [1, 2]) {
       for (const { payloads } of listeners) assert.deepEqual(payloads, []);
     });
 
+    // Over several shards they come by the session that listens, and may come after an UNLISTEN behind them.
+    const inPlace = { ...WAIT, skip: shards > 1 };
+    test(
+      "of one's own come each once, however many and however often one listens anew",
+      inPlace,
+      async () => {
+        const own = await listen();
+        await own.client.query("SELECT 1");
+        const many = Array.from({ length: 2_000 }, (_, i) => `${i} ${"x".repeat(6_000)}`);
+        await own.client.query(
+          `SELECT pg_notify('${CHANNEL}', i || ' ' || repeat('x', 6000)) FROM generate_series(0, 1999) AS i`,
+        );
+        await own.hears(...many);
+        for (let i = 0; i < 20; i += 1) {
+          own.heard.length = 0;
+          await notify(own.client, "again");
+          await own.client.query(`UNLISTEN ${CHANNEL}`);
+          await own.client.query(`LISTEN ${CHANNEL}`);
+          await notify(await connect(), "again");
+          await own.hears("again", "again");
+        }
+      },
+    );
+
     test("are listened to by statements of the extended protocol as well", WAIT, async () => {
       const listener = new Listener(await connect());
       await listener.client.query({ name: "listen", text: `LISTEN ${CHANNEL}` });

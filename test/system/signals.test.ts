@@ -75,6 +75,13 @@ for (const [name, ask] of ways) {
   });
 }
 
+test("a client that cancels itself cancels the statement that says so", WAIT, async () => {
+  const pid = pidOf(one);
+  await assert.rejects(one.query(`SELECT pg_cancel_backend(${pid})`), { code: "57014" });
+  await assert.rejects(one.query("SELECT pg_cancel_backend($1)", [pid]), { code: "57014" });
+  await one.query("SELECT 1");
+});
+
 test("a client that ends itself is ended as by Postgres", WAIT, async () => {
   const client = await RawClient.login(stage.port);
   client.send(query("SELECT pg_terminate_backend(pg_backend_pid())"));

@@ -171,6 +171,27 @@ describe("pg_prepared_statements", () => {
     });
   }
 
+  test("is read anew each time by a statement that was prepared", WAIT, async () => {
+    const count = { name: "count", text: "SELECT count(*)::int AS n FROM pg_prepared_statements" };
+    assert.deepEqual((await one.query(count)).rows, [{ n: 1 }]);
+    await one.query("PREPARE q AS SELECT 1");
+    assert.deepEqual((await one.query(count)).rows, [{ n: 2 }]);
+    await one.query("DEALLOCATE ALL");
+  });
+
+  test(
+    "is the shard's own in what is kept for another time, and where no query may stand",
+    WAIT,
+    async () => {
+      await one.query("CREATE VIEW kept AS SELECT * FROM pg_prepared_statements");
+      const { rows } = await one.query("SELECT pg_get_viewdef('kept') AS definition");
+      assert.doesNotMatch(rows[0].definition, /JOIN/);
+      await one.query("TABLE pg_prepared_statements");
+      await one.query("SELECT name FROM ONLY pg_prepared_statements");
+      await one.query("DROP VIEW kept");
+    },
+  );
+
   test("does not keep a query from running when a statement cannot be prepared any more", WAIT, async () => {
     await one.query("CREATE TABLE soon_gone (a int)");
     await one.query({ name: "gone", text: "SELECT a FROM soon_gone" });
