@@ -36,8 +36,8 @@ export class ReplyMarks {
   #marks: Mark[] = [];
   #refusals: Refusal[] = [];
 
-  push(mark: Partial<Mark> & Pick<Mark, "type" | "isRelayed" | "group">): void {
-    this.#marks.push({ isForParse: false, described: null, key: null, ...mark });
+  push(mark: Mark): void {
+    this.#marks.push(mark);
   }
 
   /** The mark of the message of `type` that has come; null if the message is of no interest. */

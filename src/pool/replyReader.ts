@@ -138,23 +138,21 @@ export class ReplyReader {
 
   /** Announces a Parse within the batch being sent; `key` names the statement if it stays. */
   expectParse(isRelayed: boolean, key: string | null): void {
-    this.#marks.push({ type: SERVER_MESSAGE.parseComplete, isRelayed, key, group: this.#groupsPushed });
+    this.#mark(SERVER_MESSAGE.parseComplete, isRelayed, key, false, null);
   }
 
   expectClose(isRelayed: boolean): void {
-    this.#marks.push({ type: SERVER_MESSAGE.closeComplete, isRelayed, group: this.#groupsPushed });
+    this.#mark(SERVER_MESSAGE.closeComplete, isRelayed, null, false, null);
   }
 
   /** Announces a Describe of a statement within the batch being sent. */
   expectDescribe(isRelayed: boolean, described: Described): void {
-    const type = SERVER_MESSAGE.parameterDescription;
-    this.#marks.push({ type, isRelayed, described, group: this.#groupsPushed });
+    this.#mark(SERVER_MESSAGE.parameterDescription, isRelayed, null, false, described);
   }
 
   /** Announces a Close that stands for the Parse of a statement that is there already. */
   expectCloseForParse(): void {
-    const type = SERVER_MESSAGE.closeComplete;
-    this.#marks.push({ type, isRelayed: true, isForParse: true, group: this.#groupsPushed });
+    this.#mark(SERVER_MESSAGE.closeComplete, true, null, true, null);
   }
 
   /**
@@ -196,6 +194,16 @@ export class ReplyReader {
     if (scanner.violation !== null) {
       this.#handler.onViolation(`invalid message ${scanner.violation} from the shard`);
     }
+  }
+
+  #mark(
+    type: number,
+    isRelayed: boolean,
+    key: string | null,
+    isForParse: boolean,
+    described: Described | null,
+  ): void {
+    this.#marks.push({ type, isRelayed, isForParse, described, key, group: this.#groupsPushed });
   }
 
   #passRun(chunk: Buffer, upTo: number): void {
