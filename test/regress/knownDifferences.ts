@@ -28,6 +28,12 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   { mode: "session", test: "stats", lines: /^[-+] [tf]$/, why: "pg_stat_database counts no new session" },
   {
     mode: "transaction",
+    test: "guc",
+    lines: /plpgsql/,
+    why: "a connection that somebody used before has plpgsql loaded",
+  },
+  {
+    mode: "transaction",
     test: "stats",
     lines: /^[-+] ([tf]| *\d+|trunc_stats_test\d? .*)$/,
     why: "pg_stat_database counts no new session; statistics wait in the connection where they arose",
