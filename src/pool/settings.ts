@@ -27,7 +27,8 @@ const RESET_ROLES = "RESET SESSION AUTHORIZATION; RESET ROLE; ";
 /** `name` of ROLES in the canonical form; a value that looks like it costs two statements more. */
 const SETS_ROLE = /set_config\('(?:session_authorization|role)'/;
 
-const literal = (text: string): string =>
+/** `text` as a literal, whatever standard_conforming_strings says. */
+export const literal = (text: string): string =>
   text.includes("\\")
     ? ` E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`
     : `'${text.replaceAll("'", "''")}'`;

@@ -2,7 +2,8 @@
  * The client's side of a session: its stream, its messages, and the art of stopping in the middle.
  *
  * Messages are handed over one by one. Those that decide something are collected and whole; CopyData goes by in
- * pieces, and so does what follows the head of a message too long to be held, where the session takes such. When the session cannot go on (no lease yet, a full socket, a reply to wait for) it says `false` and
+ * pieces, and so does what follows the head of a message too long to be held, where the session takes such. When the
+ * session cannot go on (no lease yet, a full socket, a reply to wait for) it says `false` and
  * names what it waits for; the message stays where it lies, the stream stops reading, and once nothing is waited
  * for any more the same message is presented again. So nothing is queued, and a client that sends ahead is held
  * back by TCP itself.

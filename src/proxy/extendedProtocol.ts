@@ -28,6 +28,7 @@ import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import { Segment } from "./segment.ts";
 import type { ShardedSession } from "./shardedSession.ts";
 import { ExecutedStatements, type InnerPlan, innerPlan, isToBeAsked, prepareSql } from "./sqlPrepare.ts";
+import { missing, taken } from "./statementFaults.ts";
 import { CLOSE_NOTHING, ensureStatement, type Statement } from "./statementStore.ts";
 
 /** What pgxa answers itself. */
@@ -113,11 +114,7 @@ export class ExtendedProtocol {
     const { name, statement } = statements.read(buffer, start, end, this.#session.transaction.mayShare);
     const plan = destinations.plan(statement.text);
     this.#session.checkStatus(plan);
-    if (name !== "" && statements.find(name) !== null) {
-      throw new Fault("session.duplicate_statement", {
-        message: `prepared statement "${name}" already exists`,
-      });
-    }
+    if (name !== "" && statements.find(name) !== null) throw taken(name);
     if (statements.size >= parts.config.limits.statementsMax) {
       throw new Fault("session.too_many_statements");
     }
@@ -371,11 +368,7 @@ export class ExtendedProtocol {
   #statement(name: string): Statement {
     const statement = this.#session.statements.find(name);
     if (statement !== null) return statement;
-    const message =
-      name === ""
-        ? "unnamed prepared statement does not exist"
-        : `prepared statement "${name}" does not exist`;
-    throw new Fault("session.no_statement", { message });
+    throw missing(name);
   }
 
   #say(...messages: readonly Buffer[]): true {

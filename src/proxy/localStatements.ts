@@ -21,6 +21,7 @@ import type { ErrorFields } from "../wire/errorFields.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hint, HintName, Hints } from "./hints.ts";
 import { asRefusal, type Refusal } from "./refusal.ts";
+import { missing } from "./statementFaults.ts";
 import type { StatementStore } from "./statementStore.ts";
 
 export type LocalPlan = Exclude<
@@ -130,9 +131,7 @@ function deallocate(name: string | null, statements: StatementStore): readonly B
     statements.clear();
     return [commandComplete("DEALLOCATE ALL")];
   }
-  if (!statements.has(name)) {
-    throw new Fault("session.no_statement", { message: `prepared statement "${name}" does not exist` });
-  }
+  if (!statements.has(name)) throw missing(name);
   statements.close(name);
   return [commandComplete("DEALLOCATE")];
 }

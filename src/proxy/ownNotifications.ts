@@ -1,10 +1,10 @@
 /** What a server connection has to do so that LISTEN and NOTIFY on it come out as on a session of the client's own. */
 import { detach } from "../base/detach.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
+import { quoteName } from "../txn/transaction.ts";
 import type { ClientChannels } from "./clientChannels.ts";
 
 const LISTEN_TIMEOUT_MS = 10_000;
-const quotedName = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** How the transaction ends decides over what is listened to. */
 export function watchEnd(lease: ServerConnection): void {
@@ -22,7 +22,7 @@ export function hearOwn(lease: ServerConnection, channels: ClientChannels): void
     lease.listens = true;
     lease.listening.add(channel);
     lease.unnamedStatement = null;
-    const listening = lease.run(`LISTEN ${quotedName(channel)}`, LISTEN_TIMEOUT_MS);
+    const listening = lease.run(`LISTEN ${quoteName(channel)}`, LISTEN_TIMEOUT_MS);
     detach(listening, "without it the hub tells, a little later");
   }
 }

@@ -5,6 +5,7 @@
  * view is replaced by a query of it; and what the client has prepared and the connection lacks is prepared first.
  */
 import type { ServerConnection } from "../pool/serverConnection.ts";
+import { literal } from "../pool/settings.ts";
 import { parse } from "../routing/parse.ts";
 import { type Fields, integer, type Node, struct, text as textOf, walk } from "../routing/syntax.ts";
 
@@ -93,5 +94,3 @@ function ownView(version: number, names: Iterable<readonly [there: string, own: 
   const values = pairs.length === 0 ? "SELECT '', '' WHERE false" : `VALUES ${pairs.join(", ")}`;
   return `(SELECT o.name, ${columns.join(", ")} FROM pg_catalog.${VIEW} AS p JOIN (${values}) AS o (there, name) ON p.name = o.there)`;
 }
-
-const literal = (value: string): string => `E'${value.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;

@@ -20,6 +20,7 @@ import { throwUnlessComplete } from "./branchTalk.ts";
 import type { RoutedPlan } from "./destination.ts";
 import type { LocalPlan } from "./localStatements.ts";
 import type { ShardedSession } from "./shardedSession.ts";
+import { missing, reserved, taken } from "./statementFaults.ts";
 import type { Statement } from "./statementStore.ts";
 
 /** A statement of which is known what EXECUTE needs. */
@@ -39,8 +40,6 @@ export type InnerPlan = RoutedPlan | LocalPlan | PreparePlan;
 
 /** It may wait for locks on what it names, and a client's own statement has no limit of pgxa's. */
 const NO_TIMEOUT_MS = 0x7fff_ffff;
-/** Names on server connections. */
-const RESERVED = /^pgxa_/;
 const TRIED = "pgxa_tried";
 
 /** Does a PREPARE; what the client is told. Rejects with a Refusal. */
@@ -49,20 +48,12 @@ export async function prepareSql(
   { name, sql, query }: PreparePlan,
 ): Promise<readonly Buffer[]> {
   const { statements, parts } = session;
-  if (RESERVED.test(name)) {
-    throw new Fault("session.unsupported", {
-      message: `the name "${name}" of a prepared statement is reserved`,
-      detail: "Names that begin with pgxa_ are those of statements that clients share.",
-    });
-  }
+  const refusal = reserved(name);
+  if (refusal !== null) throw refusal;
   if (statements.size >= parts.config.limits.statementsMax) throw new Fault("session.too_many_statements");
   const asked = `${sql};${typesOf(name)};DEALLOCATE ${quoteName(name)}`;
   const types = await ask(session, query, send.query(asked));
-  if (statements.has(name)) {
-    throw new Fault("session.duplicate_statement", {
-      message: `prepared statement "${name}" already exists`,
-    });
-  }
+  if (statements.has(name)) throw taken(name);
   const parameterTypes = types.map((type) => type.oid);
   const statement = read(session, { name, text: query, parameterTypes });
   keep(session, name, { ...statement, isConfirmed: true }, types);
@@ -81,9 +72,7 @@ export const isToBeAsked = (session: ShardedSession, { name }: ExecutePlan): boo
  */
 export function executedText(session: ShardedSession, { name, args }: ExecutePlan): string | null {
   const statement = session.statements.find(name);
-  if (statement === null) {
-    throw new Fault("session.no_statement", { message: `prepared statement "${name}" does not exist` });
-  }
+  if (statement === null) throw missing(name);
   if (!isExecutable(statement)) {
     session.work(() => learn(session, name, statement));
     return null;

@@ -15,13 +15,13 @@ import type { ServerConnection } from "../pool/serverConnection.ts";
 import { STATEMENTS_MAX } from "../pool/serverConnection.ts";
 import type { SessionEffect } from "../routing/plan.ts";
 import * as send from "../wire/frontendWriters.ts";
+import { reserved } from "./statementFaults.ts";
 import type { Statement, StatementStore } from "./statementStore.ts";
 
 type Prepare = Extract<SessionEffect, { kind: "prepare" }>;
 
 /** It may wait for locks on what it names. */
 const PREPARE_TIMEOUT_MS = 600_000;
-const RESERVED = /^pgxa_/;
 /** A name that may stand on a connection, with a text that is not known. */
 const UNKNOWN = "";
 
@@ -58,7 +58,8 @@ export class SqlStatements {
   /** A PREPARE is about to be sent; returns why it must not be. */
   prepare(lease: ServerConnection, prepare: Prepare): Fault | null {
     const { name } = prepare;
-    if (RESERVED.test(name)) return reserved(name);
+    const refusal = reserved(utf8(name));
+    if (refusal !== null) return refusal;
     if (this.#isTaken(name)) {
       this.#standEmpty(lease, name);
       return null;
@@ -192,10 +193,4 @@ const notFirst = (name: string): Fault =>
     detail:
       "SQL's EXECUTE stands behind other messages, and the server connection does not have the statement yet.",
     hint: "Send a Sync before it, or prepare the statement through the extended protocol.",
-  });
-
-const reserved = (name: string): Fault =>
-  new Fault("session.unsupported", {
-    message: `the name "${utf8(name)}" of a prepared statement is reserved`,
-    detail: "Names that begin with pgxa_ are those of statements that clients share.",
   });
