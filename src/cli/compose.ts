@@ -21,6 +21,7 @@ import { Gate } from "../proxy/gate.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
+import { Rest } from "../proxy/rest.ts";
 import type { Session, SessionParts } from "../proxy/session.ts";
 import { ShardedSession } from "../proxy/shardedSession.ts";
 import { StatementNames } from "../proxy/statementNames.ts";
@@ -44,6 +45,8 @@ export interface ProxyParts {
 export interface RunningProxy {
   readonly host: string;
   readonly port: number;
+  /** Lets transactions end, for `shutdown.timeout` at most, and nobody begin another; `stop` comes after it. */
+  drain(): Promise<void>;
   /** Ends every client, finishes the commits that are running, and closes everything. */
   stop(): Promise<void>;
 }
@@ -96,7 +99,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
       await closeAll();
       world.log.info("proxy.stopped");
     };
-    return { host, port, stop };
+    return { host, port, stop, drain: () => listener.drain(config.shutdown) };
   } catch (error) {
     await closeAll();
     throw error;
@@ -196,6 +199,7 @@ function createListener(
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { detector } = deadlocks;
+  const rest = new Rest();
   const shared: Omit<SessionParts, "mode" | "pools" | "hubs"> = {
     config,
     environment,
@@ -203,6 +207,7 @@ function createListener(
     statementNames: new StatementNames(STATEMENT_NAMES_MAX, config.pool.prepareUnnamed, environment.clock),
     pinCounts: metrics.pinCounts,
     look: new SessionLook(),
+    rest,
     sharding:
       commits === null
         ? null
@@ -219,6 +224,7 @@ function createListener(
   return new Listener({
     gate: new Gate(config, environment.clock, environment.random),
     registry,
+    rest,
     greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,
     createSession: (client) =>

@@ -7,8 +7,9 @@ import { readConfigOptions } from "./configOption.ts";
 
 const HELP = `Usage: pgxa up --config FILE
 
-Runs pgxa with the configuration in FILE until it gets SIGINT or SIGTERM.
-A second signal ends it at once; what was in doubt is settled at the next start.
+Runs pgxa with the configuration in FILE until it gets SIGINT or SIGTERM. SIGTERM lets
+transactions end first (shutdown.timeout), SIGINT does not. A second signal ends it at
+once; what was in doubt is settled at the next start.
 
 Options:
   --config FILE, -c FILE  the YAML file; config/pgxa.yaml is an example with every option
@@ -35,7 +36,7 @@ export async function runUp(args: readonly string[]): Promise<number> {
   if (proxy === null) return 1;
   const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
   console.log(`pgxa is listening on ${proxy.host}:${proxy.port}, database ${config.database}, ${shards}`);
-  await stop;
+  if ((await stop) === "SIGTERM") await proxy.drain();
   await proxy.stop();
   return 0;
 }
@@ -66,16 +67,17 @@ function explainSystemError(error: unknown, host: string, port: number): string 
 }
 
 /**
- * Resolves with the first signal to stop, also with one that comes during the start. A later one ends the process at once; one that comes together with the first
- * is the same Ctrl-C, which reaches a process under npm from the terminal and again from npm.
+ * Resolves with the first signal to stop, also with one that comes during the start. A later one ends the process at
+ * once; one that comes together with the first is the same Ctrl-C, which reaches a process under npm from the terminal
+ * and again from npm.
  */
-function signalToStop(): Promise<void> {
+function signalToStop(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let firstMs: number | null = null;
-    const onSignal = (): void => {
+    const onSignal = (signal: NodeJS.Signals): void => {
       firstMs ??= performance.now();
       if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(130);
-      resolve();
+      resolve(signal);
     };
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);

@@ -44,6 +44,10 @@ export function buildConfig(raw: RawConfig): Config {
     deadlock: buildDeadlock(section("deadlock")),
     metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
     limits: buildLimits(section("limits")),
+    shutdown: {
+      delayMs: section("shutdown").number("delay"),
+      timeoutMs: section("shutdown").number("timeout"),
+    },
     log: { level: section("log").text("level") as Config["log"]["level"] },
   };
 }

@@ -144,5 +144,7 @@ export interface Config {
   /** Where Prometheus reads; port 0 is nowhere. */
   readonly metrics: { readonly host: string; readonly port: number };
   readonly limits: LimitsConfig;
+  /** What SIGTERM does: how long everything goes on, and how long transactions may take to end then. */
+  readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number };
   readonly log: { readonly level: LogLevel };
 }

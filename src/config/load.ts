@@ -9,9 +9,10 @@ import { dirname, resolve } from "node:path";
 import { Fault } from "../base/fault.ts";
 import { buildConfig } from "./build.ts";
 import type { Config } from "./config.ts";
-import { crossProblems } from "./crossCheck.ts";
+import { type CrossProblem, crossProblems } from "./crossCheck.ts";
 import { configFault } from "./problems.ts";
-import { ConfigReader } from "./reader.ts";
+import { ConfigReader, type RawConfig } from "./reader.ts";
+import { type Reload, reload } from "./reload.ts";
 import type { Variables } from "./variables.ts";
 
 /** Reads the file `path`; throws a Fault (`config.invalid`). */
@@ -19,16 +20,44 @@ export function loadConfig(path: string, variables: Variables): Config {
   return parseConfig(readFile(path), path, variables);
 }
 
+/** What of the file `path` applies to a process that runs with `running`; throws a Fault (`config.invalid`). */
+export function reloadConfig(path: string, variables: Variables, running: RawConfig): ReloadedConfig {
+  const { raw, applied, waiting } = reload(running, parseRaw(readFile(path), path, variables));
+  const problems = crossProblems(raw); // of what is in the file and what has to wait together
+  if (problems.length > 0) throw misfit(path, problems);
+  return { raw, applied, waiting, config: withAbsolutePaths(buildConfig(raw), path) };
+}
+
+export interface ReloadedConfig extends Reload {
+  readonly config: Config;
+}
+
 /** Reads `text`, which stands in the file `source`; throws a Fault (`config.invalid`). */
 export function parseConfig(text: string, source: string, variables: Variables): Config {
+  return withAbsolutePaths(buildConfig(parseRaw(text, source, variables)), source);
+}
+
+/** The options of the file `path` as they were written, for a later reload; throws a Fault (`config.invalid`). */
+export function loadRaw(path: string, variables: Variables): RawConfig {
+  return parseRaw(readFile(path), path, variables);
+}
+
+function parseRaw(text: string, source: string, variables: Variables): RawConfig {
   const reader = new ConfigReader(text, variables);
   const raw = reader.read();
   for (const { path, says, advice } of raw === null ? [] : crossProblems(raw)) {
     reader.addProblem(path, says, advice);
   }
   if (raw === null || reader.problems.length > 0) throw configFault(source, reader.problems);
-  return withAbsolutePaths(buildConfig(raw), source);
+  return raw;
 }
+
+const misfit = (file: string, problems: readonly CrossProblem[]): Fault =>
+  new Fault("config.invalid", {
+    message: `what of ${file} may change without a restart does not fit what has to wait for one`,
+    detail: problems.map(({ path, says, advice }) => `${path} ${says}. ${advice}`).join(" "),
+    hint: "Restart pgxa for all of it.",
+  });
 
 /**
  * A relative path is meant from the file that holds it, wherever pgxa is started: an empty decision log in the wrong

@@ -7,6 +7,7 @@ import { type DestinationStream, type Logger, pino } from "pino";
 
 export type LogEvent =
   | "proxy.listening"
+  | "proxy.draining"
   | "proxy.stopped"
   | "client.connected"
   | "client.refused"

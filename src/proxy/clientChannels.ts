@@ -13,18 +13,23 @@ import { Fault } from "../base/fault.ts";
 import type { ChannelListener, NotificationHub } from "../pool/notificationHub.ts";
 import { notificationResponse } from "../wire/backendWriters.ts";
 import type { ClientSide } from "./clientSide.ts";
+import type { Rest } from "./rest.ts";
+import type { Session } from "./session.ts";
 
 /** A client that does not read is given up when so much waits for it. */
 const WAITING_BYTES_MAX = 8 * 1024 * 1024;
 
-export interface ChannelsHost {
+export interface ChannelsHost extends Session {
   readonly client: ClientSide;
-  /** Whether the client is in no transaction, and no answer is under way. */
-  readonly isQuiet: boolean;
   /** The client for which the backend `pid` of `shard` notifies, as clients know it; else the pid itself. */
   notifierOf(shard: number, pid: number): number;
   /** Whether the backend `pid` of `shard` notifies for this client, and tells it so itself. */
   hearsItself(shard: number, pid: number, channel: string): boolean;
+}
+
+interface ChannelsParts {
+  readonly hubs: readonly NotificationHub[];
+  readonly rest: Rest;
 }
 
 interface Subscription extends ChannelListener {
@@ -51,6 +56,7 @@ const keyOf = (shard: number, channel: string): string => `${shard} ${channel}`;
 export class ClientChannels {
   readonly #host: ChannelsHost;
   readonly #hubs: readonly NotificationHub[];
+  readonly #rest: Rest;
   /** All that is heard, committed or not yet. */
   readonly #subscriptions = new Map<string, Subscription>();
   #committed: ReadonlySet<string> = new Set();
@@ -60,9 +66,10 @@ export class ClientChannels {
   /** The client has not taken what was written. */
   #isBehind = false;
 
-  constructor(host: ChannelsHost, hubs: readonly NotificationHub[]) {
+  constructor(host: ChannelsHost, { hubs, rest }: ChannelsParts) {
     this.#host = host;
     this.#hubs = hubs;
+    this.#rest = rest;
   }
 
   isListening(shard: number, channel: string): boolean {
@@ -130,8 +137,9 @@ export class ClientChannels {
     this.#dropAllBut(new Set());
   }
 
-  /** Sends what waits, if the client may have it now. */
+  /** Something of the client's has ended: sends what waits, if the client may have it now. */
   flush(): void {
+    if (this.#rest.listener !== null && this.#host.isQuiet) this.#rest.listener(this.#host);
     if (this.#waiting.length === 0 || this.#isBehind || !this.#host.isQuiet) return;
     const waiting = this.#waiting;
     this.#waiting = [];

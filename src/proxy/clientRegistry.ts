@@ -32,7 +32,7 @@ export class ClientRegistry {
   readonly #random: Randomness;
   readonly #entries = new Map<number, Entry>();
   readonly #pids = new Map<Session, number>();
-  #onEmpty: (() => void) | null = null;
+  #onEmpty: (() => void)[] = [];
 
   constructor(random: Randomness) {
     this.#random = random;
@@ -91,14 +91,14 @@ export class ClientRegistry {
     if (pid === undefined) return;
     this.#pids.delete(session);
     this.#entries.delete(pid);
-    if (this.#entries.size === 0) this.#onEmpty?.();
+    if (this.#entries.size === 0) for (const tell of this.#onEmpty.splice(0)) tell();
   }
 
   /** Resolves when there is no client any more. */
   whenEmpty(): Promise<void> {
     if (this.#entries.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#onEmpty = resolve;
+      this.#onEmpty.push(resolve);
     });
   }
 

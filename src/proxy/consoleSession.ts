@@ -29,6 +29,7 @@ type ConsoleParts = Pick<SessionParts, "config" | "onEnd">;
 export class ConsoleSession implements Session, ClientMessages {
   readonly client: ClientSide;
   readonly participant = null;
+  readonly isQuiet = true;
   readonly #parts: ConsoleParts;
   readonly #sources: ConsoleSources;
   #isSkipping = false;

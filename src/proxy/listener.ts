@@ -5,7 +5,9 @@
  * are on the way in; whatever comes beyond is closed before it costs anything.
  */
 import { createServer, type Server, type Socket } from "node:net";
+import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
+import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
@@ -13,6 +15,7 @@ import { CONSOLE_GREETING } from "./consoleSession.ts";
 import type { Gate, Place } from "./gate.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
+import type { Rest } from "./rest.ts";
 import type { Session } from "./session.ts";
 
 /** Reads of 8 KiB from clients: statements are short and clients many; a stream that fills it gets a larger one. */
@@ -24,6 +27,7 @@ const BACKLOG = 1_024;
 export interface ListenerOptions {
   readonly gate: Gate;
   readonly registry: ClientRegistry;
+  readonly rest: Rest;
   /** Of a database; null is the console. */
   greetings(place: Place): Greetings | null;
   readonly log: Log;
@@ -35,6 +39,9 @@ export class Listener implements HandshakeHost {
   readonly #options: ListenerOptions;
   readonly #server: Server;
   readonly #handshakes = new Set<Handshake>();
+  /** Whether new clients should be sent here. */
+  isReady = true;
+  #isDraining = false;
 
   constructor(options: ListenerOptions) {
     this.gate = options.gate;
@@ -55,6 +62,29 @@ export class Listener implements HandshakeHost {
     });
   }
 
+  /**
+   * After `delayMs`, ends every client with 57P01 when its transaction is over, or at once if it is in none, and lets
+   * nobody else in; resolves when all are gone or `timeoutMs` more are over.
+   */
+  async drain({ delayMs, timeoutMs }: Config["shutdown"]): Promise<void> {
+    const { registry, rest, log } = this.#options;
+    const { clock } = this.gate;
+    this.isReady = false;
+    if (delayMs > 0) await new Promise<void>((resolve) => clock.after(delayMs, resolve));
+    this.#isDraining = true;
+    log.info("proxy.draining", { clients: registry.size });
+    const fault = new Fault("login.shutting_down");
+    rest.watch(registry.sessions, (session) => session.terminate(fault));
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(timeoutMs, resolve);
+      const empty = registry.whenEmpty().then(() => {
+        timer.cancel();
+        resolve();
+      });
+      detach(empty, "the timer runs besides");
+    });
+  }
+
   /** Closes the port and ends every connection with 57P01; resolves when all are gone. */
   async stop(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
@@ -72,6 +102,7 @@ export class Listener implements HandshakeHost {
   }
 
   greeting(parameters: NewClient["parameters"], place: NewClient["place"]) {
+    if (this.#isDraining) return Promise.reject(new Fault("login.shutting_down"));
     if (this.#options.registry.size >= this.gate.limits.clientsMax) {
       return Promise.reject(new Fault("login.too_many_clients"));
     }
@@ -86,6 +117,7 @@ export class Listener implements HandshakeHost {
     this.#handshakes.delete(handshake);
     const session = this.#options.createSession(client);
     this.#options.registry.add(client.key, session);
+    if (this.#isDraining) return session.terminate(new Fault("login.shutting_down"));
     this.#options.log.debug("client.connected", { pid: client.key.pid, user: client.user });
     if (rest.length > 0) session.client.onChunk(rest, rest.length);
     else client.stream.resume();

@@ -50,7 +50,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   /** `pid` is the process id that the client was given. */
   constructor(pid: number, stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
     this.#pid = pid;
-    this.#channels = new ClientChannels(this, parts.hubs);
+    this.#channels = new ClientChannels(this, parts);
     this.#parts = parts;
     this.#request = new LeaseRequest(this, parts.pools[0]!);
     this.parameters = parameters;

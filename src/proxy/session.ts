@@ -16,6 +16,7 @@ import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { SignalKind } from "./backendSignals.ts";
 import type { ClientSide } from "./clientSide.ts";
 import type { PinCounts } from "./pins.ts";
+import type { Rest } from "./rest.ts";
 import type { StatementNames } from "./statementNames.ts";
 
 /** What several shards need besides. */
@@ -37,6 +38,8 @@ export interface SessionParts {
   readonly pools: readonly Pool[];
   /** In the same order: who listens to channels for the clients. */
   readonly hubs: readonly NotificationHub[];
+  /** Who waits for sessions to come to rest. */
+  readonly rest: Rest;
   readonly statementNames: StatementNames;
   /** How often clients were pinned, by reason. */
   readonly pinCounts: PinCounts;
@@ -59,6 +62,8 @@ export interface PinnedConnection {
 
 export interface Session {
   readonly client: ClientSide;
+  /** Whether the client is in no transaction, and no answer is under way. */
+  readonly isQuiet: boolean;
   pins(): readonly PinnedConnection[];
   /** Cancels what runs for the client, on every shard it runs on. */
   cancel(): void;

@@ -97,7 +97,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       },
       onLease: (connection) => this.client.say(...parameters.differences(connection)),
     });
-    this.#channels = new ClientChannels(this, parts.hubs);
+    this.#channels = new ClientChannels(this, parts);
     this.#effects = new ShardedEffects(pid, this, this.#channels, parts);
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
     this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);

@@ -8,7 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { SERVER_LOG } from "../../src/cli/postmaster.ts";
 import type { Config } from "../../src/config/config.ts";
@@ -106,8 +106,14 @@ export class Stage {
     return this.#proxy!.port;
   }
 
-  async openProxy(): Promise<void> {
-    this.#proxy = await startProxy(this.config, { log: silentLog });
+  get proxy(): RunningProxy {
+    return this.#proxy!;
+  }
+
+  /** Starts pgxa, with `sections` of the configuration replaced. */
+  async openProxy(sections: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    const text = stringify({ ...(parse(this.configText) as object), ...sections });
+    this.#proxy = await startProxy(parseConfig(text, "pgxa.yaml", {}), { log: silentLog });
   }
 
   async closeProxy(): Promise<void> {
