@@ -45,6 +45,14 @@ export const CATALOGUE = {
     "client",
     "client asks for a part of SCRAM that is not supported",
   ),
+  "login.channel_binding": spec(
+    "28000",
+    "FATAL",
+    "session",
+    "client",
+    "SCRAM channel binding check failed",
+    "What stands between client and pgxa must not end TLS itself; a client can do without by channel_binding=disable.",
+  ),
   "login.no_user": spec(
     "28000",
     "FATAL",

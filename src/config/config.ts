@@ -16,6 +16,8 @@ export interface ShardConfig {
   /** The role pgxa logs in as. */
   readonly user: string;
   readonly password: string | undefined;
+  /** In place of the password: a client's own keys, passed through. Never from the file. */
+  readonly scramKeys?: { readonly clientKey: Uint8Array; readonly serverKey: Uint8Array } | undefined;
 }
 
 /** The types a shard key may have. `varchar` hashes like `text`. */

@@ -7,8 +7,9 @@ import {
   authenticationSaslFinal,
 } from "../wire/backendWriters.ts";
 import { readSaslInitialResponse, readSaslResponse } from "../wire/frontendReaders.ts";
+import { SCRAM_MECHANISM } from "../wire/scramKeys.ts";
 import type { ScramSecret } from "../wire/scramSecret.ts";
-import { SCRAM_MECHANISM, ScramServer } from "../wire/scramServer.ts";
+import { ScramServer } from "../wire/scramServer.ts";
 
 export type AuthenticationStep =
   | { readonly kind: "ask"; readonly message: Buffer }
