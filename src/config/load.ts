@@ -35,11 +35,19 @@ export function parseConfig(text: string, source: string, variables: Variables):
  * place would mean that every prepared transaction is to be rolled back.
  */
 function withAbsolutePaths(config: Config, source: string): Config {
-  const { logDirectory } = config.transaction;
-  if (logDirectory === "") return config;
+  const at = (path: string): string => resolve(dirname(source), path);
+  const atMost = (path: string | undefined): string | undefined => (path === undefined ? path : at(path));
+  const { transaction, auth } = config;
+  const { logDirectory } = transaction;
   return {
     ...config,
-    transaction: { ...config.transaction, logDirectory: resolve(dirname(source), logDirectory) },
+    auth: {
+      ...auth,
+      hbaFile: atMost(auth.hbaFile),
+      identFile: atMost(auth.identFile),
+      usersFile: atMost(auth.usersFile),
+    },
+    transaction: { ...transaction, logDirectory: logDirectory === "" ? "" : at(logDirectory) },
   };
 }
 

@@ -6,7 +6,13 @@ const HIDDEN = "(hidden)";
 
 /** A copy with every secret of the option table hidden. */
 export function redacted(config: Config): Config {
-  return { ...config, shards: config.shards.map(withoutSecrets), users: config.users.map(withoutPassword) };
+  const { auth, shards, users } = config;
+  return {
+    ...config,
+    auth: { ...auth, query: auth.query === null ? null : withoutPassword(auth.query) },
+    shards: shards.map(withoutSecrets),
+    users: users.map(withoutPassword),
+  };
 }
 
 const withoutSecrets = ({ scramKeys: _, ...shard }: ShardConfig): ShardConfig => withoutPassword(shard);
