@@ -3,6 +3,7 @@
  *
  * SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
+import { AUTH_FAULTS } from "./authCatalogue.ts";
 import type { FaultSpec } from "./fault.ts";
 
 const spec = (
@@ -45,6 +46,14 @@ export const CATALOGUE = {
     "client",
     "client asks for a part of SCRAM that is not supported",
   ),
+  "login.channel_binding": spec(
+    "28000",
+    "FATAL",
+    "session",
+    "client",
+    "SCRAM channel binding check failed",
+    "What stands between client and pgxa must not end TLS itself; a client can do without by channel_binding=disable.",
+  ),
   "login.no_user": spec(
     "28000",
     "FATAL",
@@ -53,6 +62,7 @@ export const CATALOGUE = {
     "no PostgreSQL user name specified in startup packet",
   ),
   "login.not_permitted": spec("28000", "FATAL", "session", "client", "this client may not connect"),
+  ...AUTH_FAULTS,
   "login.no_database": spec("3D000", "FATAL", "session", "client", "database does not exist"),
   "login.too_many_clients": spec(
     "53300",
@@ -266,6 +276,14 @@ export const CATALOGUE = {
     "the transaction was rolled back: the connection to a shard was lost",
   ),
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
+  "console.not_permitted": spec(
+    "42501",
+    "ERROR",
+    "statement",
+    "client",
+    "permission denied",
+    "Users in console.stats_users may use SHOW only; console.admin_users may use every command.",
+  ),
   "console.simple_only": spec(
     "0A000",
     "ERROR",

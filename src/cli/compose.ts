@@ -4,6 +4,7 @@
  * The order is that of need: the decision log is open and the resolver has looked at every shard it can reach before
  * the first client is let in. Stopping goes the other way: clients, commits that are running, pools, the log.
  */
+import { networkInterfaces } from "node:os";
 import type { ConsoleSources } from "../admin/console.ts";
 import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
 import { detach } from "../base/detach.ts";
@@ -15,6 +16,8 @@ import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
+import { AuthQuery } from "../proxy/auth/authQuery.ts";
+import { DISK } from "../proxy/auth/diskFiles.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
@@ -61,6 +64,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     faultPoint: parts.faultPoint ?? (() => {}),
   };
   await loadParser();
+  const gate = createGate(config, world);
   const metrics = new Metrics();
   const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
   const backends = new Backends(config, world);
@@ -74,6 +78,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     resolver: commits?.resolver,
   });
   const listener = createListener(config, world, {
+    gate,
     backends,
     commits,
     registry,
@@ -86,6 +91,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   const closeAll = async (): Promise<void> => {
     await endpoint.stop();
     await deadlocks.stop();
+    await gate.close();
     await commits?.protocol.drain();
     await commits?.stop();
     await backends.close();
@@ -104,6 +110,27 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     await closeAll();
     throw error;
   }
+}
+
+/** Throws a Fault if something is wrong with the files that `auth` names. */
+function createGate(config: Config, { environment: { clock, random }, log }: ProxyParts): Gate {
+  const { query } = config.auth;
+  const shard = config.shards.find(({ id }) => id === query?.shard) ?? config.shards[0]!;
+  const asking = query && {
+    ...shard,
+    user: query.user,
+    password: query.password,
+    database: query.database ?? shard.database,
+  };
+  return new Gate({
+    config,
+    clock,
+    random,
+    log,
+    files: DISK,
+    query: query && new AuthQuery({ shard: asking!, query, clock, log }),
+    ownAddresses: () => Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []),
+  });
 }
 
 interface Commits {
@@ -184,6 +211,7 @@ function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
 }
 
 interface Shared {
+  readonly gate: Gate;
   readonly backends: Backends;
   readonly commits: Commits | null;
   readonly registry: ClientRegistry;
@@ -195,7 +223,7 @@ interface Shared {
 function createListener(
   config: Config,
   world: ProxyParts,
-  { backends, commits, registry, admission, deadlocks, metrics }: Shared,
+  { gate, backends, commits, registry, admission, deadlocks, metrics }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { detector } = deadlocks;
@@ -222,14 +250,14 @@ function createListener(
     onEnd: (session) => registry.remove(session),
   };
   return new Listener({
-    gate: new Gate(config, environment.clock, environment.random),
+    gate,
     registry,
     rest,
     greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,
     createSession: (client) =>
       client.place.kind === "console"
-        ? new ConsoleSession(client.stream, shared, consoleSources(detector, registry))
+        ? new ConsoleSession(client.stream, client.place.role, shared, consoleSources(detector, registry))
         : createSession(client, backends.at(client.place).enter(client.place.mode, shared)),
   });
 }

@@ -37,6 +37,7 @@ export function demoConfig({ port, shards, decisions }: DemoConfigFacts): string
       tables: BANK_TABLES,
       users: [{ name: "postgres" }],
       auth: { trust_loopback: true },
+      console: { admin_users: "postgres" },
       transaction: { log_directory: decisions, resolve_interval: "1s" },
     })
   );

@@ -2,6 +2,8 @@
 /** The last step of loading: from values that have all been checked to the configuration the program sees. */
 import { shardId } from "../base/brands.ts";
 import type {
+  AuthConfig,
+  AuthQueryConfig,
   Config,
   DatabaseConfig,
   DeadlockConfig,
@@ -22,7 +24,7 @@ export function buildConfig(raw: RawConfig): Config {
   const list = (name: string): readonly Values[] =>
     (raw.lists.get(name) ?? []).map((entry) => new Values(entry));
   const top = new Values(raw.root);
-  const [listen, auth] = [section("listen"), section("auth")];
+  const listen = section("listen");
   const database = top.text("database");
   const listed = list("databases").map(buildDatabase);
   const isListed = listed.some(({ name }) => name === database);
@@ -35,9 +37,10 @@ export function buildConfig(raw: RawConfig): Config {
     shards: list("shards").map((values) => buildShard(values, database)),
     tables: list("tables").map(buildTable),
     users: list("users").map(buildUser),
-    auth: {
-      method: auth.text("method") as Config["auth"]["method"],
-      trustLoopback: auth.boolean("trust_loopback"),
+    auth: buildAuth(section("auth")),
+    console: {
+      adminUsers: section("console").list("admin_users"),
+      statsUsers: section("console").list("stats_users"),
     },
     pool: buildPool(section("pool")),
     transaction: buildTransaction(section("transaction")),
@@ -49,6 +52,35 @@ export function buildConfig(raw: RawConfig): Config {
       timeoutMs: section("shutdown").number("timeout"),
     },
     log: { level: section("log").text("level") as Config["log"]["level"] },
+  };
+}
+
+const buildAuth = (values: Values): AuthConfig => ({
+  method: values.text("method") as AuthConfig["method"],
+  trustLoopback: values.boolean("trust_loopback"),
+  allowClearText: values.boolean("allow_clear_text"),
+  hbaFile: values.optionalText("hba_file"),
+  identFile: values.optionalText("ident_file"),
+  usersFile: values.optionalText("users_file"),
+  query: buildAuthQuery(values),
+  failuresMax: values.number("failures_max"),
+  failuresWindowMs: values.number("failures_window"),
+  failuresExemptLocal: values.boolean("failures_exempt_local"),
+});
+
+function buildAuthQuery(values: Values): AuthQueryConfig | null {
+  const user = values.optionalText("query_user");
+  if (user === undefined) return null;
+  const shard = values.optionalText("query_shard");
+  return {
+    text: values.text("query"),
+    user,
+    password: values.optionalText("query_password"),
+    shard: shard === undefined ? undefined : shardId(shard),
+    database: values.optionalText("query_database"),
+    cacheMs: values.number("query_cache"),
+    timeoutMs: values.number("query_timeout"),
+    connectionsMax: values.number("query_connections"),
   };
 }
 
@@ -87,6 +119,8 @@ const buildLimits = (values: Values): LimitsConfig => ({
   messageBytesMax: values.number("message_bytes_max"),
   messageHeldMax: values.number("message_held_max"),
   statementsMax: values.number("statements_max"),
+  handshakesMax: values.number("handshakes_max"),
+  handshakesPerAddressMax: values.number("handshakes_per_address_max"),
 });
 
 const buildShard = (values: Values, database: string): ShardConfig => ({
@@ -144,6 +178,12 @@ class Values {
   optionalText(name: string): string | undefined {
     const value = this.#section.get(name);
     return value === undefined ? undefined : String(value);
+  }
+
+  /** The names in a text with commas in between. */
+  list(name: string): readonly string[] {
+    const names = this.text(name).split(",");
+    return names.map((one) => one.trim()).filter((one) => one !== "");
   }
 
   number(name: string): number {

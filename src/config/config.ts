@@ -16,6 +16,8 @@ export interface ShardConfig {
   /** The role pgxa logs in as. */
   readonly user: string;
   readonly password: string | undefined;
+  /** In place of the password: a client's own keys, passed through. Never from the file. */
+  readonly scramKeys?: { readonly clientKey: Uint8Array; readonly serverKey: Uint8Array } | undefined;
 }
 
 /** The types a shard key may have. `varchar` hashes like `text`. */
@@ -55,7 +57,7 @@ export type TableConfig = ShardedTableConfig | ReferenceTableConfig | SingleTabl
 
 export interface UserConfig {
   readonly name: string;
-  /** Clear text, or a `SCRAM-SHA-256$…` secret as pg_authid has it. */
+  /** Clear text, or a `SCRAM-SHA-256$…` or `md5…` secret as pg_authid has it. */
   readonly password: string | undefined;
   /** Undefined: that of the database. */
   readonly mode: PoolMode | undefined;
@@ -109,6 +111,41 @@ export interface LimitsConfig {
   readonly messageHeldMax: number;
   /** How many prepared statements a client may keep. */
   readonly statementsMax: number;
+  /** How many connections may not have proved yet who they are; of one address. */
+  readonly handshakesMax: number;
+  readonly handshakesPerAddressMax: number;
+}
+
+export type AuthMethod = "scram-sha-256" | "md5" | "password" | "cert" | "peer" | "trust";
+
+export interface AuthConfig {
+  readonly method: AuthMethod | "hba";
+  /** Whether clients on a loopback address need no password. */
+  readonly trustLoopback: boolean;
+  /** Whether a password may come in clear text over a network that anybody may listen to. */
+  readonly allowClearText: boolean;
+  readonly hbaFile: string | undefined;
+  readonly identFile: string | undefined;
+  readonly usersFile: string | undefined;
+  /** Null: no shard is asked about users. */
+  readonly query: AuthQueryConfig | null;
+  /** 0: no limit. */
+  readonly failuresMax: number;
+  readonly failuresWindowMs: number;
+  readonly failuresExemptLocal: boolean;
+}
+
+export interface AuthQueryConfig {
+  readonly text: string;
+  readonly user: string;
+  readonly password: string | undefined;
+  /** Undefined: the first. */
+  readonly shard: ShardId | undefined;
+  /** Undefined: that of the shard. */
+  readonly database: string | undefined;
+  readonly cacheMs: number;
+  readonly timeoutMs: number;
+  readonly connectionsMax: number;
 }
 
 /** A database that clients may name. */
@@ -133,11 +170,9 @@ export interface Config {
   readonly shards: readonly ShardConfig[];
   readonly tables: readonly TableConfig[];
   readonly users: readonly UserConfig[];
-  readonly auth: {
-    readonly method: "scram-sha-256" | "trust";
-    /** Whether clients on a loopback address need no password. */
-    readonly trustLoopback: boolean;
-  };
+  readonly auth: AuthConfig;
+  /** Who may use the console, by name. */
+  readonly console: { readonly adminUsers: readonly string[]; readonly statsUsers: readonly string[] };
   readonly pool: PoolConfig;
   readonly transaction: TransactionConfig;
   readonly deadlock: DeadlockConfig;

@@ -5,12 +5,11 @@
  * An option that is wrong has no value here; a check that needs it says nothing then, for that problem is named
  * already.
  */
+import { userProblems } from "./authCheck.ts";
 import { tableName } from "./build.ts";
-import type { Problem } from "./problems.ts";
+import { type CrossProblem, list, problem, repeated } from "./crossProblem.ts";
 import type { RawConfig, Section } from "./reader.ts";
 import type { Value } from "./values.ts";
-
-export type CrossProblem = Pick<Problem, "path" | "says" | "advice">;
 
 /** Every problem of `raw` that more than one option takes part in. */
 export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
@@ -23,10 +22,6 @@ export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
     ...logProblems(raw),
   ];
 }
-
-const problem = (path: string, says: string, advice: string): CrossProblem => ({ path, says, advice });
-
-const list = (raw: RawConfig, name: string): readonly Section[] => raw.lists.get(name) ?? [];
 
 function shardProblems(raw: RawConfig): readonly CrossProblem[] {
   const shards = list(raw, "shards");
@@ -108,55 +103,6 @@ function tableProblem(table: Section, path: string, shards: ReadonlySet<Value>):
   return [problem(`${path}.shard`, `names no shard: ${JSON.stringify(shard)}`, advice)];
 }
 
-function userProblems(raw: RawConfig): readonly CrossProblem[] {
-  const users = list(raw, "users");
-  const names = users.map((user) => user.get("name"));
-  const auth = raw.sections.get("auth");
-  const mustProve = auth?.get("method") === "scram-sha-256" && auth.get("trust_loopback") === false;
-  const nobody = mustProve && users.length === 0;
-  return [
-    ...(nobody
-      ? [
-          problem(
-            "users",
-            "is empty, so that nobody can log in",
-            "Name a user with a password, or trust clients.",
-          ),
-        ]
-      : []),
-    ...users.flatMap((user, i) => passwordProblem(user.get("password"), mustProve, `users[${i}]`)),
-    ...repeated(names, (i, first) => [
-      `users[${i}].name`,
-      `is that of users[${first}] too: ${JSON.stringify(names[i])}`,
-      "Keep one of them.",
-    ]),
-  ];
-}
-
-/** Both forms are PostgreSQL's: https://www.postgresql.org/docs/current/catalog-pg-authid.html */
-const MD5_HASH = /^md5[0-9a-f]{32}$/;
-const SCRAM_SECRET = /^SCRAM-SHA-256\$[1-9]\d{0,8}:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}$/;
-
-function passwordProblem(
-  password: Value | undefined,
-  mustProve: boolean,
-  path: string,
-): readonly CrossProblem[] {
-  const advice = "Give the password itself, or the user's SCRAM-SHA-256 secret from pg_authid.";
-  if (password === undefined) {
-    return mustProve
-      ? [problem(`${path}.password`, "is missing, so that this user cannot log in", advice)]
-      : [];
-  }
-  const text = String(password);
-  if (MD5_HASH.test(text))
-    return [problem(`${path}.password`, "is an md5 hash; SCRAM cannot use it", advice)];
-  if (text.startsWith("SCRAM-SHA-256$") && !SCRAM_SECRET.test(text)) {
-    return [problem(`${path}.password`, "is a SCRAM-SHA-256 secret that is not whole", advice)];
-  }
-  return [];
-}
-
 function poolProblems(raw: RawConfig): readonly CrossProblem[] {
   const pool = raw.sections.get("pool");
   const [min, max] = [pool?.get("min"), pool?.get("max")];
@@ -170,15 +116,4 @@ function logProblems(raw: RawConfig): readonly CrossProblem[] {
   if (list(raw, "shards").length < 2 || raw.sections.get("transaction")?.has("log_directory")) return [];
   const advice = "Give a directory on a durable disk, which pgxa alone uses.";
   return [problem("transaction.log_directory", "is missing, and there are several shards", advice)];
-}
-
-/** A problem for each value that was there before; those that are undefined are not compared. */
-function repeated(
-  values: readonly unknown[],
-  describe: (index: number, first: number) => readonly [path: string, says: string, advice: string],
-): readonly CrossProblem[] {
-  return values.flatMap((value, i) => {
-    const first = values.indexOf(value);
-    return value === undefined || first === i ? [] : [problem(...describe(i, first))];
-  });
 }

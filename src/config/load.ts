@@ -9,7 +9,8 @@ import { dirname, resolve } from "node:path";
 import { Fault } from "../base/fault.ts";
 import { buildConfig } from "./build.ts";
 import type { Config } from "./config.ts";
-import { type CrossProblem, crossProblems } from "./crossCheck.ts";
+import { crossProblems } from "./crossCheck.ts";
+import type { CrossProblem } from "./crossProblem.ts";
 import { configFault } from "./problems.ts";
 import { ConfigReader, type RawConfig } from "./reader.ts";
 import { type Reload, reload } from "./reload.ts";
@@ -64,11 +65,19 @@ const misfit = (file: string, problems: readonly CrossProblem[]): Fault =>
  * place would mean that every prepared transaction is to be rolled back.
  */
 function withAbsolutePaths(config: Config, source: string): Config {
-  const { logDirectory } = config.transaction;
-  if (logDirectory === "") return config;
+  const at = (path: string): string => resolve(dirname(source), path);
+  const atMost = (path: string | undefined): string | undefined => (path === undefined ? path : at(path));
+  const { transaction, auth } = config;
+  const { logDirectory } = transaction;
   return {
     ...config,
-    transaction: { ...config.transaction, logDirectory: resolve(dirname(source), logDirectory) },
+    auth: {
+      ...auth,
+      hbaFile: atMost(auth.hbaFile),
+      identFile: atMost(auth.identFile),
+      usersFile: atMost(auth.usersFile),
+    },
+    transaction: { ...transaction, logDirectory: logDirectory === "" ? "" : at(logDirectory) },
   };
 }
 

@@ -1,7 +1,7 @@
 // Pure.
 /** What there is to say of an option. */
 
-export type OptionType = "text" | "name" | "integer" | "duration" | "size" | "boolean" | "choice";
+export type OptionType = "text" | "name" | "integer" | "duration" | "size" | "boolean" | "choice" | "list";
 
 export interface OptionSpec {
   readonly path: string;

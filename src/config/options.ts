@@ -6,6 +6,7 @@
  * number; durations and sizes may name their own (`250ms`, `5s`, `10min`, `64MB`).
  */
 
+import { AUTH_OPTIONS } from "./authOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
@@ -99,36 +100,25 @@ export const OPTIONS: readonly OptionSpec[] = [
   },
   { path: "tables[].shard", type: "text", isOptional: true, says: "The one shard that has the table." },
 
-  { path: "users[].name", type: "text", says: "A user that may log in." },
+  { path: "users[].name", type: "text", isLive: true, says: "A user that may log in." },
   {
     path: "users[].password",
     type: "text",
     isOptional: true,
     isSecret: true,
-    says: "The password, in clear text or as a SCRAM-SHA-256 secret of pg_authid.",
+    isLive: true,
+    says: "The password, in clear text or as a SCRAM-SHA-256 or md5 secret of pg_authid. If not given, auth.users_file and auth.query are asked.",
   },
   {
     path: "users[].mode",
     type: "choice",
     isOptional: true,
     choices: ["session", "transaction", "statement"],
+    isLive: true,
     says: "The pool.mode of this user's clients, whatever their database has.",
   },
 
-  {
-    path: "auth.method",
-    type: "choice",
-    default: "scram-sha-256",
-    choices: ["scram-sha-256", "trust"],
-    says: "How clients prove who they are.",
-  },
-  {
-    path: "auth.trust_loopback",
-    type: "boolean",
-    default: false,
-    says: "Whether clients on a loopback address need no password.",
-  },
-
+  ...AUTH_OPTIONS,
   ...POOL_OPTIONS,
 
   {

@@ -126,7 +126,7 @@ export class ConfigReader {
       if (isMissing) this.addProblem(path, "is missing", option.says);
       return option.default;
     }
-    const written = isScalar(node) ? String(node.value) : undefined;
+    const written = option.type === "list" ? listText(node) : scalarText(node);
     const text = written === undefined ? written : this.#substituted(written, node, path);
     if (text === null || (option.isOptional && text === "")) return undefined;
     const reading = readValue(option, text, written);
@@ -187,6 +187,15 @@ export class ConfigReader {
 }
 
 const startOf = (node: Node | undefined): number => node?.range?.[0] ?? 0;
+
+const scalarText = (node: Node): string | undefined => (isScalar(node) ? String(node.value) : undefined);
+
+/** A list of scalars is as good as their text with commas in between. */
+function listText(node: Node): string | undefined {
+  if (!isSeq(node)) return scalarText(node);
+  const texts = node.items.map((item) => scalarText(item as Node));
+  return texts.every((text) => text !== undefined) ? texts.join(",") : undefined;
+}
 
 /** `name:` and nothing after it. */
 const isEmpty = (node: Node): boolean => isScalar(node) && node.value === "";

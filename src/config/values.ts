@@ -39,6 +39,7 @@ export function readValue(option: OptionSpec, given: string | undefined, written
   if (text === "" && !(option.isSecret && given !== "")) return wrong("has no value", adviceFor(option));
   switch (option.type) {
     case "text":
+    case "list":
       return right(given);
     case "name":
       return NAME.test(text)
@@ -75,6 +76,8 @@ export function adviceFor(option: OptionSpec): string {
       return `Give a duration from ${showDuration(option.min!)} to ${showDuration(option.max!)}, such as 250ms, 5s, 10min or 1h.`;
     case "size":
       return `Give a size from ${option.min} to ${option.max} bytes, such as 64kB or 16MB.`;
+    case "list":
+      return "Give names, with commas in between.";
     default:
       return "Give a text.";
   }

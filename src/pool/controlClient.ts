@@ -4,12 +4,14 @@ import type { ShardConfig } from "../config/config.ts";
 
 /**
  * Not connected yet. It logs in as the configuration says and no other way: pg by itself would look into PGPASSWORD,
- * .pgpass and PGSSLMODE. Connecting and each query take at most `timeoutMs`.
+ * .pgpass and PGSSLMODE. Connecting and each query take at most `timeoutMs`. `options`: settings of the
+ * session, as `-c name=value`.
  */
 export const controlClient = (
   { host, port, database, user, password }: ShardConfig,
   applicationName: string,
   timeoutMs: number,
+  options?: string,
 ): Client =>
   new Client({
     host,
@@ -22,4 +24,5 @@ export const controlClient = (
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
     keepAlive: true,
+    ...(options === undefined ? {} : { options }),
   });

@@ -1,8 +1,9 @@
 /**
  * The login of pgxa at a shard, from the startup message to the first ReadyForQuery: trust, password, md5 and
- * SCRAM-SHA-256, whatever the shard asks for.
+ * SCRAM-SHA-256, whatever the shard asks for; SCRAM with channel binding where the shard offers it.
  *
- * A clear-text password is given only to who asks for it on the configured address; TLS comes with its own option.
+ * A clear-text password is given only to who asks for it on the configured address; who that is, is a matter of TLS and
+ * settled before (shardLink.ts). With keys in a password's place nothing but SCRAM can be answered.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
  */
 import type { Randomness } from "../base/environment.ts";
@@ -13,10 +14,17 @@ import * as send from "../wire/frontendWriters.ts";
 import { md5Password } from "../wire/md5Password.ts";
 import { MessageFeed } from "../wire/messageFeed.ts";
 import { SERVER_MESSAGE } from "../wire/messageTypes.ts";
-import { ScramClient } from "../wire/scramClient.ts";
+import { type ClientBinding, ScramClient } from "../wire/scramClient.ts";
+import { SCRAM_MECHANISM, SCRAM_PLUS_MECHANISM, type ScramKeys } from "../wire/scramKeys.ts";
 
 /** What a shard may send before login is done, in bytes. */
 const LOGIN_MESSAGE_BYTES_MAX = 65_536;
+
+/** What TLS knows of the shard. */
+export interface ShardTls {
+  /** The hash of its certificate for channel binding (RFC 5929); null for one that has none defined. */
+  readonly endPointHash: Buffer | null;
+}
 
 export interface LoginHandler {
   write(bytes: Buffer): void;
@@ -33,13 +41,16 @@ export class LoginExchange {
   readonly #shard: ShardConfig;
   readonly #random: Randomness;
   readonly #handler: LoginHandler;
+  readonly #tls: ShardTls | null;
   readonly #messages = new MessageFeed("server", LOGIN_MESSAGE_BYTES_MAX);
   #scram: ScramClient | null = null;
   /** Whether the shard has proved by SCRAM that it knows the secret. */
   #isProven = false;
   #isOver = false;
 
-  constructor(shard: ShardConfig, random: Randomness, handler: LoginHandler) {
+  /** `tls`: null on a connection that is not encrypted. */
+  constructor(shard: ShardConfig, random: Randomness, handler: LoginHandler, tls: ShardTls | null = null) {
+    this.#tls = tls;
     this.#shard = shard;
     this.#random = random;
     this.#handler = handler;
@@ -100,11 +111,8 @@ export class LoginExchange {
         return this.#handler.write(send.password(this.#password()));
       case "md5":
         return this.#handler.write(send.password(md5Password(user, this.#password(), request.salt)));
-      case "sasl": {
-        if (!request.mechanisms.includes("SCRAM-SHA-256")) return this.#refuse("it offers no SCRAM-SHA-256");
-        this.#scram = new ScramClient(this.#password(), this.#random);
-        return this.#handler.write(send.saslInitialResponse("SCRAM-SHA-256", this.#scram.first()));
-      }
+      case "sasl":
+        return this.#beginScram(request.mechanisms);
       case "saslContinue":
         return this.#handler.write(send.saslResponse(this.#scramStep().respond(request.data)));
       case "saslFinal":
@@ -116,12 +124,30 @@ export class LoginExchange {
     }
   }
 
+  #beginScram(offered: readonly string[]): void {
+    const endPointHash = this.#tls?.endPointHash ?? null;
+    const isBound = endPointHash !== null && offered.includes(SCRAM_PLUS_MECHANISM);
+    if (!isBound && !offered.includes(SCRAM_MECHANISM)) return this.#refuse("it offers no SCRAM-SHA-256");
+    const mechanism = isBound ? SCRAM_PLUS_MECHANISM : SCRAM_MECHANISM;
+    const binding: ClientBinding = isBound ? endPointHash : endPointHash === null ? "none" : "unoffered";
+    this.#scram = new ScramClient(this.#credential(), this.#random, binding);
+    this.#handler.write(send.saslInitialResponse(mechanism, this.#scram.first()));
+  }
+
   #scramStep(): ScramClient {
     if (this.#scram === null) throw new Fault("protocol.server_violation");
     return this.#scram;
   }
 
+  #credential(): string | ScramKeys {
+    return this.#shard.scramKeys ?? this.#password();
+  }
+
   #password(): string {
+    if (this.#shard.scramKeys !== undefined) {
+      const message = "it asks for the password itself, and pgxa has the keys of SCRAM-SHA-256 only";
+      throw new Fault("pool.login_failed", { message });
+    }
     if (this.#shard.password === undefined) {
       throw new Fault("pool.login_failed", { message: "it asks for a password and none is configured" });
     }

@@ -10,8 +10,11 @@ export interface ClientLink {
 }
 
 export interface TlsFacts {
-  /** The hash of the certificate shown to the client (`tls-server-end-point` of RFC 5929), for channel binding. */
-  readonly endPointHash: Buffer;
+  /**
+   * The hash of the certificate shown to the client (`tls-server-end-point` of RFC 5929), for channel binding; null for a
+   * certificate that has none defined (Ed25519), with which no binding can be offered.
+   */
+  readonly endPointHash: Buffer | null;
   /** The client's certificate, if it has shown one that a trusted authority has signed. */
   readonly certificate: { readonly commonName: string; readonly distinguishedName: string } | null;
   /** The name that the client asked for (SNI). */

@@ -8,6 +8,7 @@ import * as write from "../wire/backendWriters.ts";
 import { readQuery } from "../wire/frontendReaders.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { type ClientMessages, ClientSide, WAIT_WORK } from "./clientSide.ts";
+import type { ConsoleRole } from "./gate.ts";
 import { asRefusal, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 
@@ -30,11 +31,13 @@ export class ConsoleSession implements Session, ClientMessages {
   readonly client: ClientSide;
   readonly participant = null;
   readonly isQuiet = true;
+  readonly #role: ConsoleRole;
   readonly #parts: ConsoleParts;
   readonly #sources: ConsoleSources;
   #isSkipping = false;
 
-  constructor(stream: ByteStream, parts: ConsoleParts, sources: ConsoleSources) {
+  constructor(stream: ByteStream, role: ConsoleRole, parts: ConsoleParts, sources: ConsoleSources) {
+    this.#role = role;
     this.#parts = parts;
     this.#sources = sources;
     this.client = new ClientSide(stream, parts.config.limits, this);
@@ -94,6 +97,7 @@ export class ConsoleSession implements Session, ClientMessages {
 
   async #answer(text: string): Promise<readonly Buffer[]> {
     try {
+      if (this.#role !== "admin" && !isShow(text)) throw new Fault("console.not_permitted");
       const { columns, rows } = await answerConsole(text, this.#sources);
       const data = rows.map((row) => write.dataRow(row));
       return [write.rowDescription(columns), ...data, write.commandComplete("SHOW")];
@@ -102,3 +106,6 @@ export class ConsoleSession implements Session, ClientMessages {
     }
   }
 }
+
+/** One command that begins with SHOW; whatever else there may be is for admins. */
+const isShow = (text: string): boolean => /^\s*show\s[^;]*;?\s*$/i.test(text);

@@ -1,10 +1,11 @@
 /**
  * From an accepted connection to a client: startup packet, authentication, greeting.
  *
- *     startup -> authenticating -> greeting -> (a session takes the stream over)
- *         \____________\_____________\______-> over
+ *     startup -> looking up -> authenticating -> greeting -> (a session takes the stream over)
+ *         \____________\_____________\___________\______-> over
  *
- * Invariants: a connection that is not a client yet costs one small buffer and ends when `startup_timeout` is up;
+ * Invariants: a connection that is not a client yet costs one small buffer and ends when `startup_timeout` is up, or
+ * sooner where there are too many (handshakeRoom.ts); it has one startup packet, and what comes after it are answers;
  * nothing is asked of a shard for somebody who has not proved who they are. Bytes a client sends ahead of the
  * greeting are kept for the session and never more than one read, since the stream is paused.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
@@ -18,11 +19,16 @@ import { MessageFeed } from "../wire/messageFeed.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { PROTOCOL_MINOR_MAX, type StartupMessage, StartupReader } from "../wire/startup.ts";
 import { violationFault } from "../wire/violationFault.ts";
+import type { Credentials } from "./auth/credentials.ts";
 import type { Authentication, AuthenticationStep } from "./authentication.ts";
+import type { ClientLink } from "./clientLink.ts";
 import { ClientParameters } from "./clientParameters.ts";
 import type { ClientKey } from "./clientRegistry.ts";
 import type { Gate, Place } from "./gate.ts";
 import { asRefusal, type Refusal, refusalFields } from "./refusal.ts";
+
+/** How long somebody waits for an answer who has failed too often, in ms. */
+const TOO_OFTEN_MS = 1_000;
 
 /** A password or SASL message has at most this many bytes. */
 const ANSWER_BYTES_MAX = 16_384;
@@ -34,6 +40,8 @@ export interface HandshakeHost {
   newKey(minor: number): ClientKey;
   greeting(parameters: ClientParameters, place: Place): Promise<ReadonlyMap<string, string>>;
   onCancel(pid: number, secret: Buffer): void;
+  /** It has proved who it is. */
+  onProven(handshake: Handshake): void;
   /** The client is in; the session owns the stream from here. `rest`: what it sent ahead. */
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void;
   onOver(handshake: Handshake, reason: string): void;
@@ -42,6 +50,7 @@ export interface HandshakeHost {
 export interface NewClient {
   readonly stream: ByteStream;
   readonly user: string;
+  readonly credentials: Credentials;
   readonly key: ClientKey;
   readonly parameters: ClientParameters;
   readonly place: Place;
@@ -50,15 +59,18 @@ export interface NewClient {
 export class Handshake implements StreamOwner {
   readonly #stream: ByteStream;
   readonly #host: HandshakeHost;
+  readonly #link: ClientLink;
   readonly #timer: Timer;
   readonly #startup: StartupReader;
   readonly #answers = new MessageFeed("client", ANSWER_BYTES_MAX);
   #message: StartupMessage | null = null;
   #authentication: Authentication | null = null;
+  #penalty: Timer | null = null;
   #isOver = false;
 
-  constructor(stream: ByteStream, host: HandshakeHost) {
+  constructor(stream: ByteStream, link: ClientLink, host: HandshakeHost) {
     this.#stream = stream;
+    this.#link = link;
     this.#host = host;
     const { limits, clock } = host.gate;
     this.#startup = new StartupReader(limits.startupBytesMax);
@@ -113,15 +125,31 @@ export class Handshake implements StreamOwner {
 
   #begin(message: StartupMessage): void {
     this.#message = message;
+    this.#stream.pause(); // what the client has sent ahead stays where it is
+    detach(this.#open(message), "it ends in a question or an error to the client");
+  }
+
+  async #open(message: StartupMessage): Promise<void> {
     try {
-      const { remoteAddress } = this.#stream;
-      this.#authentication = this.#host.gate.open(message.parameters, remoteAddress);
+      const authentication = await this.#host.gate.open(message.parameters, this.#link);
+      if (this.#isOver) return;
+      this.#authentication = authentication;
+      this.#negotiate(message);
+      this.#take(authentication.begin());
+      if (this.#startup.rest.length > 0) this.#readAnswers(this.#startup.rest);
+      if (this.#authentication !== null && !this.#isOver) this.#stream.resume();
     } catch (error) {
-      return this.refuse(asRefusal(error));
+      this.#refuseSlowly(asRefusal(error));
     }
-    this.#negotiate(message);
-    this.#take(this.#authentication.begin());
-    if (this.#startup.rest.length > 0) this.#readAnswers(this.#startup.rest);
+  }
+
+  /** Who is refused for having failed too often waits for it. */
+  #refuseSlowly(refusal: Refusal): void {
+    const isTooOften = refusal instanceof Fault && refusal.id === "login.too_many_failures";
+    if (!isTooOften || this.#isOver) return this.refuse(refusal);
+    this.#authentication = null;
+    this.#stream.pause();
+    this.#penalty ??= this.#host.gate.clock.after(TOO_OFTEN_MS, () => this.refuse(refusal));
   }
 
   #negotiate(message: StartupMessage): void {
@@ -148,7 +176,7 @@ export class Handshake implements StreamOwner {
     try {
       this.#take(authentication.answer(buffer, start, end));
     } catch (error) {
-      this.refuse(asRefusal(error));
+      this.#refuseSlowly(asRefusal(error));
     }
   }
 
@@ -157,19 +185,20 @@ export class Handshake implements StreamOwner {
     if (step.message !== null) this.#stream.write(step.message);
     if (step.kind === "ask") return;
     this.#authentication = null;
+    this.#host.onProven(this);
     this.#stream.write(write.authenticationOk());
     this.#stream.pause();
-    detach(this.#greet(this.#message!), "it ends in a session or an error to the client");
+    detach(this.#greet(this.#message!, step.credentials), "it ends in a session or an error to the client");
   }
 
   // --- greeting ---
 
-  async #greet(message: StartupMessage): Promise<void> {
+  async #greet(message: StartupMessage, credentials: Credentials): Promise<void> {
     try {
       const place = this.#host.gate.admit(message.parameters);
       const parameters = new ClientParameters(message.parameters);
       const greeting = await this.#host.greeting(parameters, place);
-      if (!this.#isOver) this.#finish(message, parameters, greeting, place);
+      if (!this.#isOver) this.#finish(message, credentials, parameters, greeting, place);
     } catch (error) {
       this.refuse(asRefusal(error));
     }
@@ -177,6 +206,7 @@ export class Handshake implements StreamOwner {
 
   #finish(
     message: StartupMessage,
+    credentials: Credentials,
     parameters: ClientParameters,
     greeting: ReadonlyMap<string, string>,
     place: Place,
@@ -191,14 +221,16 @@ export class Handshake implements StreamOwner {
     this.#stream.write(Buffer.concat(messages));
     this.#isOver = true;
     this.#timer.cancel();
-    const user = message.parameters.get("user") ?? "";
-    this.#host.onClient(this, { stream: this.#stream, user, key, parameters, place }, this.#answers.rest);
+    const { user } = credentials;
+    const client = { stream: this.#stream, user, credentials, key, parameters, place };
+    this.#host.onClient(this, client, this.#answers.rest);
   }
 
   #end(reason: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#timer.cancel();
+    this.#penalty?.cancel();
     this.#stream.end();
     this.#host.onOver(this, reason);
   }

@@ -1,8 +1,8 @@
 /**
  * The door: accepts connections, sees them through the handshake, keeps the register of clients.
  *
- * Invariant: no more than `clients_max` clients are in, and no more than that many and a fixed number of others
- * are on the way in; whatever comes beyond is closed before it costs anything.
+ * Invariant: no more than `clients_max` clients are in or have proved that they may come in, and no more than
+ * `handshakes_max` others are on the way; for one more of those the oldest of the greediest gives way.
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { detach } from "../base/detach.ts";
@@ -10,18 +10,18 @@ import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
+import type { ClientLink } from "./clientLink.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import { CONSOLE_GREETING } from "./consoleSession.ts";
 import type { Gate, Place } from "./gate.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
+import { HandshakeRoom } from "./handshakeRoom.ts";
 import type { Rest } from "./rest.ts";
 import type { Session } from "./session.ts";
 
 /** Reads of 8 KiB from clients: statements are short and clients many; a stream that fills it gets a larger one. */
 const READ_BUFFER_BYTES = 8 * 1024;
-/** How many connections may be on their way in. */
-const HANDSHAKES_MAX = 1_000;
 const BACKLOG = 1_024;
 
 export interface ListenerOptions {
@@ -38,10 +38,10 @@ export class Listener implements HandshakeHost {
   readonly gate: Gate;
   readonly #options: ListenerOptions;
   readonly #server: Server;
-  readonly #handshakes = new Set<Handshake>();
   /** Whether new clients should be sent here. */
   isReady = true;
   #isDraining = false;
+  readonly #handshakes = new HandshakeRoom<Handshake>();
 
   constructor(options: ListenerOptions) {
     this.gate = options.gate;
@@ -89,7 +89,7 @@ export class Listener implements HandshakeHost {
   async stop(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const fault = new Fault("login.shutting_down");
-    for (const handshake of [...this.#handshakes]) handshake.refuse(fault);
+    for (const handshake of this.#handshakes.guests) handshake.refuse(fault);
     for (const session of [...this.#options.registry.sessions]) session.terminate(fault);
     await this.#options.registry.whenEmpty();
     await closed;
@@ -103,7 +103,8 @@ export class Listener implements HandshakeHost {
 
   greeting(parameters: NewClient["parameters"], place: NewClient["place"]) {
     if (this.#isDraining) return Promise.reject(new Fault("login.shutting_down"));
-    if (this.#options.registry.size >= this.gate.limits.clientsMax) {
+    // This one is among those who have proved themselves.
+    if (this.#options.registry.size + this.#handshakes.provenCount > this.gate.limits.clientsMax) {
       return Promise.reject(new Fault("login.too_many_clients"));
     }
     return this.#options.greetings(place)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);
@@ -113,8 +114,12 @@ export class Listener implements HandshakeHost {
     this.#options.registry.find(pid, secret)?.cancel();
   }
 
+  onProven(handshake: Handshake): void {
+    this.#handshakes.prove(handshake);
+  }
+
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void {
-    this.#handshakes.delete(handshake);
+    this.#handshakes.leave(handshake);
     const session = this.#options.createSession(client);
     this.#options.registry.add(client.key, session);
     if (this.#isDraining) return session.terminate(new Fault("login.shutting_down"));
@@ -124,20 +129,26 @@ export class Listener implements HandshakeHost {
   }
 
   onOver(handshake: Handshake, reason: string): void {
-    this.#handshakes.delete(handshake);
+    this.#handshakes.leave(handshake);
     this.#options.log.debug("client.refused", { reason });
   }
 
   // --- inside ---
 
   #accept(socket: Socket): void {
-    if (this.#handshakes.size >= HANDSHAKES_MAX) {
-      socket.destroy();
-      return;
-    }
     const stream = ByteStream.accept(socket, NOBODY_YET, READ_BUFFER_BYTES);
-    this.#handshakes.add(new Handshake(stream, this));
+    const link = plainLink(stream.remoteAddress);
+    const handshake = new Handshake(stream, link, this);
+    const giveWay = (other: Handshake): void => other.refuse(new Fault("login.gave_way"));
+    this.#handshakes.enter(handshake, link.remoteAddress, this.gate.limits, giveWay);
   }
 }
+
+const plainLink = (remoteAddress: string): ClientLink => ({
+  kind: "tcp",
+  remoteAddress,
+  tls: null,
+  peerUser: () => Promise.resolve(null),
+});
 
 const NOBODY_YET = { onChunk() {}, onDrain() {}, onClosed() {} };

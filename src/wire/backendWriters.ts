@@ -88,6 +88,12 @@ export const notificationResponse = (pid: number, channel: string, payload: stri
 
 export const authenticationOk = (): Buffer => authentication(0).finish();
 
+/** Asks for the password itself. */
+export const authenticationCleartext = (): Buffer => authentication(3).finish();
+
+/** Asks for the password hashed with `salt`, four bytes. */
+export const authenticationMd5 = (salt: Uint8Array): Buffer => authentication(5).bytes(salt).finish();
+
 /** Asks for SASL by one of `mechanisms`, the preferred one first. */
 export function authenticationSasl(mechanisms: readonly string[]): Buffer {
   const builder = authentication(10);

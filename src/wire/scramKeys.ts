@@ -5,6 +5,18 @@ import { saslPrep } from "./saslPrep.ts";
 
 const KEY_BYTES = 32;
 
+/** The mechanism without channel binding, and the one with it (RFC 7677). */
+export const SCRAM_MECHANISM = "SCRAM-SHA-256";
+export const SCRAM_PLUS_MECHANISM = "SCRAM-SHA-256-PLUS";
+/** The one kind of channel binding that Postgres has (RFC 5929): the hash of the server's certificate. */
+export const SCRAM_BINDING = "tls-server-end-point";
+
+/** What stands in for a password: enough to log in wherever the user's secret is the same, salt and all. */
+export interface ScramKeys {
+  readonly clientKey: Uint8Array;
+  readonly serverKey: Uint8Array;
+}
+
 export const hash = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
 export const hmac = (key: Uint8Array, text: string): Buffer =>
   createHmac("sha256", key).update(text).digest();

@@ -157,7 +157,7 @@ shards:
   - { name: east, host: a, user: u }
   - { name: east, host: a, user: u, port: 99999 }
 pool: { min: 30, max: 5, lifetime: 5 parsecs }
-auth: { method: md5 }
+auth: { method: kerberos }
 `;
     assert.deepEqual(problemsOf(text), [
       "f.yaml:1:1: database is missing. The database that clients name; `databases` has others.",
@@ -169,7 +169,7 @@ auth: { method: md5 }
       'f.yaml:6:43: shards[1].port is out of range: "99999". Give a whole number from 1 to 65535.',
       "f.yaml:7:14: pool.min is 30, more than pool.max, which is 5. Lower it, or raise pool.max.",
       'f.yaml:7:36: pool.lifetime is not understood: "5 parsecs". Give a duration from 1s to 7d, such as 250ms, 5s, 10min or 1h.',
-      'f.yaml:8:17: auth.method is none of the choices: "md5". Give one of scram-sha-256, trust.',
+      'f.yaml:8:17: auth.method is none of the choices: "kerberos". Give one of scram-sha-256, md5, password, cert, peer, trust, hba.',
     ]);
   });
 

@@ -179,6 +179,7 @@ function configuration(
     shards: shards.map(({ id, host, port, user }) => ({ name: id, host, port, database: DATABASE, user })),
     ...(shards.length > 1 ? { tables: TABLES } : {}),
     auth: { method: "trust" },
+    console: { admin_users: "postgres" },
     ...sections,
     transaction: { log_directory: join(home, "decisions"), ...(sections.transaction as object) },
   };

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import type { FaultId } from "../../src/base/catalogue.ts";
 import { Fault } from "../../src/base/fault.ts";
 import { md5Password } from "../../src/wire/md5Password.ts";
-import { ScramClient } from "../../src/wire/scramClient.ts";
+import { type ClientBinding, ScramClient } from "../../src/wire/scramClient.ts";
 import * as keys from "../../src/wire/scramKeys.ts";
 import { buildScramSecret, formatScramSecret, parseScramSecret } from "../../src/wire/scramSecret.ts";
 import { ScramServer } from "../../src/wire/scramServer.ts";
@@ -104,7 +104,7 @@ describe("the SCRAM server", () => {
     }
     assert.throws(
       () => server().first(bytes("p=tls-unique,,n=,r=abc")),
-      is("protocol.violation", /not offered/),
+      is("protocol.violation", /without channel binding/),
     );
   });
 
@@ -242,5 +242,80 @@ describe("an md5 answer", () => {
       .update(Buffer.from([1, 2, 3, 255]))
       .digest("hex");
     assert.equal(md5Password("ada", "geheim", Buffer.from([1, 2, 3, 255])), `md5${outer}`);
+  });
+});
+
+describe("a SCRAM exchange with channel binding", () => {
+  const certificate = createHash("sha256").update("certificate").digest();
+  const another = createHash("sha256").update("another").digest();
+  const plusServer = () => new ScramServer(ADA, MOCK_KEY, scriptedRandom("server"), certificate);
+  const bound = (binding: ClientBinding) => new ScramClient("pencil", scriptedRandom("client"), binding);
+
+  it("offers it first where there is a certificate, and not at all where there is none", () => {
+    assert.deepEqual(plusServer().mechanisms, ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+    assert.deepEqual(server().mechanisms, ["SCRAM-SHA-256"]);
+  });
+
+  it("convinces both sides if they see the same certificate", () => {
+    const [from, to] = [bound(certificate), plusServer()];
+    const final = to.final(bytes(from.respond(to.first(bytes(from.first()), keys.SCRAM_PLUS_MECHANISM))));
+    assert.ok(final !== null);
+    from.verify(final);
+  });
+
+  it("ends where somebody in between shows a certificate of their own", () => {
+    const [from, to] = [bound(another), plusServer()];
+    const response = from.respond(to.first(bytes(from.first()), keys.SCRAM_PLUS_MECHANISM));
+    assert.throws(() => to.final(bytes(response)), is("login.channel_binding", /check failed/));
+  });
+
+  it("ends where somebody in between took the offer away", () => {
+    const [from, to] = [bound("unoffered"), plusServer()];
+    assert.throws(() => to.first(bytes(from.first())), is("login.channel_binding", /negotiation/));
+    assert.ok(exchange(bound("unoffered"), server()) !== null, "without the offer it is a client's right");
+  });
+
+  it("lets a client that cannot bind do without", () => {
+    assert.ok(exchange(bound("none"), plusServer()) !== null);
+  });
+
+  it("refuses a first message that is not of the mechanism chosen", () => {
+    for (const first of ["n,,n=,r=abc", "y,,n=,r=abc"]) {
+      const refused = is("protocol.violation", /does not include channel binding data/);
+      assert.throws(() => plusServer().first(bytes(first), keys.SCRAM_PLUS_MECHANISM), refused);
+    }
+    const message = bytes("p=tls-server-end-point,,n=,r=abc");
+    assert.throws(() => plusServer().first(message), is("protocol.violation", /without channel binding/));
+  });
+
+  it("refuses every kind of binding but to the certificate", () => {
+    const message = bytes("p=tls-unique,,n=,r=abc");
+    const refused = is("protocol.violation", /unsupported SCRAM channel-binding type/);
+    assert.throws(() => plusServer().first(message, keys.SCRAM_PLUS_MECHANISM), refused);
+  });
+});
+
+describe("the keys a client logged in with", () => {
+  it("are known to the server after a success, and log in elsewhere with the same secret", () => {
+    const to = server();
+    assert.equal(to.keys, null);
+    assert.ok(exchange(client(), to) !== null);
+    const passedOn = new ScramClient(to.keys!, scriptedRandom("pgxa"));
+    const final = exchange(passedOn, server());
+    assert.ok(final !== null);
+    passedOn.verify(final);
+  });
+
+  it("are not known after a failure", () => {
+    const to = server();
+    assert.equal(exchange(client("pen"), to), null);
+    assert.equal(to.keys, null);
+  });
+
+  it("do not log in where the password is the same and the salt another", () => {
+    const to = server();
+    exchange(client(), to);
+    const elsewhere = { name: "ada", secret: buildScramSecret("pencil", Buffer.alloc(16, 7), 64) };
+    assert.equal(exchange(new ScramClient(to.keys!, scriptedRandom("pgxa")), server(elsewhere)), null);
   });
 });
