@@ -8,6 +8,7 @@
 import { tableName } from "./build.ts";
 import type { Problem } from "./problems.ts";
 import type { RawConfig, Section } from "./reader.ts";
+import { tlsProblems } from "./tlsCheck.ts";
 import type { Value } from "./values.ts";
 
 export type CrossProblem = Pick<Problem, "path" | "says" | "advice">;
@@ -21,6 +22,7 @@ export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
     ...userProblems(raw),
     ...poolProblems(raw),
     ...logProblems(raw),
+    ...tlsProblems(raw),
   ];
 }
 

@@ -1,25 +1,23 @@
 /** A `pg` client for pgxa's own questions to a shard. */
+import type { Socket } from "node:net";
 import { Client } from "pg";
 import type { ShardConfig } from "../config/config.ts";
+import { shardDuplex } from "./shardDuplex.ts";
 
 /**
  * Not connected yet. It logs in as the configuration says and no other way: pg by itself would look into PGPASSWORD,
  * .pgpass and PGSSLMODE. Connecting and each query take at most `timeoutMs`.
  */
-export const controlClient = (
-  { host, port, database, user, password }: ShardConfig,
-  applicationName: string,
-  timeoutMs: number,
-): Client =>
+export const controlClient = (shard: ShardConfig, applicationName: string, timeoutMs: number): Client =>
   new Client({
-    host,
-    port,
-    database,
-    user,
-    password: () => password ?? "",
-    ssl: false,
+    host: shard.host,
+    port: shard.port,
+    database: shard.database,
+    user: shard.user,
+    password: () => shard.password ?? "",
+    ssl: false, // the stream sees to it
+    stream: () => shardDuplex(shard) as unknown as Socket,
     application_name: applicationName,
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
-    keepAlive: true,
   });
