@@ -16,10 +16,12 @@ import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
+import { ClientTls } from "../proxy/clientTls.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
+import { PeerUsers } from "../proxy/peerUsers.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
 import type { Session, SessionParts } from "../proxy/session.ts";
 import { ShardedSession } from "../proxy/shardedSession.ts";
@@ -57,6 +59,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     log: parts.log ?? createLog(config.log.level),
     faultPoint: parts.faultPoint ?? (() => {}),
   };
+  const tls = new ClientTls(config.clientTls, world.environment.clock, world.log);
   await loadParser();
   const metrics = new Metrics();
   const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
@@ -71,6 +74,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     resolver: commits?.resolver,
   });
   const listener = createListener(config, world, {
+    tls,
     backends,
     commits,
     registry,
@@ -89,8 +93,11 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   };
   try {
     if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
+    const { unixDirectory, unixMode } = config.listen;
     const { host, port } = await listener.listen(config.listen.host, config.listen.port);
-    world.log.info("proxy.listening", { host, port, shards: config.shards.length });
+    const unixSocket =
+      unixDirectory === undefined ? undefined : await listener.listenUnix(unixDirectory, port, unixMode);
+    world.log.info("proxy.listening", { host, port, unixSocket, shards: config.shards.length });
     const stop = async (): Promise<void> => {
       await listener.stop();
       await closeAll();
@@ -98,6 +105,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     };
     return { host, port, stop };
   } catch (error) {
+    await listener.stop();
     await closeAll();
     throw error;
   }
@@ -181,6 +189,7 @@ function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
 }
 
 interface Shared {
+  readonly tls: ClientTls;
   readonly backends: Backends;
   readonly commits: Commits | null;
   readonly registry: ClientRegistry;
@@ -192,7 +201,7 @@ interface Shared {
 function createListener(
   config: Config,
   world: ProxyParts,
-  { backends, commits, registry, admission, deadlocks, metrics }: Shared,
+  { tls, backends, commits, registry, admission, deadlocks, metrics }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { detector } = deadlocks;
@@ -218,6 +227,8 @@ function createListener(
   };
   return new Listener({
     gate: new Gate(config, environment.clock, environment.random),
+    tls,
+    peers: new PeerUsers(),
     registry,
     greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,

@@ -114,11 +114,6 @@ export class ByteStream {
     return this.#error;
   }
 
-  /** Whether the other end is a Unix socket's. */
-  get isLocal(): boolean {
-    return this.#socket.remoteAddress === undefined && !this.#socket.destroyed;
-  }
-
   /** The operating system's number of the stream; null when it is gone. Only good until the caller returns. */
   get descriptor(): number | null {
     const handle = (this.#socket as unknown as { _handle: { fd?: number } | null })._handle;

@@ -1,7 +1,7 @@
 /**
- * From an accepted connection to a client: startup packet, authentication, greeting.
+ * From an accepted connection to a client: TLS if it is asked for, startup packet, authentication, greeting.
  *
- *     startup -> authenticating -> greeting -> (a session takes the stream over)
+ *     startup (<-> securing) -> authenticating -> greeting -> (a session takes the stream over)
  *         \____________\_____________\______-> over
  *
  * Invariants: a connection that is not a client yet costs one small buffer and ends when `startup_timeout` is up;
@@ -18,19 +18,25 @@ import { MessageFeed } from "../wire/messageFeed.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { PROTOCOL_MINOR_MAX, type StartupMessage, StartupReader } from "../wire/startup.ts";
 import { violationFault } from "../wire/violationFault.ts";
+import type { AcceptedLink } from "./acceptedLink.ts";
 import type { Authentication, AuthenticationStep } from "./authentication.ts";
 import { ClientParameters } from "./clientParameters.ts";
 import type { ClientKey } from "./clientRegistry.ts";
+import type { ClientTls, SecuredClient } from "./clientTls.ts";
 import type { Gate, Place } from "./gate.ts";
 import { asRefusal, type Refusal, refusalFields } from "./refusal.ts";
 
 /** A password or SASL message has at most this many bytes. */
 const ANSWER_BYTES_MAX = 16_384;
 const NO = Buffer.from("N");
+const YES = Buffer.from("S");
+/** The first byte of TLS; no startup packet is that long. */
+const TLS_HANDSHAKE = 0x16;
 
 /** What the handshake asks of the listener. */
 export interface HandshakeHost {
   readonly gate: Gate;
+  readonly tls: ClientTls;
   newKey(minor: number): ClientKey;
   greeting(parameters: ClientParameters, place: Place): Promise<ReadonlyMap<string, string>>;
   onCancel(pid: number, secret: Buffer): void;
@@ -48,6 +54,7 @@ export interface NewClient {
 }
 
 export class Handshake implements StreamOwner {
+  readonly link: AcceptedLink;
   readonly #stream: ByteStream;
   readonly #host: HandshakeHost;
   readonly #timer: Timer;
@@ -55,9 +62,13 @@ export class Handshake implements StreamOwner {
   readonly #answers = new MessageFeed("client", ANSWER_BYTES_MAX);
   #message: StartupMessage | null = null;
   #authentication: Authentication | null = null;
+  /** Whether the client has said anything. */
+  #hasBegun = false;
+  #isSecuring = false;
   #isOver = false;
 
-  constructor(stream: ByteStream, host: HandshakeHost) {
+  constructor(stream: ByteStream, link: AcceptedLink, host: HandshakeHost) {
+    this.link = link;
     this.#stream = stream;
     this.#host = host;
     const { limits, clock } = host.gate;
@@ -69,7 +80,10 @@ export class Handshake implements StreamOwner {
   /** Ends the handshake with an error. */
   refuse(refusal: Refusal): void {
     if (this.#isOver) return;
-    this.#stream.write(write.errorResponse({ ...refusalFields(refusal), severity: "FATAL" }));
+    // While TLS is being agreed on there is nobody yet who could read it.
+    if (!this.#isSecuring) {
+      this.#stream.write(write.errorResponse({ ...refusalFields(refusal), severity: "FATAL" }));
+    }
     this.#end(refusal instanceof Fault ? refusal.id : refusal.fields.sqlstate);
   }
 
@@ -78,14 +92,17 @@ export class Handshake implements StreamOwner {
   onChunk(chunk: Buffer, end: number): void {
     if (this.#isOver) return;
     const bytes = chunk.subarray(0, end);
+    const isFirst = !this.#hasBegun;
+    this.#hasBegun = true;
+    if (isFirst && bytes[0] === TLS_HANDSHAKE) return this.#beginTls(bytes);
     if (this.#message === null) this.#readStartup(bytes);
     else this.#readAnswers(bytes);
   }
 
   onDrain(): void {}
 
-  onClosed(): void {
-    this.#end("closed by the client");
+  onClosed(reason: string): void {
+    this.#end(this.#isSecuring ? `TLS: ${reason}` : "closed by the client");
   }
 
   // --- startup ---
@@ -96,6 +113,7 @@ export class Handshake implements StreamOwner {
       case undefined:
         return;
       case "ssl":
+        return this.#answerTlsRequest();
       case "gss":
         this.#stream.write(NO);
         return;
@@ -111,9 +129,36 @@ export class Handshake implements StreamOwner {
     }
   }
 
+  #answerTlsRequest(): void {
+    if (!this.#host.tls.isOfferedTo(this.link)) return void this.#stream.write(NO);
+    this.#stream.write(YES);
+    this.#secure(null, () => {});
+  }
+
+  /** TLS unasked, in one round trip less; for it the protocol must be named (PostgreSQL 17). */
+  #beginTls(received: Buffer): void {
+    if (!this.#host.tls.isOfferedTo(this.link)) return this.#end("TLS, which is not offered");
+    this.#secure(received, ({ hasNamedProtocol }) => {
+      if (hasNamedProtocol) return;
+      const message = "received direct SSL connection request without ALPN protocol negotiation extension";
+      this.refuse(new Fault("protocol.violation", { message }));
+    });
+  }
+
+  #secure(received: Buffer | null, onSecure: (client: SecuredClient) => void): void {
+    this.#isSecuring = true;
+    this.#startup.encrypt();
+    this.#host.tls.secure(this.#stream, received, (client) => {
+      this.#isSecuring = false;
+      this.link.tls = client.facts;
+      if (!this.#isOver) onSecure(client);
+    });
+  }
+
   #begin(message: StartupMessage): void {
     this.#message = message;
     try {
+      this.#host.tls.permit(this.link, message.parameters.get("user") ?? "");
       const { remoteAddress } = this.#stream;
       this.#authentication = this.#host.gate.open(message.parameters, remoteAddress);
     } catch (error) {
@@ -199,7 +244,8 @@ export class Handshake implements StreamOwner {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#timer.cancel();
-    this.#stream.end();
+    if (this.#isSecuring) this.#stream.destroy();
+    else this.#stream.end();
     this.#host.onOver(this, reason);
   }
 }
