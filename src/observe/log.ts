@@ -9,6 +9,8 @@ export type LogEvent =
   | "proxy.listening"
   | "proxy.draining"
   | "proxy.stopped"
+  | "tls.loaded"
+  | "tls.reload_failed"
   | "client.connected"
   | "client.refused"
   | "auth.failed"

@@ -1,6 +1,8 @@
 /** A `pg` client for pgxa's own questions to a shard. */
+import type { Socket } from "node:net";
 import { Client } from "pg";
 import type { ShardConfig } from "../config/config.ts";
+import { shardDuplex } from "./shardDuplex.ts";
 
 /**
  * Not connected yet. It logs in as the configuration says and no other way: pg by itself would look into PGPASSWORD,
@@ -8,21 +10,21 @@ import type { ShardConfig } from "../config/config.ts";
  * session, as `-c name=value`.
  */
 export const controlClient = (
-  { host, port, database, user, password }: ShardConfig,
+  shard: ShardConfig,
   applicationName: string,
   timeoutMs: number,
   options?: string,
 ): Client =>
   new Client({
-    host,
-    port,
-    database,
-    user,
-    password: () => password ?? "",
-    ssl: false,
+    host: shard.host,
+    port: shard.port,
+    database: shard.database,
+    user: shard.user,
+    password: () => shard.password ?? "",
+    ssl: false, // the stream sees to it
+    stream: () => shardDuplex(shard) as unknown as Socket,
     application_name: applicationName,
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
-    keepAlive: true,
     ...(options === undefined ? {} : { options }),
   });
