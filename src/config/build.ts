@@ -5,6 +5,7 @@ import type {
   Config,
   DatabaseConfig,
   DeadlockConfig,
+  HealthConfig,
   KeyType,
   LimitsConfig,
   PoolConfig,
@@ -14,6 +15,7 @@ import type {
   TransactionConfig,
   UserConfig,
 } from "./config.ts";
+import { readHosts } from "./hosts.ts";
 import type { RawConfig, Section } from "./reader.ts";
 
 /** `raw` must be without problems. */
@@ -40,6 +42,7 @@ export function buildConfig(raw: RawConfig): Config {
       trustLoopback: auth.boolean("trust_loopback"),
     },
     pool: buildPool(section("pool")),
+    health: buildHealth(section("health")),
     transaction: buildTransaction(section("transaction")),
     deadlock: buildDeadlock(section("deadlock")),
     metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
@@ -55,11 +58,21 @@ const buildPool = (values: Values): PoolConfig => ({
   idleTimeoutMs: values.number("idle_timeout"),
   lifetimeMs: values.number("lifetime"),
   connectTimeoutMs: values.number("connect_timeout"),
+  checkAfterMs: values.number("check_after"),
   queueMax: values.number("queue_max"),
   mode: values.text("mode") as PoolConfig["mode"],
   pins: values.text("pins") as PoolConfig["pins"],
   reset: values.text("reset") as PoolConfig["reset"],
   prepareUnnamed: values.boolean("prepare_unnamed"),
+});
+
+const buildHealth = (values: Values): HealthConfig => ({
+  intervalMs: values.number("interval"),
+  timeoutMs: values.number("timeout"),
+  failures: values.number("failures"),
+  backoffMinMs: values.number("backoff_min"),
+  backoffMaxMs: values.number("backoff_max"),
+  giveUpMs: values.number("give_up"),
 });
 
 const buildTransaction = (values: Values): TransactionConfig => ({
@@ -85,14 +98,20 @@ const buildLimits = (values: Values): LimitsConfig => ({
   statementsMax: values.number("statements_max"),
 });
 
-const buildShard = (values: Values, database: string): ShardConfig => ({
-  id: shardId(values.text("name")),
-  host: values.text("host"),
-  port: values.number("port"),
-  database: values.optionalText("database") ?? database,
-  user: values.text("user"),
-  password: values.optionalText("password"),
-});
+function buildShard(values: Values, database: string): ShardConfig {
+  const port = values.number("port");
+  const hosts = readHosts(values.text("hosts"), port);
+  const [first] = hosts ?? [];
+  return {
+    id: shardId(values.text("name")),
+    host: first?.host ?? values.text("host"),
+    port: first?.port ?? port,
+    ...(first === undefined ? {} : { hosts: hosts! }),
+    database: values.optionalText("database") ?? database,
+    user: values.text("user"),
+    password: values.optionalText("password"),
+  };
+}
 
 function buildTable(values: Values): TableConfig {
   const { schema, name } = tableName(values.text("name"));

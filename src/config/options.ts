@@ -6,6 +6,7 @@
  * number; durations and sizes may name their own (`250ms`, `5s`, `10min`, `64MB`).
  */
 
+import { HEALTH_OPTIONS, HOSTS_OPTION } from "./healthOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 
@@ -45,7 +46,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     type: "name",
     says: "The shard's name in hints, errors and gids. The order of the shards decides where rows are: never change it.",
   },
-  { path: "shards[].host", type: "text", says: "The host of the shard's Postgres server." },
+  {
+    path: "shards[].host",
+    type: "text",
+    isOptional: true,
+    says: "The host of the shard's Postgres server; needed unless there are hosts.",
+  },
+  HOSTS_OPTION,
   { path: "shards[].port", type: "integer", default: 5432, min: 1, max: 65_535, says: "Its port." },
   {
     path: "shards[].database",
@@ -129,6 +136,7 @@ export const OPTIONS: readonly OptionSpec[] = [
   },
 
   ...POOL_OPTIONS,
+  ...HEALTH_OPTIONS,
 
   {
     path: "transaction.log_directory",

@@ -14,6 +14,7 @@ import { md5Password } from "../wire/md5Password.ts";
 import { MessageFeed } from "../wire/messageFeed.ts";
 import { SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { ScramClient } from "../wire/scramClient.ts";
+import { ShardError } from "./shardError.ts";
 
 /** What a shard may send before login is done, in bytes. */
 const LOGIN_MESSAGE_BYTES_MAX = 65_536;
@@ -80,8 +81,9 @@ export class LoginExchange {
       this.#isOver = true;
       this.#handler.onReady();
     } else if (type === SERVER_MESSAGE.errorResponse) {
-      const { message, sqlstate } = readErrorFields(buffer, start, end);
-      if (sqlstate !== NO_DATABASE) return this.#refuse(`${message} (${sqlstate})`);
+      const error = readErrorFields(buffer, start, end);
+      const { message, sqlstate } = error;
+      if (sqlstate !== NO_DATABASE) return this.#refuse(`${message} (${sqlstate})`, new ShardError(error));
       this.#isOver = true;
       this.#handler.onRefused(new Fault("pool.no_database", { message }));
     }
