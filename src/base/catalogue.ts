@@ -129,8 +129,25 @@ export const CATALOGUE = {
   ),
   "pool.connect_failed": spec("08001", "ERROR", "shard", "server", "could not connect to shard"),
   "pool.login_failed": spec("08001", "ERROR", "shard", "operator", "shard refused the login of pgxa"),
+  "pool.shard_down": spec("57P03", "ERROR", "shard", "server", "the shard is down"),
+  "pool.no_primary": spec(
+    "57P03",
+    "ERROR",
+    "shard",
+    "server",
+    "no server of the shard takes writes",
+    "pgxa uses the primary as soon as there is one; a server that is a stranger or superseded is never used.",
+  ),
   "pool.no_database": spec("3D000", "ERROR", "shard", "client", "database does not exist"),
   "pool.connection_lost": spec("08006", "ERROR", "shard", "server", "connection to shard was lost"),
+  "session.lost_chain": spec(
+    "0A000",
+    "ERROR",
+    "statement",
+    "server",
+    "AND CHAIN is not possible: the transaction was lost with its connection",
+    "Roll back without CHAIN, and begin anew.",
+  ),
   // routing
   "route.unsupported": spec(
     "0A000",

@@ -6,6 +6,7 @@
  */
 import { detach } from "../base/detach.ts";
 import type { Config, PoolMode, ShardConfig } from "../config/config.ts";
+import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
 import type { Place } from "../proxy/gate.ts";
@@ -18,6 +19,11 @@ const UNUSED_MAX = 100;
 
 type DatabasePlace = Extract<Place, { kind: "database" }>;
 
+/** What backends need of the world, and in the order of the shards how these are. */
+export interface BackendParts extends ProxyParts {
+  readonly health: readonly ShardHealth[];
+}
+
 /** What one database's sessions are made of. */
 export class Backend {
   readonly pools: readonly Pool[];
@@ -26,14 +32,24 @@ export class Backend {
   clients = 0;
   readonly #parts = new Map<PoolMode, SessionParts>();
 
-  constructor(shards: readonly ShardConfig[], config: Config, { environment, log }: ProxyParts) {
-    this.hubs = shards.map((shard) => new NotificationHub(shard, environment, log));
+  constructor(shards: readonly ShardConfig[], config: Config, world: BackendParts) {
+    const { environment, log, health } = world;
+    this.hubs = shards.map((shard, i) => new NotificationHub(shard, environment, log, health[i]!));
     this.pools = shards.map((shard, i) => {
       const settleNotifications = () => this.hubs[i]!.settle();
       const identify = shards.length > 1;
-      return new Pool({ shard, pool: config.pool, environment, log, identify, settleNotifications });
+      return new Pool({
+        shard,
+        health: health[i]!,
+        pool: config.pool,
+        environment,
+        log,
+        identify,
+        checkTimeoutMs: config.health.timeoutMs,
+        settleNotifications,
+      });
     });
-    this.greetings = new Greetings(this.pools[0]!);
+    this.greetings = new Greetings(this.pools);
   }
 
   get isUnused(): boolean {
@@ -63,11 +79,11 @@ export class Backend {
 
 export class Backends {
   readonly #config: Config;
-  readonly #world: ProxyParts;
+  readonly #world: BackendParts;
   readonly #listed = new Map<string, Backend>();
   readonly #others = new Map<string, Backend>();
 
-  constructor(config: Config, world: ProxyParts) {
+  constructor(config: Config, world: BackendParts) {
     this.#config = config;
     this.#world = world;
     for (const { name, database } of config.databases) {

@@ -16,6 +16,8 @@ import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
+import { ShardHealth } from "../pool/health/shardHealth.ts";
+import { ShardMonitor } from "../pool/health/shardMonitor.ts";
 import { AuthQuery } from "../proxy/auth/authQuery.ts";
 import { DISK } from "../proxy/auth/diskFiles.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
@@ -69,16 +71,26 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   await loadParser();
   const gate = createGate(config, world);
   const metrics = new Metrics();
-  const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
-  const backends = new Backends(config, world);
+  const watched = watchShards(config, world);
+  const { health } = watched;
+  if (health.some(({ hasSeveral }) => hasSeveral)) await watched.started;
+  const starting = config.shards.length > 1 ? startCommits(config, world, health) : Promise.resolve(null);
+  const commits = await starting.catch(async (error: unknown) => {
+    await watched.stop();
+    throw error;
+  });
+  const backends = new Backends(config, { ...world, health });
   const registry = new ClientRegistry(world.environment.random);
   const admission = new Admission(config.shards.length, config.pool, world.environment.clock);
+  for (const [i, one] of health.entries())
+    one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const deadlocks = createDeadlocks(config, {
     ...world,
     metrics,
     admission,
     registry,
     resolver: commits?.resolver,
+    health,
   });
   const listener = createListener(config, world, {
     gate,
@@ -99,6 +111,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     await commits?.protocol.drain();
     await commits?.stop();
     await backends.close();
+    await watched.stop();
   };
   try {
     if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
@@ -147,11 +160,35 @@ interface Commits {
   stop(): Promise<void>;
 }
 
-async function startCommits(config: Config, { environment, log, faultPoint }: ProxyParts): Promise<Commits> {
+interface Watched {
+  /** In the order of the shards. */
+  readonly health: readonly ShardHealth[];
+  /** Resolves when every server has been asked once, or did not answer in time. */
+  readonly started: Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+function watchShards({ shards, health: config }: Config, { environment, log }: ProxyParts): Watched {
+  const health = shards.map((shard) => new ShardHealth({ shard, config, environment, log }));
+  const monitors = health.map((one) => new ShardMonitor({ health: one, config, environment }));
+  const started = Promise.all(monitors.map((monitor) => monitor.start()));
+  detach(started, "clients need not wait for it");
+  const stop = async (): Promise<void> => {
+    await Promise.all(monitors.map((monitor) => monitor.close()));
+    for (const one of health) one.close();
+  };
+  return { health, started, stop };
+}
+
+async function startCommits(
+  config: Config,
+  { environment, log, faultPoint }: ProxyParts,
+  health: readonly ShardHealth[],
+): Promise<Commits> {
   const { fleet, coordinator, transaction } = config;
   const wallMs = environment.clock.wallMs();
   const decisions = await FileLog.open({ directory: transaction.logDirectory, log, wallMs, faultPoint });
-  const controls = config.shards.map((shard) => new ShardControl(shard));
+  const controls = config.shards.map((shard, i) => new ShardControl(shard, health[i]));
   const protocol = new CommitProtocol({
     fleet,
     coordinator,
@@ -191,11 +228,12 @@ interface DeadlockParts extends ProxyParts {
   readonly admission: Admission;
   readonly registry: ClientRegistry;
   readonly resolver: Resolver | undefined;
+  readonly health: readonly ShardHealth[];
 }
 
 function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
-  const { environment, log, metrics, admission, registry, resolver } = parts;
-  const probes = config.shards.map((shard) => new LockProbe(shard));
+  const { environment, log, metrics, admission, registry, resolver, health } = parts;
+  const probes = config.shards.map((shard, i) => new LockProbe(shard, health[i]));
   if (config.shards.length > 1) {
     for (const probe of probes)
       detach(probe.open(), "the session is there when it is needed, or opened then");

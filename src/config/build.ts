@@ -8,6 +8,7 @@ import type {
   Config,
   DatabaseConfig,
   DeadlockConfig,
+  HealthConfig,
   KeyType,
   LimitsConfig,
   ListenConfig,
@@ -19,6 +20,7 @@ import type {
   TransactionConfig,
   UserConfig,
 } from "./config.ts";
+import { readHosts } from "./hosts.ts";
 import type { RawConfig, Section } from "./reader.ts";
 
 /** `raw` must be without problems. */
@@ -46,6 +48,7 @@ export function buildConfig(raw: RawConfig): Config {
       statsUsers: section("console").list("stats_users"),
     },
     pool: buildPool(section("pool")),
+    health: buildHealth(section("health")),
     transaction: buildTransaction(section("transaction")),
     deadlock: buildDeadlock(section("deadlock")),
     metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
@@ -109,11 +112,21 @@ const buildPool = (values: Values): PoolConfig => ({
   idleTimeoutMs: values.number("idle_timeout"),
   lifetimeMs: values.number("lifetime"),
   connectTimeoutMs: values.number("connect_timeout"),
+  checkAfterMs: values.number("check_after"),
   queueMax: values.number("queue_max"),
   mode: values.text("mode") as PoolConfig["mode"],
   pins: values.text("pins") as PoolConfig["pins"],
   reset: values.text("reset") as PoolConfig["reset"],
   prepareUnnamed: values.boolean("prepare_unnamed"),
+});
+
+const buildHealth = (values: Values): HealthConfig => ({
+  intervalMs: values.number("interval"),
+  timeoutMs: values.number("timeout"),
+  failures: values.number("failures"),
+  backoffMinMs: values.number("backoff_min"),
+  backoffMaxMs: values.number("backoff_max"),
+  giveUpMs: values.number("give_up"),
 });
 
 const buildTransaction = (values: Values): TransactionConfig => ({
@@ -141,21 +154,27 @@ const buildLimits = (values: Values): LimitsConfig => ({
   handshakesPerAddressMax: values.number("handshakes_per_address_max"),
 });
 
-const buildShard = (values: Values, database: string): ShardConfig => ({
-  id: shardId(values.text("name")),
-  host: values.text("host"),
-  port: values.number("port"),
-  database: values.optionalText("database") ?? database,
-  user: values.text("user"),
-  password: values.optionalText("password"),
-  tls: {
-    mode: values.text("tls") as ShardTlsConfig["mode"],
-    caFile: values.optionalText("tls_ca_file"),
-    certFile: values.optionalText("tls_cert_file"),
-    keyFile: values.optionalText("tls_key_file"),
-    negotiation: values.text("tls_negotiation") as ShardTlsConfig["negotiation"],
-  },
-});
+function buildShard(values: Values, database: string): ShardConfig {
+  const port = values.number("port");
+  const hosts = readHosts(values.text("hosts"), port);
+  const [first] = hosts ?? [];
+  return {
+    id: shardId(values.text("name")),
+    host: first?.host ?? values.text("host"),
+    port: first?.port ?? port,
+    ...(first === undefined ? {} : { hosts: hosts! }),
+    database: values.optionalText("database") ?? database,
+    user: values.text("user"),
+    password: values.optionalText("password"),
+    tls: {
+      mode: values.text("tls") as ShardTlsConfig["mode"],
+      caFile: values.optionalText("tls_ca_file"),
+      certFile: values.optionalText("tls_cert_file"),
+      keyFile: values.optionalText("tls_key_file"),
+      negotiation: values.text("tls_negotiation") as ShardTlsConfig["negotiation"],
+    },
+  };
+}
 
 function buildTable(values: Values): TableConfig {
   const { schema, name } = tableName(values.text("name"));

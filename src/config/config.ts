@@ -40,11 +40,17 @@ export interface ListenConfig {
   readonly unixMode: number;
 }
 
-export interface ShardConfig {
-  readonly id: ShardId;
+/** Where a server listens. */
+export interface Endpoint {
   /** With a slash in front: the directory of its Unix socket. */
   readonly host: string;
   readonly port: number;
+}
+
+export interface ShardConfig extends Endpoint {
+  readonly id: ShardId;
+  /** All its servers, of which the first is `host` and `port`; undefined: that is the only one. */
+  readonly hosts?: readonly Endpoint[] | undefined;
   /** The database's name on this shard. */
   readonly database: string;
   /** The role pgxa logs in as. */
@@ -111,6 +117,8 @@ export interface PoolConfig {
   readonly idleTimeoutMs: number;
   readonly lifetimeMs: number;
   readonly connectTimeoutMs: number;
+  /** Idle for longer than this, a connection is checked before it is lent. */
+  readonly checkAfterMs: number;
   /** How many clients may be queued for one pool. */
   readonly queueMax: number;
   readonly mode: PoolMode;
@@ -119,6 +127,16 @@ export interface PoolConfig {
   readonly reset: "tracked" | "always";
   /** Whether often-seen unnamed statements stay prepared on server connections. */
   readonly prepareUnnamed: boolean;
+}
+
+export interface HealthConfig {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** In a row, until a server counts as down. */
+  readonly failures: number;
+  readonly backoffMinMs: number;
+  readonly backoffMaxMs: number;
+  readonly giveUpMs: number;
 }
 
 export interface DeadlockConfig {
@@ -211,6 +229,7 @@ export interface Config {
   /** Who may use the console, by name. */
   readonly console: { readonly adminUsers: readonly string[]; readonly statsUsers: readonly string[] };
   readonly pool: PoolConfig;
+  readonly health: HealthConfig;
   readonly transaction: TransactionConfig;
   readonly deadlock: DeadlockConfig;
   /** Where Prometheus reads; port 0 is nowhere. */

@@ -7,7 +7,9 @@
  */
 import { userProblems } from "./authCheck.ts";
 import { tableName } from "./build.ts";
+import type { Endpoint } from "./config.ts";
 import { type CrossProblem, list, problem, repeated } from "./crossProblem.ts";
+import { readHosts } from "./hosts.ts";
 import type { RawConfig, Section } from "./reader.ts";
 import { tlsProblems } from "./tlsCheck.ts";
 import type { Value } from "./values.ts";
@@ -20,6 +22,7 @@ export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
     ...tableProblems(raw),
     ...userProblems(raw),
     ...poolProblems(raw),
+    ...healthProblems(raw),
     ...logProblems(raw),
     ...tlsProblems(raw),
   ];
@@ -30,9 +33,8 @@ function shardProblems(raw: RawConfig): readonly CrossProblem[] {
   if (shards.length === 0)
     return [problem("shards", "is empty", "Name at least one shard: name, host, user.")];
   const places = shards.map((shard) => {
-    const [host, port] = [shard.get("host"), shard.get("port")];
     const database = shard.get("database") ?? raw.root.get("database");
-    return host === undefined || port === undefined ? undefined : `${host}:${port}/${database}`;
+    return placesOf(shard).map(({ host, port }) => `${host}:${port}/${database}`);
   });
   const names = shards.map((shard) => shard.get("name"));
   return [
@@ -41,12 +43,33 @@ function shardProblems(raw: RawConfig): readonly CrossProblem[] {
       `is that of shards[${first}] too: ${names[i]}`,
       "Give each shard its own.",
     ]),
-    ...repeated(places, (i, first) => [
-      `shards[${i}]`,
-      `is the same database as shards[${first}]: ${places[i]}`,
-      "Give each shard a database of its own.",
-    ]),
+    ...shards.flatMap((shard, i) => hostProblems(shard, `shards[${i}]`)),
+    ...places.flatMap((own, i) => {
+      const shared = own.find((place) => places.findIndex((other) => other.includes(place)) < i);
+      const first = places.findIndex((other) => shared !== undefined && other.includes(shared));
+      const says = `is the same database as shards[${first}]: ${shared}`;
+      return first < 0 ? [] : [problem(`shards[${i}]`, says, "Give each shard a database of its own.")];
+    }),
   ];
+}
+
+/** The servers of a shard, as far as they are written right. */
+function placesOf(shard: Section): readonly Endpoint[] {
+  const [host, hosts, port] = [shard.get("host"), shard.get("hosts"), shard.get("port")];
+  if (port === undefined) return [];
+  if (hosts !== undefined) return readHosts(String(hosts), Number(port)) ?? [];
+  return host === undefined ? [] : [{ host: String(host), port: Number(port) }];
+}
+
+function hostProblems(shard: Section, path: string): readonly CrossProblem[] {
+  const hosts = shard.get("hosts");
+  if (shard.has("host") === (hosts !== undefined)) {
+    const says = hosts === undefined ? "has neither host nor hosts" : "has both host and hosts";
+    return [problem(`${path}.host`, says, "Give host for one server, hosts for several.")];
+  }
+  if (hosts === undefined || readHosts(String(hosts), 1) !== null) return [];
+  const advice = "Write them as a.example:5432, b.example, [::1]:5433, each once and at most 16.";
+  return [problem(`${path}.hosts`, `is no list of hosts: ${JSON.stringify(hosts)}`, advice)];
 }
 
 function databaseProblems(raw: RawConfig): readonly CrossProblem[] {
@@ -112,6 +135,14 @@ function poolProblems(raw: RawConfig): readonly CrossProblem[] {
   return [
     problem("pool.min", `is ${min}, more than pool.max, which is ${max}`, "Lower it, or raise pool.max."),
   ];
+}
+
+function healthProblems(raw: RawConfig): readonly CrossProblem[] {
+  const health = raw.sections.get("health");
+  const [min, max] = [health?.get("backoff_min"), health?.get("backoff_max")];
+  if (min === undefined || max === undefined || min <= max) return [];
+  const says = `is ${min} ms, more than health.backoff_max, which is ${max} ms`;
+  return [problem("health.backoff_min", says, "Lower it, or raise health.backoff_max.")];
 }
 
 function logProblems(raw: RawConfig): readonly CrossProblem[] {

@@ -7,6 +7,7 @@
  */
 
 import { AUTH_OPTIONS } from "./authOptions.ts";
+import { HEALTH_OPTIONS, HOSTS_OPTION } from "./healthOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
@@ -53,8 +54,10 @@ export const OPTIONS: readonly OptionSpec[] = [
   {
     path: "shards[].host",
     type: "text",
-    says: "The host of the shard's Postgres server; with a / in front, the directory of its Unix socket.",
+    isOptional: true,
+    says: "The host of the shard's Postgres server; with a / in front, the directory of its Unix socket. Needed unless there are hosts.",
   },
+  HOSTS_OPTION,
   { path: "shards[].port", type: "integer", default: 5432, min: 1, max: 65_535, says: "Its port." },
   {
     path: "shards[].database",
@@ -128,6 +131,7 @@ export const OPTIONS: readonly OptionSpec[] = [
 
   ...AUTH_OPTIONS,
   ...POOL_OPTIONS,
+  ...HEALTH_OPTIONS,
 
   {
     path: "transaction.log_directory",

@@ -6,8 +6,9 @@
  * manager's locks, so it is asked of sessions that wait, and of nobody else.
  */
 import type { Client } from "pg";
-import type { ShardConfig } from "../config/config.ts";
-import { controlClient } from "../pool/controlClient.ts";
+import type { Endpoint, ShardConfig } from "../config/config.ts";
+import { controlClient, endClient } from "../pool/controlClient.ts";
+import { atPrimary, fixedRoute, type ShardRoute } from "../pool/health/shardRoute.ts";
 import { type HeldLock, workOutBlockers } from "./blockers.ts";
 import type { LockTag, LockWait } from "./lockWait.ts";
 
@@ -62,11 +63,15 @@ WHERE a.pid = $1 AND ${utc("a.backend_start")} = $2 AND coalesce(${utc("a.xact_s
 
 export class LockProbe {
   readonly shard: ShardConfig;
+  readonly #route: ShardRoute;
+  /** Where the session leads. */
+  #endpoint: Endpoint | null = null;
   #client: Promise<Client> | null = null;
   #isClosed = false;
 
-  constructor(shard: ShardConfig) {
+  constructor(shard: ShardConfig, route: ShardRoute = fixedRoute(shard)) {
     this.shard = shard;
+    this.#route = route;
   }
 
   /**
@@ -95,26 +100,28 @@ export class LockProbe {
     this.#isClosed = true;
     const client = this.#client;
     this.#client = null;
-    await client?.then(
-      (open) => open.end(),
-      () => {},
-    );
+    await client?.then(endClient, () => {});
   }
 
   async #query(sql: string, values: readonly unknown[]): Promise<readonly Row[]> {
     if (this.#isClosed) throw new Error("closed");
+    // One shard that hangs must not delay the look at the others.
+    if (this.#route.isSilent) throw new Error("it does not answer");
+    if (this.#client !== null && this.#endpoint !== this.#route.endpoint) this.#drop(this.#client);
     this.#client ??= this.#open();
     const opening = this.#client;
     try {
       return (await (await opening).query<Row>({ name: nameOf(sql), text: sql, values: [...values] })).rows;
     } catch (error) {
       this.#drop(opening); // whatever it was, the next question has a session of its own
+      if (/timeout/i.test((error as Error).message)) this.#route.noteSilence(TIMEOUT_MS);
       throw error;
     }
   }
 
   #open(): Promise<Client> {
-    const client = controlClient(this.shard, "pgxa deadlock", TIMEOUT_MS);
+    this.#endpoint = this.#route.endpoint;
+    const client = controlClient(atPrimary(this.shard, this.#route), "pgxa deadlock", TIMEOUT_MS);
     client.on("error", () => this.#drop(opening));
     const opening = client.connect().then(() => client);
     opening.catch(() => this.#drop(opening));
@@ -123,10 +130,7 @@ export class LockProbe {
 
   #drop(opening: Promise<Client>): void {
     if (this.#client === opening) this.#client = null;
-    opening.then(
-      (client) => client.end().catch(() => {}),
-      () => {},
-    );
+    opening.then(endClient, () => {});
   }
 }
 

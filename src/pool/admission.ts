@@ -166,6 +166,13 @@ export class Admission {
     }
   }
 
+  /** Ends all waits for a connection of `pool`: there will be none. */
+  refusePool(pool: number, fault: () => Fault): void {
+    for (const queue of [this.#holding[pool]!, this.#statements[pool]!, this.#newcomers]) {
+      for (const waiting of [...queue]) if (waiting.pool === pool) waiting.refuse(fault());
+    }
+  }
+
   // --- inside ---
 
   #queueOf(client: AdmittedClient, pool: number): Set<Waiting> {

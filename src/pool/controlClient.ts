@@ -28,3 +28,17 @@ export const controlClient = (
     query_timeout: timeoutMs,
     ...(options === undefined ? {} : { options }),
   });
+
+const END_TIMEOUT_MS = 1_000;
+
+/** Ends `client`; at the latest after a second, for a server that hangs never says goodbye. Never rejects. */
+export async function endClient(client: Client): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const enough = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, END_TIMEOUT_MS);
+  });
+  await Promise.race([client.end().catch(() => {}), enough]); // it may never have begun
+  clearTimeout(timer);
+  const { stream } = (client as unknown as { connection: { stream: { destroy(): void } } }).connection;
+  stream.destroy();
+}

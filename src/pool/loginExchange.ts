@@ -16,6 +16,7 @@ import { MessageFeed } from "../wire/messageFeed.ts";
 import { SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { type ClientBinding, ScramClient } from "../wire/scramClient.ts";
 import { SCRAM_MECHANISM, SCRAM_PLUS_MECHANISM, type ScramKeys } from "../wire/scramKeys.ts";
+import { ShardError } from "./shardError.ts";
 import { placeOf } from "./shardLink.ts";
 
 /** What a shard may send before login is done, in bytes. */
@@ -93,8 +94,10 @@ export class LoginExchange {
       this.#isOver = true;
       this.#handler.onReady();
     } else if (type === SERVER_MESSAGE.errorResponse) {
-      const { message, sqlstate } = readErrorFields(buffer, start, end);
-      if (sqlstate !== NO_DATABASE) return this.#refuse(`${message} (${sqlstate})`, undefined, sqlstate);
+      const error = readErrorFields(buffer, start, end);
+      const { message, sqlstate } = error;
+      if (sqlstate !== NO_DATABASE)
+        return this.#refuse(`${message} (${sqlstate})`, new ShardError(error), sqlstate);
       this.#isOver = true;
       this.#handler.onRefused(new Fault("pool.no_database", { message }), sqlstate);
     }

@@ -12,7 +12,9 @@ import type { Environment, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { ShardConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
-import { controlClient } from "./controlClient.ts";
+import { controlClient, endClient } from "./controlClient.ts";
+import type { ShardHealth } from "./health/shardHealth.ts";
+import { atPrimary } from "./health/shardRoute.ts";
 
 const TIMEOUT_MS = 5_000;
 const PAUSE_MIN_MS = 100;
@@ -27,14 +29,18 @@ export class NotificationHub {
   readonly #shard: ShardConfig;
   readonly #environment: Environment;
   readonly #log: Log;
+  readonly #health: ShardHealth;
+  readonly #unwatch: () => void;
   readonly #listeners = new Map<string, Set<ChannelListener>>();
   #client: Promise<Client> | null = null;
   #pauseMs = PAUSE_MIN_MS;
   #timer: Timer | null = null;
   #isClosed = false;
 
-  constructor(shard: ShardConfig, environment: Environment, log: Log) {
+  constructor(shard: ShardConfig, environment: Environment, log: Log, health: ShardHealth) {
     this.#shard = shard;
+    this.#health = health;
+    this.#unwatch = health.watch({ onRerouted: () => this.#leave() });
     this.#environment = environment;
     this.#log = log;
   }
@@ -74,17 +80,15 @@ export class NotificationHub {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#unwatch();
     this.#timer?.cancel();
     const client = this.#client;
     this.#client = null;
-    await client?.then(
-      (open) => open.end(),
-      () => {},
-    );
+    await client?.then(endClient, () => {});
   }
 
   #open(): Promise<Client> {
-    const client = controlClient(this.#shard, "pgxa notifications", TIMEOUT_MS);
+    const client = controlClient(atPrimary(this.#shard, this.#health), "pgxa notifications", TIMEOUT_MS);
     client.on("error", () => this.#lose(opening));
     client.on("end", () => this.#lose(opening));
     client.on("notification", (notification) => this.#pass(notification));
@@ -95,10 +99,18 @@ export class NotificationHub {
     });
     this.#client = opening;
     opening.catch(() => {
-      client.end().catch(() => {});
+      detach(endClient(client), "nobody waits for it");
       this.#lose(opening);
     });
     return opening;
+  }
+
+  /** The session leads to a server that is the primary no more. */
+  #leave(): void {
+    const left = this.#client;
+    if (left === null) return;
+    this.#lose(left);
+    left.then(endClient, () => {});
   }
 
   #lose(opening: Promise<Client>): void {

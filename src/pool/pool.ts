@@ -10,7 +10,10 @@
  * down is better served by the reason, at once; so the factory never fails but makes a `FailedConnect`, which the
  * checkout that gets it turns into that client's error.
  *
- * Invariant: what `checkout` returns is logged in, idle, within its lifetime, and nobody else's.
+ * Connections lead to the shard's primary (health/). While something is wrong with the shard none is handed out
+ * without having been asked whether it lives, and while it is down whoever asks for one is told so at once.
+ *
+ * Invariant: what `checkout` returns is logged in, idle, within its lifetime, to the primary, and nobody else's.
  */
 import genericPool, { type Pool as GenericPool } from "generic-pool";
 import { detach } from "../base/detach.ts";
@@ -18,8 +21,10 @@ import type { Environment, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
+import { connectToPrimary } from "./health/shardConnector.ts";
+import type { ShardHealth } from "./health/shardHealth.ts";
 import { NOBODY } from "./nobody.ts";
-import { type LeaseHolder, ServerConnection } from "./serverConnection.ts";
+import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
 import { NO_SETTINGS } from "./settings.ts";
 
 interface FailedConnect {
@@ -34,10 +39,13 @@ const SWEEP_INTERVAL_MS = 1_000;
 
 export interface PoolOptions {
   readonly shard: ShardConfig;
+  readonly health: ShardHealth;
   readonly pool: PoolConfig;
   readonly environment: Environment;
   readonly log: Log;
   readonly identify: boolean;
+  /** How long an idle connection may take to say that it lives. */
+  readonly checkTimeoutMs: number;
   /** Resolves when every notification made so far has been passed on. */
   settleNotifications(): Promise<void>;
 }
@@ -61,7 +69,11 @@ export class Pool {
   readonly #lender: GenericPool<Resource>;
   /** Connections nobody holds, taken from the end: the warmest first. */
   readonly #parked: ServerConnection[] = [];
-  readonly #members = new Set<ServerConnection>();
+  /** All connections, with the server of the shard that each leads to. */
+  readonly #members = new Map<ServerConnection, number>();
+  /** How to tell those who wait for a connection that there will be none. */
+  readonly #waiting = new Set<(fault: Fault) => void>();
+  readonly #unwatch: () => void;
   #sweepTimer: Timer;
   #isClosing = false;
 
@@ -86,6 +98,17 @@ export class Pool {
       },
     );
     this.#sweepTimer = this.#scheduleSweep();
+    this.#unwatch = options.health.watch({
+      onRerouted: () => this.#leaveOthers(),
+      onSuspected: () => this.#unpark(),
+      onRefusing: (fault) => this.#refuseWaiting(fault),
+      onGivenUp: (host, reason) => this.#giveUp(host, reason),
+    });
+  }
+
+  /** Why whoever asks for a connection now is told that there is none; null if there may be. */
+  get refusal(): Fault | null {
+    return this.#options.health.refusal;
   }
 
   /** Whether it has no connection, and nobody waits for one. */
@@ -95,6 +118,7 @@ export class Pool {
 
   /** A parked connection, at once and if possible with `settings`; null: then `checkout` must be awaited. */
   tryCheckout(holder: LeaseHolder, settings: string): ServerConnection | null {
+    if (!this.#options.health.isCalm) return null;
     for (;;) {
       const connection = this.#takeParked(settings);
       if (connection === undefined) return null;
@@ -109,9 +133,11 @@ export class Pool {
     if (parked !== null) return parked;
     const askedAtMs = this.#options.environment.clock.monotonicMs();
     for (;;) {
+      const { refusal } = this;
+      if (refusal !== null) throw refusal;
       const resource = await this.#acquire();
       if (!isFailed(resource)) {
-        if (this.#isFit(resource)) return this.#lend(resource, holder);
+        if (this.#isFit(resource) && (await this.#lives(resource))) return this.#lend(resource, holder);
         this.#discard(resource);
         continue;
       }
@@ -129,19 +155,19 @@ export class Pool {
     if (isLoud || this.#mustReset(connection)) return this.#quieten(connection);
     connection.checkIn();
     if (!this.#isFit(connection)) return this.#discard(connection);
-    if (this.#lender.pending > 0) this.#giveBack(connection);
+    if (this.#lender.pending > 0 || !this.#options.health.isCalm) this.#giveBack(connection);
     else this.#parked.push(connection);
   }
 
   /** The client that last notified on the backend `pid`; null if that is not known. */
   notifierOf(pid: number): number | null {
-    for (const member of this.#members) if (member.pid === pid) return member.notifier;
+    for (const member of this.#members.keys()) if (member.pid === pid) return member.notifier;
     return null;
   }
 
   /** Whether the backend `pid` notifies for the client `notifier`, and listens to `channel` itself. */
   hearsItself(pid: number, notifier: number, channel: string): boolean {
-    for (const member of this.#members) {
+    for (const member of this.#members.keys()) {
       if (member.pid === pid) return member.notifier === notifier && member.listening.has(channel);
     }
     return false;
@@ -179,8 +205,9 @@ export class Pool {
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#sweepTimer.cancel();
+    this.#unwatch();
     this.#parked.length = 0;
-    for (const connection of [...this.#members]) this.#discard(connection);
+    for (const connection of [...this.#members.keys()]) this.#discard(connection);
     this.#lender.clear();
     await Promise.race([this.#lender.drain().then(() => this.#lender.clear()), Promise.resolve()]);
   }
@@ -201,17 +228,44 @@ export class Pool {
   }
 
   #isFit(connection: ServerConnection): boolean {
-    if (!connection.isUsable) return false;
+    const host = this.#members.get(connection);
+    if (!connection.isUsable || host === undefined || !this.#options.health.isCurrent(host)) return false;
     const age = this.#options.environment.clock.monotonicMs() - connection.createdAtMs;
     return age < this.#options.pool.lifetimeMs;
   }
 
-  async #acquire(): Promise<Resource> {
-    try {
-      return await this.#lender.acquire();
-    } catch (error) {
-      throw this.#acquireFault(error);
-    }
+  #acquire(): Promise<Resource> {
+    return new Promise((resolve, reject) => {
+      let isOver = false;
+      const refuse = (fault: Fault): void => {
+        isOver = true;
+        this.#waiting.delete(refuse);
+        reject(fault);
+      };
+      this.#waiting.add(refuse);
+      this.#lender.acquire().then(
+        (resource) => {
+          this.#waiting.delete(refuse);
+          if (!isOver) resolve(resource);
+          else if (isFailed(resource)) this.#discard(resource);
+          else this.#giveBack(resource);
+        },
+        (error: unknown) => {
+          if (!isOver) refuse(this.#acquireFault(error));
+        },
+      );
+    });
+  }
+
+  /** Asks a connection that was idle for long, or may have died in silence, whether it is still there. */
+  async #lives(connection: ServerConnection): Promise<boolean> {
+    const { environment, pool, health, checkTimeoutMs } = this.#options;
+    const { idleSinceMs } = connection;
+    const isOld = environment.clock.monotonicMs() - idleSinceMs > pool.checkAfterMs;
+    if (!isOld && idleSinceMs > health.suspectedAtMs) return true;
+    const reply = await connection.run("", checkTimeoutMs);
+    connection.idleSinceMs = environment.clock.monotonicMs();
+    return reply.kind === "complete" && this.#isFit(connection);
   }
 
   #acquireFault(error: unknown): Fault {
@@ -227,22 +281,24 @@ export class Pool {
   }
 
   async #connect(): Promise<Resource> {
-    const { shard, environment, pool, identify, log } = this.#options;
+    const { shard, health, environment, pool, identify, log } = this.#options;
     try {
-      const connection = await ServerConnection.open({
+      const { connection, host } = await connectToPrimary({
         shard,
+        health,
         environment,
         connectTimeoutMs: pool.connectTimeoutMs,
         identify,
         onClosed: (closed, reason) => this.#onClosed(closed, reason),
       });
-      this.#members.add(connection);
+      this.#members.set(connection, host);
       connection.idleSinceMs = environment.clock.monotonicMs();
       log.debug("server.connected", { shard: shard.id, pid: connection.pid });
       return connection;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      log.warn("server.lost", { shard: shard.id, reason: error.detail ?? error.message });
+      if (error.id !== "pool.shard_down")
+        log.warn("server.lost", { shard: shard.id, reason: error.detail ?? error.message });
       return { fault: error, atMs: environment.clock.monotonicMs() };
     }
   }
@@ -254,7 +310,10 @@ export class Pool {
   }
 
   #onClosed(connection: ServerConnection, reason: string): void {
-    if (!this.#members.delete(connection)) return;
+    const host = this.#members.get(connection);
+    if (host === undefined) return;
+    this.#members.delete(connection);
+    this.#options.health.noteLost(host, reason);
     this.#options.log.info("server.closed", { shard: this.shard.id, pid: connection.pid, reason });
     const parkedAt = this.#parked.indexOf(connection);
     if (parkedAt >= 0) this.#parked.splice(parkedAt, 1);
@@ -267,6 +326,27 @@ export class Pool {
       resource.close();
     }
     this.#forget(resource);
+  }
+
+  /** Leads nobody to a server that is the primary no more; leases end there when they come back. */
+  #leaveOthers(): void {
+    for (const [connection, host] of [...this.#members]) {
+      if (connection.state === "idle" && !this.#options.health.isCurrent(host)) this.#discard(connection);
+    }
+  }
+
+  /** None is lent from now on without a look. */
+  #unpark(): void {
+    for (const connection of this.#parked.splice(0)) this.#giveBack(connection);
+  }
+
+  #refuseWaiting(fault: () => Fault): void {
+    for (const refuse of [...this.#waiting]) refuse(fault());
+  }
+
+  /** Ends what still waits for an answer of a server that has been down for long. */
+  #giveUp(host: number, reason: string): void {
+    for (const [connection, at] of [...this.#members]) if (at === host) connection.close(reason);
   }
 
   /** Gives generic-pool its slot back, if this resource still has one. */

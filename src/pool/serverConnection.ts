@@ -245,13 +245,13 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   }
 
   /** Ends the connection in an orderly way where there is still a conversation to end. */
-  close(): void {
+  close(reason = "closed by pgxa"): void {
     if (this.#state === "closed") return;
     if (this.#state === "idle") {
       this.#stream.write(send.terminate());
       this.#stream.end();
     } else this.#stream.destroy();
-    this.#lose("closed by pgxa");
+    this.#lose(reason);
   }
 
   // --- StreamOwner ---

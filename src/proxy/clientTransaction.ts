@@ -72,6 +72,13 @@ export class ClientTransaction {
     return this.connections.map((connection) => ({ shard: this.#shardOf(connection), connection }));
   }
 
+  /** `shard`, or another if that is down and one is not. */
+  reachable(shard: ShardIndex): ShardIndex {
+    if (this.#pool(shard).refusal === null) return shard;
+    const other = this.#parts.pools.findIndex(({ refusal }) => refusal === null);
+    return other < 0 ? shard : other;
+  }
+
   // --- leases ---
 
   /** The connection for a statement on `shard` if it can be had at once. */
@@ -102,6 +109,8 @@ export class ClientTransaction {
   }
 
   async #enter(shard: ShardIndex): Promise<void> {
+    const { refusal } = this.#pool(shard);
+    if (refusal !== null && !this.#pins.has(shard)) throw refusal;
     try {
       await this.#parts.admission.enter(this.#client, shard);
     } catch (error) {

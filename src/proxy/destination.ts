@@ -73,7 +73,7 @@ export class DestinationFinder {
 
   /** A shard for what any shard can do: one with an open branch, or the one used last. */
   any(): ShardIndex {
-    return this.#transaction.openShards[0] ?? this.#last;
+    return this.#transaction.openShards[0] ?? this.#transaction.reachable(this.#last);
   }
 
   #of(plan: RoutedPlan, bind: ParameterReader, parameterTypes: readonly number[]): Destination {

@@ -20,13 +20,14 @@ const PLAIN_NAME = /^[ -~]{0,63}$/;
 const UTF8_NAME = /^'?utf-?8'?$/i;
 
 export class Greetings {
-  readonly #pool: Pool;
+  readonly #pools: readonly Pool[];
   readonly #known = new Map<string, ReadonlyMap<string, string>>();
   /** Questions that are out; clients that come meanwhile wait for the same answer. */
   readonly #asking = new Map<string, Promise<ReadonlyMap<string, string>>>();
 
-  constructor(pool: Pool) {
-    this.#pool = pool;
+  /** One of each shard: all report alike, and any that is there is asked. */
+  constructor(pools: readonly Pool[]) {
+    this.#pools = pools;
   }
 
   /** Rejects with a Refusal: no shard to ask, or settings that it refuses. */
@@ -45,12 +46,13 @@ export class Greetings {
   }
 
   async #ask(settings: string): Promise<ReadonlyMap<string, string>> {
-    const lease = await this.#pool.checkout(NOBODY, settings);
+    const pool = this.#pools.find(({ refusal }) => refusal === null) ?? this.#pools[0]!;
+    const lease = await pool.checkout(NOBODY, settings);
     try {
       if (lease.settings !== settings) await applySettings(lease, settings, ASK_TIMEOUT_MS);
       return this.#keep(settings, new Map(lease.parameters));
     } finally {
-      this.#pool.checkIn(lease);
+      pool.checkIn(lease);
     }
   }
 

@@ -7,8 +7,10 @@
  */
 import { type Client, DatabaseError } from "pg";
 import type { BackendPid, ShardId, Xid } from "../base/brands.ts";
-import type { ShardConfig } from "../config/config.ts";
-import { controlClient } from "../pool/controlClient.ts";
+import { detach } from "../base/detach.ts";
+import type { Endpoint, ShardConfig } from "../config/config.ts";
+import { controlClient, endClient } from "../pool/controlClient.ts";
+import { atPrimary, fixedRoute, type ShardRoute } from "../pool/health/shardRoute.ts";
 import type { Participant } from "./decisionLog.ts";
 import type { Evidence } from "./recovery.ts";
 
@@ -51,11 +53,15 @@ export class ShardControl {
   readonly shard: ShardConfig;
   /** The server that answered last; null before the first answer. */
   server: string | null = null;
+  readonly #route: ShardRoute;
+  /** Where the session leads. */
+  #endpoint: Endpoint | null = null;
   #client: Promise<Client> | null = null;
   #isClosed = false;
 
-  constructor(shard: ShardConfig) {
+  constructor(shard: ShardConfig, route: ShardRoute = fixedRoute(shard)) {
     this.shard = shard;
+    this.#route = route;
   }
 
   get id(): ShardId {
@@ -129,10 +135,7 @@ export class ShardControl {
     this.#isClosed = true;
     const client = this.#client;
     this.#client = null;
-    await client?.then(
-      (open) => open.end(),
-      () => {},
-    );
+    await client?.then(endClient, () => {});
   }
 
   async #query(
@@ -140,6 +143,7 @@ export class ShardControl {
     values: readonly unknown[],
   ): Promise<readonly Readonly<Record<string, unknown>>[]> {
     if (this.#isClosed) throw new Error("closed");
+    if (this.#client !== null && this.#endpoint !== this.#route.endpoint) this.#drop(this.#client);
     this.#client ??= this.#open();
     const opening = this.#client;
     try {
@@ -153,7 +157,8 @@ export class ShardControl {
   }
 
   #open(): Promise<Client> {
-    const client = controlClient(this.shard, "pgxa control", TIMEOUT_MS);
+    this.#endpoint = this.#route.endpoint;
+    const client = controlClient(atPrimary(this.shard, this.#route), "pgxa control", TIMEOUT_MS);
     // Told of a session that ends while nothing runs; whatever runs is rejected besides.
     client.on("error", () => this.#drop(opening));
     const opening = this.#greet(client);
@@ -169,17 +174,14 @@ export class ShardControl {
       this.server = String(rows[0]?.server);
       return client;
     } catch (error) {
-      client.end().catch(() => {}); // it may never have begun
+      detach(endClient(client), "nobody waits for it");
       throw error;
     }
   }
 
   #drop(opening: Promise<Client>): void {
     if (this.#client === opening) this.#client = null;
-    opening.then(
-      (client) => client.end().catch(() => {}),
-      () => {},
-    );
+    opening.then(endClient, () => {});
   }
 }
 

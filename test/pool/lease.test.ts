@@ -4,6 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { ShardHealth } from "../../src/pool/health/shardHealth.ts";
 import { NOBODY } from "../../src/pool/nobody.ts";
 import { Pool } from "../../src/pool/pool.ts";
 import { RELAY } from "../../src/pool/replyQueue.ts";
@@ -21,11 +22,13 @@ before(async () => {
   const { host, port, user } = shards[0]!;
   const text = `database: postgres\nshards: [{ name: east, host: ${host}, port: ${port}, user: ${user} }]\nauth: { method: trust }\npool: { max: 1 }`;
   const config = parseConfig(text, "pgxa.yaml", {});
+  const world = { environment: systemEnvironment, log: silentLog };
   pool = new Pool({
     shard: config.shards[0]!,
+    health: new ShardHealth({ shard: config.shards[0]!, config: config.health, ...world }),
+    checkTimeoutMs: config.health.timeoutMs,
     pool: config.pool,
-    environment: systemEnvironment,
-    log: silentLog,
+    ...world,
     identify: false,
     settleNotifications: async () => {},
   });

@@ -1,0 +1,382 @@
+/**
+ * What is known of one shard's servers, and what follows from it: where its primary is, and whether a connection to it
+ * is tried at all.
+ *
+ * The monitor, the pools and pgxa's own sessions tell what they meet; the states are tables (hostState.ts, breaker.ts),
+ * and all changes of them go through the two setters here, which log them. Whoever holds connections is told when they
+ * are of no use any more (`HealthListener`). Nothing here waits for a shard.
+ */
+import type { Environment, Timer } from "../../base/environment.ts";
+import { Fault } from "../../base/fault.ts";
+import type { Endpoint, HealthConfig, ShardConfig } from "../../config/config.ts";
+import type { Log } from "../../observe/log.ts";
+import { pauseMs } from "./backoff.ts";
+import {
+  admits,
+  type Breaker,
+  type BreakerNews,
+  type BreakerState,
+  type BreakerWorld,
+  breakerStep,
+  CLOSED,
+  letThrough,
+} from "./breaker.ts";
+import type { HostSample, ProbeResult } from "./hostProbe.ts";
+import {
+  type HostHealth,
+  type HostNews,
+  type HostState,
+  hostStep,
+  hostUnasked,
+  reasonText,
+} from "./hostState.ts";
+import {
+  choosePrimary,
+  connectOrder,
+  type Fitness,
+  fitnessOf,
+  type KnownShard,
+  knownAfter,
+  type ServerFacts,
+} from "./primary.ts";
+import { type Lag, replicationLag } from "./replicationLag.ts";
+import type { ShardRoute } from "./shardRoute.ts";
+
+/** Is told what happens to the connections it has. */
+export interface HealthListener {
+  /** Another server is the primary now, or one must not be used any more. */
+  onRerouted?(): void;
+  /** Idle connections may be dead without having said so. */
+  onSuspected?(): void;
+  /** Who waits for a connection is to be told so; the fault is made for each. */
+  onRefusing?(fault: () => Fault): void;
+  /** The server `host` has been down for too long for anybody to wait for its answers. */
+  onGivenUp?(host: number, reason: string): void;
+}
+
+/** One server, for whoever shows it. */
+export interface HostView {
+  readonly host: string;
+  readonly port: number;
+  readonly state: HostState;
+  readonly reason: string;
+  readonly sinceMs: number;
+  readonly isPrimary: boolean;
+  /** What it is of the shard; null: it has not said. */
+  readonly fitness: Fitness | null;
+  readonly sample: HostSample | null;
+  /** Of a standby. */
+  readonly lag: Lag | null;
+}
+
+interface Server {
+  readonly endpoint: Endpoint;
+  health: HostHealth;
+  facts: ServerFacts | null;
+  sample: HostSample | null;
+  /** What it was when that was last said loudly. */
+  saidFitness: Fitness | null;
+  giveUpTimer: Timer | null;
+}
+
+export interface ShardHealthParts {
+  readonly shard: ShardConfig;
+  readonly config: HealthConfig;
+  readonly environment: Environment;
+  readonly log: Log;
+}
+
+export class ShardHealth implements ShardRoute {
+  readonly shard: ShardConfig;
+  readonly #parts: ShardHealthParts;
+  readonly #servers: readonly Server[];
+  readonly #listeners = new Set<HealthListener>();
+  #primary = 0;
+  #known: KnownShard = { systemIdentifier: null, timeline: null };
+  #breaker: Breaker = CLOSED;
+  #breakerSinceMs: number;
+  #suspectedAtMs = Number.NEGATIVE_INFINITY;
+  /** Whether nothing is wrong: the state in which connections are lent without a look. */
+  isCalm = true;
+
+  constructor(parts: ShardHealthParts) {
+    this.#parts = parts;
+    this.shard = parts.shard;
+    const { host, port, hosts } = parts.shard;
+    const nowMs = this.#nowMs();
+    this.#breakerSinceMs = nowMs;
+    this.#servers = (hosts ?? [{ host, port }]).map((endpoint) => ({
+      endpoint,
+      health: hostUnasked(nowMs),
+      facts: null,
+      sample: null,
+      saidFitness: null,
+      giveUpTimer: null,
+    }));
+  }
+
+  // --- what is asked ---
+
+  get endpoint(): Endpoint {
+    return this.#servers[this.#primary]!.endpoint;
+  }
+
+  get endpoints(): readonly Endpoint[] {
+    return this.#servers.map(({ endpoint }) => endpoint);
+  }
+
+  /** The state of the primary, or of what was it last. */
+  get state(): HostState {
+    return this.#servers[this.#primary]!.health.state;
+  }
+
+  get breaker(): BreakerState {
+    return this.#breaker.state;
+  }
+
+  get hasSeveral(): boolean {
+    return this.#servers.length > 1;
+  }
+
+  /** Idle connections that were last heard of before, in monotonic ms, may be dead. */
+  get suspectedAtMs(): number {
+    return this.#suspectedAtMs;
+  }
+
+  get isSilent(): boolean {
+    const { state, reason } = this.#servers[this.#primary]!.health;
+    return state === "down" || (state === "suspect" && reason.kind === "silent");
+  }
+
+  /** Whether there is a server that takes writes, as far as is known. */
+  get hasPrimary(): boolean {
+    const { facts, health } = this.#servers[this.#primary]!;
+    return health.state === "up" && (facts === null || !this.hasSeveral || facts.role === "primary");
+  }
+
+  get hosts(): readonly HostView[] {
+    const written = this.#servers[this.#primary]!.sample?.writtenBytes ?? null;
+    return this.#servers.map(({ endpoint, health, facts, sample }, i) => ({
+      ...endpoint,
+      state: health.state,
+      reason: reasonText(health.reason),
+      sinceMs: health.sinceMs,
+      isPrimary: i === this.#primary,
+      fitness: facts === null ? null : fitnessOf(facts, this.#known),
+      sample,
+      lag: sample?.role === "standby" ? replicationLag(sample, written) : null,
+    }));
+  }
+
+  healthOf(host: number): HostHealth {
+    return this.#servers[host]!.health;
+  }
+
+  /** Whether connections to `host` may be lent. */
+  isCurrent(host: number): boolean {
+    return host === this.#primary && this.#fitnessOf(host) !== "stranger";
+  }
+
+  /** In which order servers are tried for a connection. */
+  connectOrder(): readonly number[] {
+    const candidates = this.#servers.map(({ health, facts }) => ({ state: health.state, facts }));
+    return connectOrder(candidates, this.#primary, this.#known);
+  }
+
+  /** Why a connection would not even be tried now; null if it would. */
+  get refusal(): Fault | null {
+    return admits(this.#breaker, this.#nowMs()) ? null : this.#refusal();
+  }
+
+  watch(listener: HealthListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  close(): void {
+    for (const server of this.#servers) server.giveUpTimer?.cancel();
+    this.#listeners.clear();
+  }
+
+  // --- what is met ---
+
+  /** Lets a connection be tried, or says why not. What comes of it has to be told: `noteConnected`, `noteUnconnected`. */
+  admit(): Fault | null {
+    const { refusal } = this;
+    if (refusal === null) this.#setBreaker(letThrough(this.#breaker, this.#world()));
+    return refusal;
+  }
+
+  /** A connection that was admitted stands, or the shard refused it for a reason of its own. */
+  noteConnected(host: number): void {
+    this.#tell(host, { kind: "answered" });
+    this.#breakerNews("succeeded");
+  }
+
+  /** A connection that was admitted could be made to no server of the shard. */
+  noteUnconnected(): void {
+    this.#breakerNews("failed");
+  }
+
+  noteFailed(host: number, news: Extract<HostNews, { kind: "failed" }>): void {
+    this.#tell(host, news);
+  }
+
+  /** A connection to `host` ended unasked. */
+  noteLost(host: number, says: string): void {
+    this.#suspect(host, { kind: "lost", reason: { kind: "lost", says } });
+  }
+
+  noteSilence(timeoutMs: number): void {
+    this.#suspect(this.#primary, { kind: "lost", reason: { kind: "silent", timeoutMs } });
+  }
+
+  noteProbe(host: number, result: ProbeResult): void {
+    const server = this.#servers[host]!;
+    server.sample = result.kind === "answered" ? result.sample : null;
+    if (result.kind === "answered") this.judge(host, result.sample);
+    if (result.kind === "failed") this.#tell(host, result);
+    else this.#tell(host, { kind: "answered" });
+    if (host === this.#primary && this.hasPrimary) this.#breakerNews("judgedUp");
+  }
+
+  /** Notes what `host` says of itself, and what it is of the shard then. */
+  judge(host: number, facts: ServerFacts): Fitness {
+    const server = this.#servers[host]!;
+    server.facts = facts;
+    const fitness = fitnessOf(facts, this.#known);
+    const isTold = fitness === "stranger" || (fitness === "superseded" && this.hasSeveral);
+    if (isTold && server.saidFitness !== fitness) {
+      this.#parts.log.error("shard.misfit", { shard: this.shard.id, ...server.endpoint, fitness, ...facts });
+      this.#reroute();
+    }
+    server.saidFitness = fitness;
+    this.#choose();
+    return this.#fitnessOf(host)!;
+  }
+
+  // --- inside ---
+
+  /** One server alone is what it is, unless it is another system's. */
+  #fitnessOf(host: number): Fitness | null {
+    const { facts } = this.#servers[host]!;
+    if (facts === null) return null;
+    const fitness = fitnessOf(facts, this.#known);
+    return this.hasSeveral || fitness === "stranger" ? fitness : "primary";
+  }
+
+  #choose(): void {
+    const candidates = this.#servers.map(({ health, facts }) => ({ state: health.state, facts }));
+    const chosen = choosePrimary(candidates, this.#primary, this.#known);
+    const { facts } = this.#servers[chosen]!;
+    if (facts !== null && fitnessOf(facts, this.#known) === "primary")
+      this.#known = knownAfter(this.#known, facts);
+    if (chosen === this.#primary) return;
+    const before = this.endpoint;
+    this.#primary = chosen;
+    const { timeline } = this.#known;
+    this.#parts.log.warn("shard.primary", { shard: this.shard.id, before, now: this.endpoint, timeline });
+    this.#reroute();
+    this.#breakerNews("judgedUp");
+  }
+
+  #reroute(): void {
+    for (const listener of this.#listeners) listener.onRerouted?.();
+  }
+
+  #suspect(host: number, news: HostNews): void {
+    this.#suspectedAtMs = this.#nowMs();
+    this.#tell(host, news);
+    for (const listener of this.#listeners) listener.onSuspected?.();
+  }
+
+  #tell(host: number, news: HostNews): void {
+    const server = this.#servers[host]!;
+    const before = server.health;
+    server.health = hostStep(before, news, this.#parts.config.failures, this.#nowMs());
+    if (server.health.state === before.state) return;
+    this.#noteState(host, server, before);
+  }
+
+  #noteState(host: number, server: Server, before: HostHealth): void {
+    const { state, reason } = server.health;
+    const isQuiet = state === "up" || (state === "suspect" && reason.kind === "lost");
+    const fields = {
+      shard: this.shard.id,
+      ...server.endpoint,
+      state,
+      before: before.state,
+      reason: reasonText(reason),
+    };
+    this.#parts.log[isQuiet ? "info" : "warn"]("shard.state", fields);
+    server.giveUpTimer?.cancel();
+    server.giveUpTimer = state === "down" ? this.#giveUpLater(host) : null;
+    this.#noteCalm();
+    if (host !== this.#primary) return;
+    if (state === "suspect" || state === "down") {
+      this.#suspectedAtMs = this.#nowMs();
+      for (const listener of this.#listeners) listener.onSuspected?.();
+    }
+    if (state === "down") {
+      this.#choose();
+      if (host === this.#primary) this.#breakerNews("judgedDown");
+    }
+  }
+
+  #giveUpLater(host: number): Timer {
+    const { config, environment } = this.#parts;
+    return environment.clock.after(config.giveUpMs, () => {
+      const reason = `its server is down: ${reasonText(this.#servers[host]!.health.reason)}`;
+      for (const listener of this.#listeners) listener.onGivenUp?.(host, reason);
+    });
+  }
+
+  #breakerNews(news: BreakerNews): void {
+    this.#setBreaker(breakerStep(this.#breaker, news, this.#world()));
+  }
+
+  #setBreaker(breaker: Breaker): void {
+    const before = this.#breaker.state;
+    this.#breaker = breaker;
+    if (breaker.state === before) return;
+    if (before === "closed" || breaker.state === "closed") this.#breakerSinceMs = this.#nowMs();
+    this.#noteCalm();
+    this.#parts.log.info("breaker.state", { shard: this.shard.id, state: breaker.state, before });
+    if (breaker.state !== "open") return;
+    for (const listener of this.#listeners) listener.onRefusing?.(() => this.#refusal());
+  }
+
+  #noteCalm(): void {
+    const { state } = this.#servers[this.#primary]!.health;
+    this.isCalm = this.#breaker.state === "closed" && (state === "up" || state === "starting");
+  }
+
+  #refusal(): Fault {
+    const { id } = this.shard;
+    const { health, endpoint } = this.#servers[this.#primary]!;
+    const { clock } = this.#parts.environment;
+    const forMs = this.#nowMs() - this.#breakerSinceMs;
+    const since = new Date(clock.wallMs() - forMs).toISOString();
+    const state = this.hasSeveral && health.state !== "down" ? "without a primary" : "down";
+    return new Fault("pool.shard_down", {
+      message: `shard "${id}" is ${state}`,
+      detail: `${endpoint.host}:${endpoint.port}: ${reasonText(health.reason)}.`,
+      hint:
+        `It has been ${state} since ${since} (${Math.round(forMs / 1_000)} s), and pgxa tries it again by itself. ` +
+        "Other shards are not affected.",
+    });
+  }
+
+  #world(): BreakerWorld {
+    const { config, environment } = this.#parts;
+    return {
+      failuresMax: config.failures,
+      nowMs: this.#nowMs(),
+      pauseMs: (pauses) => pauseMs(pauses, config, environment.random.fraction()),
+    };
+  }
+
+  #nowMs(): number {
+    return this.#parts.environment.clock.monotonicMs();
+  }
+}
