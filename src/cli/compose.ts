@@ -15,7 +15,9 @@ import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
+import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
+import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
 import type { NewClient } from "../proxy/handshake.ts";
@@ -61,7 +63,8 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   const metrics = new Metrics();
   const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
   const backends = new Backends(config, world);
-  const registry = new ClientRegistry(world.environment.random);
+  const registry = new ClientRegistry(world.environment.random, new ClientLimits(config));
+  const timeouts = new ClientTimeouts(() => registry.timed, config, world.environment.clock);
   const admission = new Admission(config.shards.length, config.pool, world.environment.clock);
   const deadlocks = createDeadlocks(config, {
     ...world,
@@ -81,6 +84,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   metrics.countPinned = () => registry.pinnedCount;
   const endpoint = new MetricsEndpoint(metrics);
   const closeAll = async (): Promise<void> => {
+    timeouts.close();
     await endpoint.stop();
     await deadlocks.stop();
     await commits?.protocol.drain();

@@ -2,15 +2,18 @@
 /** The last step of loading: from values that have all been checked to the configuration the program sees. */
 import { shardId } from "../base/brands.ts";
 import type {
+  ClassConfig,
   Config,
   DatabaseConfig,
   DeadlockConfig,
   KeyType,
   LimitsConfig,
+  OwnLimits,
   PoolConfig,
   PoolMode,
   ShardConfig,
   TableConfig,
+  TimeoutsConfig,
   TransactionConfig,
   UserConfig,
 } from "./config.ts";
@@ -29,7 +32,7 @@ export function buildConfig(raw: RawConfig): Config {
   return {
     listen: { host: listen.text("host"), port: listen.number("port") },
     database,
-    databases: isListed ? listed : [{ name: database, database: undefined, mode: undefined }, ...listed],
+    databases: isListed ? listed : [unlisted(database), ...listed],
     fleet: top.text("fleet"),
     coordinator: top.text("coordinator"),
     shards: list("shards").map((values) => buildShard(values, database)),
@@ -40,6 +43,8 @@ export function buildConfig(raw: RawConfig): Config {
       trustLoopback: auth.boolean("trust_loopback"),
     },
     pool: buildPool(section("pool")),
+    classes: list("classes").map(buildClass),
+    timeouts: buildTimeouts(section("timeouts")),
     transaction: buildTransaction(section("transaction")),
     deadlock: buildDeadlock(section("deadlock")),
     metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
@@ -51,6 +56,9 @@ export function buildConfig(raw: RawConfig): Config {
 const buildPool = (values: Values): PoolConfig => ({
   min: values.number("min"),
   max: values.number("max"),
+  reserve: values.number("reserve"),
+  reserveTimeoutMs: values.number("reserve_timeout"),
+  noticeAfterMs: values.number("notice_after"),
   checkoutTimeoutMs: values.number("checkout_timeout"),
   idleTimeoutMs: values.number("idle_timeout"),
   lifetimeMs: values.number("lifetime"),
@@ -78,6 +86,9 @@ const buildDeadlock = (values: Values): DeadlockConfig => ({
 
 const buildLimits = (values: Values): LimitsConfig => ({
   clientsMax: values.number("clients_max"),
+  userClientsMax: values.number("user_clients_max"),
+  databaseClientsMax: values.number("database_clients_max"),
+  addressClientsMax: values.number("address_clients_max"),
   startupTimeoutMs: values.number("startup_timeout"),
   startupBytesMax: values.number("startup_bytes_max"),
   messageBytesMax: values.number("message_bytes_max"),
@@ -105,16 +116,61 @@ function buildTable(values: Values): TableConfig {
     : { kind: "single", schema, name, shard: shardId(shard) };
 }
 
+const unlisted = (name: string): DatabaseConfig => ({
+  name,
+  database: undefined,
+  mode: undefined,
+  clientsMax: undefined,
+  poolMax: undefined,
+  timeouts: {},
+});
+
+const buildTimeouts = (values: Values): TimeoutsConfig => ({
+  clientIdleMs: values.number("client_idle"),
+  idleInTransactionMs: values.number("idle_in_transaction"),
+  transactionMs: values.number("transaction"),
+  statementMs: values.number("statement"),
+});
+
+function buildOwn(values: Values): OwnLimits {
+  const timeouts = {
+    clientIdleMs: values.optionalNumber("client_idle_timeout"),
+    idleInTransactionMs: values.optionalNumber("idle_in_transaction_timeout"),
+    transactionMs: values.optionalNumber("transaction_timeout"),
+    statementMs: values.optionalNumber("statement_timeout"),
+  };
+  const given = Object.entries(timeouts).filter(([, ms]) => ms !== undefined);
+  return {
+    clientsMax: values.optionalNumber("clients_max"),
+    poolMax: values.optionalNumber("pool_max"),
+    timeouts: Object.fromEntries(given),
+  };
+}
+
+const buildClass = (values: Values): ClassConfig => ({
+  name: values.text("name"),
+  users: patterns(values.optionalText("user")),
+  databases: patterns(values.optionalText("database")),
+  applications: patterns(values.optionalText("application_name")),
+  weight: values.number("weight"),
+  connectionsMax: values.optionalNumber("connections_max"),
+});
+
+const patterns = (text: string | undefined): readonly string[] | null =>
+  text === undefined ? null : text.split(",").map((name) => name.trim());
+
 const buildDatabase = (values: Values): DatabaseConfig => ({
   name: values.text("name"),
   database: values.optionalText("database"),
   mode: values.optionalText("mode") as PoolMode | undefined,
+  ...buildOwn(values),
 });
 
 const buildUser = (values: Values): UserConfig => ({
   name: values.text("name"),
   password: values.optionalText("password"),
   mode: values.optionalText("mode") as PoolMode | undefined,
+  ...buildOwn(values),
 });
 
 /** `schema.name`, or a name in public. */
@@ -144,6 +200,11 @@ class Values {
 
   number(name: string): number {
     return Number(this.#section.get(name));
+  }
+
+  optionalNumber(name: string): number | undefined {
+    const value = this.#section.get(name);
+    return value === undefined ? undefined : Number(value);
   }
 
   boolean(name: string): boolean {

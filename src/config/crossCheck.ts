@@ -20,6 +20,7 @@ export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
     ...tableProblems(raw),
     ...userProblems(raw),
     ...poolProblems(raw),
+    ...classProblems(raw),
     ...logProblems(raw),
   ];
 }
@@ -163,6 +164,25 @@ function poolProblems(raw: RawConfig): readonly CrossProblem[] {
   if (min === undefined || max === undefined || min <= max) return [];
   return [
     problem("pool.min", `is ${min}, more than pool.max, which is ${max}`, "Lower it, or raise pool.max."),
+  ];
+}
+
+function classProblems(raw: RawConfig): readonly CrossProblem[] {
+  const classes = list(raw, "classes");
+  const names = classes.map((one) => one.get("name"));
+  const matchers = ["user", "database", "application_name"];
+  const unmatched = classes.flatMap((one, i) =>
+    matchers.some((name) => one.has(name))
+      ? []
+      : [problem(`classes[${i}]`, "is of no client", `Give at least one of ${matchers.join(", ")}.`)],
+  );
+  return [
+    ...unmatched,
+    ...repeated(names, (i, first) => [
+      `classes[${i}].name`,
+      `is that of classes[${first}] too: ${names[i]}`,
+      "Give each class its own.",
+    ]),
   ];
 }
 

@@ -6,6 +6,13 @@
  * number; durations and sizes may name their own (`250ms`, `5s`, `10min`, `64MB`).
  */
 
+import {
+  CLASS_OPTIONS,
+  CLIENT_LIMIT_OPTIONS,
+  DATABASE_OPTIONS,
+  TIMEOUT_OPTIONS,
+  USER_OPTIONS,
+} from "./clientOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 
@@ -75,6 +82,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     choices: ["session", "transaction", "statement"],
     says: "The pool.mode of its clients. An entry with the name of `database` gives that one a mode.",
   },
+  ...DATABASE_OPTIONS,
 
   { path: "tables[].name", type: "text", says: "The table, with its schema if that is not public." },
   {
@@ -113,6 +121,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     choices: ["session", "transaction", "statement"],
     says: "The pool.mode of this user's clients, whatever their database has.",
   },
+  ...USER_OPTIONS,
 
   {
     path: "auth.method",
@@ -129,6 +138,8 @@ export const OPTIONS: readonly OptionSpec[] = [
   },
 
   ...POOL_OPTIONS,
+  ...CLASS_OPTIONS,
+  ...TIMEOUT_OPTIONS,
 
   {
     path: "transaction.log_directory",
@@ -220,6 +231,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 1_000_000,
     says: "How many clients may be connected.",
   },
+  ...CLIENT_LIMIT_OPTIONS,
   {
     path: "limits.startup_timeout",
     type: "duration",
@@ -275,7 +287,7 @@ export const OPTIONS: readonly OptionSpec[] = [
 ];
 
 /** The options that are lists of entries. */
-export const LISTS: readonly string[] = ["shards", "databases", "tables", "users"];
+export const LISTS: readonly string[] = ["shards", "databases", "tables", "users", "classes"];
 
 /** The options that are sections. */
 export const SECTIONS: readonly string[] = [

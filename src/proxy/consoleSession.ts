@@ -29,6 +29,7 @@ type ConsoleParts = Pick<SessionParts, "config" | "onEnd">;
 export class ConsoleSession implements Session, ClientMessages {
   readonly client: ClientSide;
   readonly participant = null;
+  readonly phase = "waiting";
   readonly #parts: ConsoleParts;
   readonly #sources: ConsoleSources;
   #isSkipping = false;
@@ -40,6 +41,8 @@ export class ConsoleSession implements Session, ClientMessages {
   }
 
   cancel(): void {}
+
+  timeOutStatement(): void {}
 
   pins(): readonly PinnedConnection[] {
     return [];

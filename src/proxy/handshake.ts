@@ -19,6 +19,7 @@ import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { PROTOCOL_MINOR_MAX, type StartupMessage, StartupReader } from "../wire/startup.ts";
 import { violationFault } from "../wire/violationFault.ts";
 import type { Authentication, AuthenticationStep } from "./authentication.ts";
+import type { ClientIdentity } from "./clientLimits.ts";
 import { ClientParameters } from "./clientParameters.ts";
 import type { ClientKey } from "./clientRegistry.ts";
 import type { Gate, Place } from "./gate.ts";
@@ -32,6 +33,8 @@ const NO = Buffer.from("N");
 export interface HandshakeHost {
   readonly gate: Gate;
   newKey(minor: number): ClientKey;
+  /** Throws a Fault if there is no room for one more such client. */
+  checkRoom(client: ClientIdentity): void;
   greeting(parameters: ClientParameters, place: Place): Promise<ReadonlyMap<string, string>>;
   onCancel(pid: number, secret: Buffer): void;
   /** The client is in; the session owns the stream from here. `rest`: what it sent ahead. */
@@ -45,6 +48,7 @@ export interface NewClient {
   readonly key: ClientKey;
   readonly parameters: ClientParameters;
   readonly place: Place;
+  readonly identity: ClientIdentity;
 }
 
 export class Handshake implements StreamOwner {
@@ -168,11 +172,20 @@ export class Handshake implements StreamOwner {
     try {
       const place = this.#host.gate.admit(message.parameters);
       const parameters = new ClientParameters(message.parameters);
+      const identity = this.#identity(message, place);
+      this.#host.checkRoom(identity);
       const greeting = await this.#host.greeting(parameters, place);
-      if (!this.#isOver) this.#finish(message, parameters, greeting, place);
+      this.#host.checkRoom(identity); // others may have come in meanwhile
+      if (!this.#isOver) this.#finish(message, parameters, greeting, place, identity);
     } catch (error) {
       this.refuse(asRefusal(error));
     }
+  }
+
+  #identity(message: StartupMessage, place: Place): ClientIdentity {
+    const user = message.parameters.get("user") ?? "";
+    const database = place.kind === "console" ? null : place.name;
+    return { user, database, address: this.#stream.remoteAddress };
   }
 
   #finish(
@@ -180,6 +193,7 @@ export class Handshake implements StreamOwner {
     parameters: ClientParameters,
     greeting: ReadonlyMap<string, string>,
     place: Place,
+    identity: ClientIdentity,
   ): void {
     const key = this.#host.newKey(Math.min(message.minor, PROTOCOL_MINOR_MAX));
     const messages: Buffer[] = [];
@@ -191,8 +205,8 @@ export class Handshake implements StreamOwner {
     this.#stream.write(Buffer.concat(messages));
     this.#isOver = true;
     this.#timer.cancel();
-    const user = message.parameters.get("user") ?? "";
-    this.#host.onClient(this, { stream: this.#stream, user, key, parameters, place }, this.#answers.rest);
+    const client = { stream: this.#stream, user: identity.user, key, parameters, place, identity };
+    this.#host.onClient(this, client, this.#answers.rest);
   }
 
   #end(reason: string): void {

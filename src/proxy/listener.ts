@@ -8,6 +8,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { Fault } from "../base/fault.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
+import type { ClientIdentity } from "./clientLimits.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import { CONSOLE_GREETING } from "./consoleSession.ts";
 import type { Gate, Place } from "./gate.ts";
@@ -71,10 +72,11 @@ export class Listener implements HandshakeHost {
     return this.#options.registry.newKey(minor);
   }
 
+  checkRoom(client: ClientIdentity): void {
+    this.#options.registry.limits.check(client);
+  }
+
   greeting(parameters: NewClient["parameters"], place: NewClient["place"]) {
-    if (this.#options.registry.size >= this.gate.limits.clientsMax) {
-      return Promise.reject(new Fault("login.too_many_clients"));
-    }
     return this.#options.greetings(place)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);
   }
 
@@ -85,7 +87,7 @@ export class Listener implements HandshakeHost {
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void {
     this.#handshakes.delete(handshake);
     const session = this.#options.createSession(client);
-    this.#options.registry.add(client.key, session);
+    this.#options.registry.add(client.key, session, client.identity);
     this.#options.log.debug("client.connected", { pid: client.key.pid, user: client.user });
     if (rest.length > 0) session.client.onChunk(rest, rest.length);
     else client.stream.resume();
