@@ -95,6 +95,7 @@ export const CATALOGUE = {
     "sorry, too many clients already",
     "Raise limits.clients_max in the configuration of pgxa.",
   ),
+  "login.too_many_of_kind": spec("53300", "FATAL", "session", "operator", "too many connections"),
   "login.replication": spec(
     "0A000",
     "FATAL",
@@ -234,6 +235,34 @@ export const CATALOGUE = {
     "statement",
     "client",
     "canceling statement due to user request",
+  ),
+  "session.statement_timeout": spec(
+    "57014",
+    "ERROR",
+    "statement",
+    "client",
+    "canceling statement due to statement timeout",
+  ),
+  "session.idle_timeout": spec(
+    "57P05",
+    "FATAL",
+    "session",
+    "client",
+    "terminating connection due to idle-session timeout",
+  ),
+  "session.idle_in_transaction_timeout": spec(
+    "25P03",
+    "FATAL",
+    "session",
+    "client",
+    "terminating connection due to idle-in-transaction timeout",
+  ),
+  "session.transaction_timeout": spec(
+    "25P04",
+    "FATAL",
+    "session",
+    "client",
+    "terminating connection due to transaction timeout",
   ),
   "session.terminated": spec(
     "57P01",

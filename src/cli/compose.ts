@@ -20,7 +20,9 @@ import { ShardHealth } from "../pool/health/shardHealth.ts";
 import { ShardMonitor } from "../pool/health/shardMonitor.ts";
 import { AuthQuery } from "../proxy/auth/authQuery.ts";
 import { DISK } from "../proxy/auth/diskFiles.ts";
+import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
+import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
 import { ClientTls } from "../proxy/clientTls.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
@@ -80,7 +82,8 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     throw error;
   });
   const backends = new Backends(config, { ...world, health });
-  const registry = new ClientRegistry(world.environment.random);
+  const registry = new ClientRegistry(world.environment.random, new ClientLimits(config));
+  const timeouts = new ClientTimeouts(() => registry.timed, config, world.environment.clock);
   const admission = new Admission(config.shards.length, config.pool, world.environment.clock);
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
@@ -105,6 +108,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   metrics.countPinned = () => registry.pinnedCount;
   const endpoint = new MetricsEndpoint(metrics);
   const closeAll = async (): Promise<void> => {
+    timeouts.close();
     await endpoint.stop();
     await deadlocks.stop();
     await gate.close();

@@ -4,6 +4,7 @@ import { shardId } from "../base/brands.ts";
 import type {
   AuthConfig,
   AuthQueryConfig,
+  ClassConfig,
   ClientTlsConfig,
   Config,
   DatabaseConfig,
@@ -12,11 +13,13 @@ import type {
   KeyType,
   LimitsConfig,
   ListenConfig,
+  OwnLimits,
   PoolConfig,
   PoolMode,
   ShardConfig,
   ShardTlsConfig,
   TableConfig,
+  TimeoutsConfig,
   TransactionConfig,
   UserConfig,
 } from "./config.ts";
@@ -36,7 +39,7 @@ export function buildConfig(raw: RawConfig): Config {
     listen: buildListen(section("listen")),
     clientTls: buildClientTls(section("client_tls")),
     database,
-    databases: isListed ? listed : [{ name: database, database: undefined, mode: undefined }, ...listed],
+    databases: isListed ? listed : [unlisted(database), ...listed],
     fleet: top.text("fleet"),
     coordinator: top.text("coordinator"),
     shards: list("shards").map((values) => buildShard(values, database)),
@@ -49,6 +52,8 @@ export function buildConfig(raw: RawConfig): Config {
     },
     pool: buildPool(section("pool")),
     health: buildHealth(section("health")),
+    classes: list("classes").map(buildClass),
+    timeouts: buildTimeouts(section("timeouts")),
     transaction: buildTransaction(section("transaction")),
     deadlock: buildDeadlock(section("deadlock")),
     metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
@@ -108,6 +113,9 @@ const buildClientTls = (values: Values): ClientTlsConfig => ({
 const buildPool = (values: Values): PoolConfig => ({
   min: values.number("min"),
   max: values.number("max"),
+  reserve: values.number("reserve"),
+  reserveTimeoutMs: values.number("reserve_timeout"),
+  noticeAfterMs: values.number("notice_after"),
   checkoutTimeoutMs: values.number("checkout_timeout"),
   idleTimeoutMs: values.number("idle_timeout"),
   lifetimeMs: values.number("lifetime"),
@@ -145,6 +153,9 @@ const buildDeadlock = (values: Values): DeadlockConfig => ({
 
 const buildLimits = (values: Values): LimitsConfig => ({
   clientsMax: values.number("clients_max"),
+  userClientsMax: values.number("user_clients_max"),
+  databaseClientsMax: values.number("database_clients_max"),
+  addressClientsMax: values.number("address_clients_max"),
   startupTimeoutMs: values.number("startup_timeout"),
   startupBytesMax: values.number("startup_bytes_max"),
   messageBytesMax: values.number("message_bytes_max"),
@@ -187,16 +198,61 @@ function buildTable(values: Values): TableConfig {
     : { kind: "single", schema, name, shard: shardId(shard) };
 }
 
+const unlisted = (name: string): DatabaseConfig => ({
+  name,
+  database: undefined,
+  mode: undefined,
+  clientsMax: undefined,
+  poolMax: undefined,
+  timeouts: {},
+});
+
+const buildTimeouts = (values: Values): TimeoutsConfig => ({
+  clientIdleMs: values.number("client_idle"),
+  idleInTransactionMs: values.number("idle_in_transaction"),
+  transactionMs: values.number("transaction"),
+  statementMs: values.number("statement"),
+});
+
+function buildOwn(values: Values): OwnLimits {
+  const timeouts = {
+    clientIdleMs: values.optionalNumber("client_idle_timeout"),
+    idleInTransactionMs: values.optionalNumber("idle_in_transaction_timeout"),
+    transactionMs: values.optionalNumber("transaction_timeout"),
+    statementMs: values.optionalNumber("statement_timeout"),
+  };
+  const given = Object.entries(timeouts).filter(([, ms]) => ms !== undefined);
+  return {
+    clientsMax: values.optionalNumber("clients_max"),
+    poolMax: values.optionalNumber("pool_max"),
+    timeouts: Object.fromEntries(given),
+  };
+}
+
+const buildClass = (values: Values): ClassConfig => ({
+  name: values.text("name"),
+  users: patterns(values.optionalText("user")),
+  databases: patterns(values.optionalText("database")),
+  applications: patterns(values.optionalText("application_name")),
+  weight: values.number("weight"),
+  connectionsMax: values.optionalNumber("connections_max"),
+});
+
+const patterns = (text: string | undefined): readonly string[] | null =>
+  text === undefined ? null : text.split(",").map((name) => name.trim());
+
 const buildDatabase = (values: Values): DatabaseConfig => ({
   name: values.text("name"),
   database: values.optionalText("database"),
   mode: values.optionalText("mode") as PoolMode | undefined,
+  ...buildOwn(values),
 });
 
 const buildUser = (values: Values): UserConfig => ({
   name: values.text("name"),
   password: values.optionalText("password"),
   mode: values.optionalText("mode") as PoolMode | undefined,
+  ...buildOwn(values),
 });
 
 /** `schema.name`, or a name in public. */
@@ -232,6 +288,11 @@ class Values {
 
   number(name: string): number {
     return Number(this.#section.get(name));
+  }
+
+  optionalNumber(name: string): number | undefined {
+    const value = this.#section.get(name);
+    return value === undefined ? undefined : Number(value);
   }
 
   boolean(name: string): boolean {

@@ -97,7 +97,34 @@ export interface SingleTableConfig {
 
 export type TableConfig = ShardedTableConfig | ReferenceTableConfig | SingleTableConfig;
 
-export interface UserConfig {
+/** How long clients may take over what, in ms; 0: for ever. */
+export interface TimeoutsConfig {
+  readonly clientIdleMs: number;
+  readonly idleInTransactionMs: number;
+  readonly transactionMs: number;
+  readonly statementMs: number;
+}
+
+/** What a user or a database has of its own. */
+export interface OwnLimits {
+  /** Undefined: that of all users or databases; 0: no limit. */
+  readonly clientsMax: number | undefined;
+  readonly poolMax: number | undefined;
+  readonly timeouts: Partial<TimeoutsConfig>;
+}
+
+/** A class of clients in the queues for server connections. */
+export interface ClassConfig {
+  readonly name: string;
+  /** Patterns, one of which has to match; null: any does. */
+  readonly users: readonly string[] | null;
+  readonly databases: readonly string[] | null;
+  readonly applications: readonly string[] | null;
+  readonly weight: number;
+  readonly connectionsMax: number | undefined;
+}
+
+export interface UserConfig extends OwnLimits {
   readonly name: string;
   /** Clear text, or a `SCRAM-SHA-256$…` or `md5…` secret as pg_authid has it. */
   readonly password: string | undefined;
@@ -113,6 +140,11 @@ export type Pins = "allow" | "refuse";
 export interface PoolConfig {
   readonly min: number;
   readonly max: number;
+  /** How many more while somebody has waited for longer than `reserveTimeoutMs`. */
+  readonly reserve: number;
+  readonly reserveTimeoutMs: number;
+  /** After which time in the queue a client is told; 0: never. */
+  readonly noticeAfterMs: number;
   readonly checkoutTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly lifetimeMs: number;
@@ -157,6 +189,10 @@ export interface TransactionConfig {
 
 export interface LimitsConfig {
   readonly clientsMax: number;
+  /** The next three: 0 is no limit. */
+  readonly userClientsMax: number;
+  readonly databaseClientsMax: number;
+  readonly addressClientsMax: number;
   readonly startupTimeoutMs: number;
   readonly startupBytesMax: number;
   /** The longest message a client may send, in bytes. */
@@ -203,7 +239,7 @@ export interface AuthQueryConfig {
 }
 
 /** A database that clients may name. */
-export interface DatabaseConfig {
+export interface DatabaseConfig extends OwnLimits {
   readonly name: string;
   /** Its name on the shards; undefined: what each shard's entry says, or the same. */
   readonly database: string | undefined;
@@ -230,6 +266,9 @@ export interface Config {
   readonly console: { readonly adminUsers: readonly string[]; readonly statsUsers: readonly string[] };
   readonly pool: PoolConfig;
   readonly health: HealthConfig;
+  /** In the order in which they are tried. */
+  readonly classes: readonly ClassConfig[];
+  readonly timeouts: TimeoutsConfig;
   readonly transaction: TransactionConfig;
   readonly deadlock: DeadlockConfig;
   /** Where Prometheus reads; port 0 is nowhere. */

@@ -23,6 +23,7 @@ export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
     ...userProblems(raw),
     ...poolProblems(raw),
     ...healthProblems(raw),
+    ...classProblems(raw),
     ...logProblems(raw),
     ...tlsProblems(raw),
   ];
@@ -143,6 +144,25 @@ function healthProblems(raw: RawConfig): readonly CrossProblem[] {
   if (min === undefined || max === undefined || min <= max) return [];
   const says = `is ${min} ms, more than health.backoff_max, which is ${max} ms`;
   return [problem("health.backoff_min", says, "Lower it, or raise health.backoff_max.")];
+}
+
+function classProblems(raw: RawConfig): readonly CrossProblem[] {
+  const classes = list(raw, "classes");
+  const names = classes.map((one) => one.get("name"));
+  const matchers = ["user", "database", "application_name"];
+  const unmatched = classes.flatMap((one, i) =>
+    matchers.some((name) => one.has(name))
+      ? []
+      : [problem(`classes[${i}]`, "is of no client", `Give at least one of ${matchers.join(", ")}.`)],
+  );
+  return [
+    ...unmatched,
+    ...repeated(names, (i, first) => [
+      `classes[${i}].name`,
+      `is that of classes[${first}] too: ${names[i]}`,
+      "Give each class its own.",
+    ]),
+  ];
 }
 
 function logProblems(raw: RawConfig): readonly CrossProblem[] {

@@ -7,6 +7,13 @@
  */
 
 import { AUTH_OPTIONS } from "./authOptions.ts";
+import {
+  CLASS_OPTIONS,
+  CLIENT_LIMIT_OPTIONS,
+  DATABASE_OPTIONS,
+  TIMEOUT_OPTIONS,
+  USER_OPTIONS,
+} from "./clientOptions.ts";
 import { HEALTH_OPTIONS, HOSTS_OPTION } from "./healthOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
@@ -88,6 +95,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     choices: ["session", "transaction", "statement"],
     says: "The pool.mode of its clients. An entry with the name of `database` gives that one a mode.",
   },
+  ...DATABASE_OPTIONS,
 
   { path: "tables[].name", type: "text", says: "The table, with its schema if that is not public." },
   {
@@ -128,10 +136,13 @@ export const OPTIONS: readonly OptionSpec[] = [
     isLive: true,
     says: "The pool.mode of this user's clients, whatever their database has.",
   },
+  ...USER_OPTIONS,
 
   ...AUTH_OPTIONS,
   ...POOL_OPTIONS,
   ...HEALTH_OPTIONS,
+  ...CLASS_OPTIONS,
+  ...TIMEOUT_OPTIONS,
 
   {
     path: "transaction.log_directory",
@@ -223,6 +234,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 1_000_000,
     says: "How many clients may be connected.",
   },
+  ...CLIENT_LIMIT_OPTIONS,
   {
     path: "limits.startup_timeout",
     type: "duration",
@@ -280,7 +292,7 @@ export const OPTIONS: readonly OptionSpec[] = [
 ];
 
 /** The options that are lists of entries. */
-export const LISTS: readonly string[] = ["shards", "databases", "tables", "users"];
+export const LISTS: readonly string[] = ["shards", "databases", "tables", "users", "classes"];
 
 /** The options that are sections. */
 export const SECTIONS: readonly string[] = [

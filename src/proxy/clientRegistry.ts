@@ -9,7 +9,10 @@ import type { Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Participant } from "../deadlock/participant.ts";
+import { ActivityWatch } from "./activity.ts";
 import type { SignalKind } from "./backendSignals.ts";
+import type { ClientIdentity, ClientLimits } from "./clientLimits.ts";
+import type { TimedClient } from "./clientTimeouts.ts";
 import type { PinnedConnection, Session } from "./session.ts";
 
 /** BackendKeyData of a client. */
@@ -23,19 +26,22 @@ const PID_MAX = 0x7fff_ffff;
 const SECRET_BYTES = 4;
 const SECRET_BYTES_LONG = 32;
 
-interface Entry {
+interface Entry extends ClientIdentity, TimedClient {
   readonly key: ClientKey;
-  readonly session: Session;
+  readonly database: string | null;
+  readonly user: string;
 }
 
 export class ClientRegistry {
   readonly #random: Randomness;
+  readonly limits: ClientLimits;
   readonly #entries = new Map<number, Entry>();
   readonly #pids = new Map<Session, number>();
   #onEmpty: (() => void)[] = [];
 
-  constructor(random: Randomness) {
+  constructor(random: Randomness, limits: ClientLimits) {
     this.#random = random;
+    this.limits = limits;
   }
 
   get size(): number {
@@ -44,6 +50,10 @@ export class ClientRegistry {
 
   get sessions(): IterableIterator<Session> {
     return this.#pids.keys();
+  }
+
+  get timed(): Iterable<TimedClient> {
+    return this.#entries.values();
   }
 
   /** Those whose waits may be part of a deadlock. */
@@ -80,9 +90,10 @@ export class ClientRegistry {
     }
   }
 
-  add(key: ClientKey, session: Session): void {
+  add(key: ClientKey, session: Session, identity: ClientIdentity): void {
     invariant(!this.#entries.has(key.pid), "a process id names one client");
-    this.#entries.set(key.pid, { key, session });
+    this.#entries.set(key.pid, { ...identity, key, session, watch: new ActivityWatch() });
+    this.limits.add(identity);
     this.#pids.set(session, key.pid);
   }
 
@@ -90,6 +101,7 @@ export class ClientRegistry {
     const pid = this.#pids.get(session);
     if (pid === undefined) return;
     this.#pids.delete(session);
+    this.limits.remove(this.#entries.get(pid)!);
     this.#entries.delete(pid);
     if (this.#entries.size === 0) for (const tell of this.#onEmpty.splice(0)) tell();
   }

@@ -18,6 +18,7 @@ import { MessageCollector } from "../wire/messageCollector.ts";
 import { MessageHead, mayBeGiant } from "../wire/messageHead.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { violationFault } from "../wire/violationFault.ts";
+import { Activity } from "./activity.ts";
 
 export interface ClientMessages {
   /** A whole message at `buffer[start, end)`; false: not now, present it again. */
@@ -58,6 +59,7 @@ export class ClientSide {
   readonly stream: ByteStream;
   /** What pgxa itself says to the client. */
   readonly outbox: Outbox;
+  readonly activity = new Activity();
   readonly #messages: ClientMessages;
   readonly #scanner: FrameScanner;
   readonly #collector = new MessageCollector();
@@ -92,6 +94,10 @@ export class ClientSide {
   /** Whether half a message may have been passed on, of which the rest is still to come. */
   get isAmidPieces(): boolean {
     return this.#isAmidPieces;
+  }
+
+  get isWaiting(): boolean {
+    return this.#waiting !== 0;
   }
 
   isWaitingFor(reason: number): boolean {
@@ -140,6 +146,12 @@ export class ClientSide {
     this.end();
   }
 
+  /** The same while a shard's message may have been passed on in part: then there is no place for a last error. */
+  refuseBetween(fault: Fault, isBetweenMessages: boolean): void {
+    if (isBetweenMessages) this.refuse(fault);
+    else this.end();
+  }
+
   end(): true {
     this.#isOver = true;
     this.stream.end();
@@ -150,6 +162,7 @@ export class ClientSide {
 
   onChunk(chunk: Buffer, end: number): void {
     if (this.#isOver) return;
+    this.activity.reads += 1;
     if (this.#carry.length > 0) {
       chunk = Buffer.concat([this.#carry, chunk.subarray(0, end)]);
       end = chunk.length;

@@ -35,6 +35,8 @@ export class ClientTransaction {
   #current: Transaction<ServerConnection> | null = null;
   #single: { readonly shard: ShardIndex; readonly connection: ServerConnection } | null = null;
   #settingsAtBegin = "";
+  /** Whether the client waits for a connection. */
+  isQueued = false;
 
   constructor(parts: ClientTransactionParts) {
     this.#parts = parts;
@@ -99,12 +101,15 @@ export class ClientTransaction {
   async open(shard: ShardIndex): Promise<ServerConnection> {
     const held = this.#held(shard);
     if (held !== null) return held;
-    await this.#enter(shard);
+    this.isQueued = true;
     try {
+      await this.#enter(shard);
       return this.#take(shard, await this.#prepared(shard));
     } catch (error) {
       this.#leaveUnused(shard);
       throw error;
+    } finally {
+      this.isQueued = false;
     }
   }
 

@@ -8,7 +8,7 @@
  */
 import { detach } from "../base/detach.ts";
 import type { Clock, Timer } from "../base/environment.ts";
-import type { Fault } from "../base/fault.ts";
+import { Fault } from "../base/fault.ts";
 import type { Backend, Participant } from "../deadlock/participant.ts";
 import type { WaitWatch } from "../deadlock/waitWatch.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
@@ -19,6 +19,7 @@ import { type ClientSide, WAIT_CANCEL } from "./clientSide.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hints } from "./hints.ts";
 import type { Refusal } from "./refusal.ts";
+import { cancelForTime } from "./statementTimeout.ts";
 
 const QUERY_CANCELED = "57014";
 /** How long a shard that was asked to cancel may take before the connection is given up, in ms. */
@@ -50,6 +51,7 @@ export class ClientWaits implements Participant {
   readonly #parts: ClientWaitsParts;
   #statementStartedMs = 0;
   #isWatched = false;
+  #isTimedOut = false;
   #doom: {
     readonly fault: Fault;
     readonly moves: number;
@@ -77,6 +79,7 @@ export class ClientWaits implements Participant {
 
   end(): void {
     this.moves += 1;
+    this.#isTimedOut = false;
     this.#forgetIfSpared();
     if (!this.#isWatched) return;
     this.#isWatched = false;
@@ -96,11 +99,19 @@ export class ClientWaits implements Participant {
   /** What `refusal` means for the client. */
   translate(refusal: Refusal): Refusal {
     const doom = this.#doom;
-    if (doom === null) return refusal;
     const isCancelled = refusal instanceof ShardError && refusal.fields.sqlstate === QUERY_CANCELED;
+    if (doom === null)
+      return isCancelled && this.#isTimedOut ? new Fault("session.statement_timeout") : refusal;
     if (!isCancelled && refusal !== doom.fault) return refusal;
     doom.isTold = true;
     return doom.fault;
+  }
+
+  /** What runs has taken as long as it may: it is cancelled, unless the client gives way already. */
+  timeOut(): void {
+    if (this.#doom !== null) return;
+    this.#isTimedOut = true;
+    cancelForTime(this.#session.client, this.#session.running);
   }
 
   /** Rolls back what a defeated client did, everywhere. */

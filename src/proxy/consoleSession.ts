@@ -32,6 +32,7 @@ export class ConsoleSession implements Session, ClientMessages {
   readonly participant = null;
   readonly isQuiet = true;
   readonly #role: ConsoleRole;
+  readonly phase = "waiting";
   readonly #parts: ConsoleParts;
   readonly #sources: ConsoleSources;
   #isSkipping = false;
@@ -44,6 +45,8 @@ export class ConsoleSession implements Session, ClientMessages {
   }
 
   cancel(): void {}
+
+  timeOutStatement(): void {}
 
   pins(): readonly PinnedConnection[] {
     return [];

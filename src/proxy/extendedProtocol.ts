@@ -22,6 +22,7 @@ import { readPortalName, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { runEverywhere, runUnnamed } from "./everywhere.ts";
+import { endImplicit } from "./implicitEnd.ts";
 import { isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { type Portal, Portals } from "./portals.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
@@ -289,7 +290,7 @@ export class ExtendedProtocol {
   }
 
   async #endImplicit(): Promise<void> {
-    await this.#session.endImplicit();
+    await endImplicit(this.#session);
     this.#session.client.say(write.readyForQuery(this.#session.transaction.status));
   }
 

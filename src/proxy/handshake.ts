@@ -22,6 +22,7 @@ import { violationFault } from "../wire/violationFault.ts";
 import type { AcceptedLink } from "./acceptedLink.ts";
 import type { Credentials } from "./auth/credentials.ts";
 import type { Authentication, AuthenticationStep } from "./authentication.ts";
+import type { ClientIdentity } from "./clientLimits.ts";
 import { ClientParameters } from "./clientParameters.ts";
 import type { ClientKey } from "./clientRegistry.ts";
 import type { ClientTls, SecuredClient } from "./clientTls.ts";
@@ -43,6 +44,8 @@ export interface HandshakeHost {
   readonly gate: Gate;
   readonly tls: ClientTls;
   newKey(minor: number): ClientKey;
+  /** Throws a Fault if there is no room for one more such client. */
+  checkRoom(client: ClientIdentity): void;
   greeting(parameters: ClientParameters, place: Place): Promise<ReadonlyMap<string, string>>;
   onCancel(pid: number, secret: Buffer): void;
   /** It has proved who it is. */
@@ -59,6 +62,7 @@ export interface NewClient {
   readonly key: ClientKey;
   readonly parameters: ClientParameters;
   readonly place: Place;
+  readonly identity: ClientIdentity;
 }
 
 export class Handshake implements StreamOwner {
@@ -239,11 +243,20 @@ export class Handshake implements StreamOwner {
     try {
       const place = this.#host.gate.admit(message.parameters);
       const parameters = new ClientParameters(message.parameters);
+      const identity = this.#identity(message, place);
+      this.#host.checkRoom(identity);
       const greeting = await this.#host.greeting(parameters, place);
-      if (!this.#isOver) this.#finish(message, credentials, parameters, greeting, place);
+      this.#host.checkRoom(identity); // others may have come in meanwhile
+      if (!this.#isOver) this.#finish(message, credentials, parameters, greeting, place, identity);
     } catch (error) {
       this.refuse(asRefusal(error));
     }
+  }
+
+  #identity(message: StartupMessage, place: Place): ClientIdentity {
+    const user = message.parameters.get("user") ?? "";
+    const database = place.kind === "console" ? null : place.name;
+    return { user, database, address: this.#stream.remoteAddress };
   }
 
   #finish(
@@ -252,6 +265,7 @@ export class Handshake implements StreamOwner {
     parameters: ClientParameters,
     greeting: ReadonlyMap<string, string>,
     place: Place,
+    identity: ClientIdentity,
   ): void {
     const key = this.#host.newKey(Math.min(message.minor, PROTOCOL_MINOR_MAX));
     const messages: Buffer[] = [];
@@ -264,7 +278,7 @@ export class Handshake implements StreamOwner {
     this.#isOver = true;
     this.#timer.cancel();
     const { user } = credentials;
-    const client = { stream: this.#stream, user, credentials, key, parameters, place };
+    const client = { stream: this.#stream, user, credentials, key, parameters, place, identity };
     this.#host.onClient(this, client, this.#answers.rest);
   }
 

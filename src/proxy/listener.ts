@@ -12,6 +12,7 @@ import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
 import { AcceptedLink } from "./acceptedLink.ts";
+import type { ClientIdentity } from "./clientLimits.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import type { ClientTls } from "./clientTls.ts";
 import { CONSOLE_GREETING } from "./consoleSession.ts";
@@ -114,12 +115,16 @@ export class Listener implements HandshakeHost {
     return this.#options.registry.newKey(minor);
   }
 
+  checkRoom(client: ClientIdentity): void {
+    const { registry } = this.#options;
+    registry.limits.check(client);
+    // This one is among those who have proved themselves; the console has places of its own.
+    const isFull = registry.size + this.#handshakes.provenCount > this.gate.limits.clientsMax;
+    if (isFull && client.database !== null) throw new Fault("login.too_many_clients");
+  }
+
   greeting(parameters: NewClient["parameters"], place: NewClient["place"]) {
     if (this.#isDraining) return Promise.reject(new Fault("login.shutting_down"));
-    // This one is among those who have proved themselves.
-    if (this.#options.registry.size + this.#handshakes.provenCount > this.gate.limits.clientsMax) {
-      return Promise.reject(new Fault("login.too_many_clients"));
-    }
     return this.#options.greetings(place)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);
   }
 
@@ -134,7 +139,7 @@ export class Listener implements HandshakeHost {
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void {
     this.#handshakes.leave(handshake);
     const session = this.#options.createSession(client);
-    this.#options.registry.add(client.key, session);
+    this.#options.registry.add(client.key, session, client.identity);
     if (this.#isDraining) return session.terminate(new Fault("login.shutting_down"));
     this.#options.log.debug("client.connected", { pid: client.key.pid, user: client.user });
     if (rest.length > 0) session.client.onChunk(rest, rest.length);

@@ -21,6 +21,7 @@ import { errorResponse, faultResponse, readyForQuery } from "../wire/backendWrit
 import type { ErrorFields } from "../wire/errorFields.ts";
 import { CLIENT_MESSAGE, endsCopy, endsGroup } from "../wire/messageTypes.ts";
 import { returnAbandoned, returnSession } from "./abandonedLease.ts";
+import type { Phase } from "./activity.ts";
 import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
@@ -30,6 +31,7 @@ import type { ListenFirst, PlainEffects } from "./plainEffects.ts";
 import { ASKED, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
 import { asRefusal, connectionLost, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
+import { cancelForTime } from "./statementTimeout.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseSeeker, ChannelsHost {
   readonly giant: GiantMessage;
@@ -81,7 +83,18 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   terminate(fault: Fault): void {
-    this.#client.refuse(fault);
+    this.#client.refuseBetween(fault, this.#lease?.replies.isBetweenMessages ?? true);
+  }
+
+  get phase(): Phase {
+    const lease = this.#lease;
+    if (lease === null) return this.#client.isWaiting ? "waiting" : "idle";
+    if (this.#isBatchOpen || lease.replies.groups.length > 0) return "running";
+    return lease.replies.status === "I" ? "idle" : "idleInTransaction";
+  }
+
+  timeOutStatement(): void {
+    if (this.#lease !== null) cancelForTime(this.#client, [this.#lease]);
   }
 
   // --- ClientMessages ---
@@ -160,6 +173,8 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
+    this.#client.activity.answers += 1;
+    if (status === "I") this.#client.activity.transactions += 1;
     if (status === "I") this.#effects.noteIdle(connection, hadError);
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;

@@ -13,6 +13,7 @@ import type { PinReason } from "../routing/plan.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
+import type { Phase } from "./activity.ts";
 import type { SignalKind } from "./backendSignals.ts";
 import type { ClientSide } from "./clientSide.ts";
 import type { PinCounts } from "./pins.ts";
@@ -69,6 +70,9 @@ export interface Session {
   cancel(): void;
   /** What the deadlock detector sees of it; null where that has nothing to find. */
   readonly participant: Participant | null;
+  readonly phase: Phase;
+  /** Cancels what runs for the client, for its time is up. */
+  timeOutStatement(): void;
   /** Ends the session with a FATAL error. */
   terminate(fault: Fault): void;
 }

@@ -20,6 +20,7 @@ import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts"
 import type { Plan, StatementPlan } from "../routing/plan.ts";
 import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import type { Phase } from "./activity.ts";
 import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
@@ -28,14 +29,8 @@ import { ClientWaits, type WaitingSession } from "./clientWaits.ts";
 import { DestinationFinder, hasTextKey } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
-import {
-  answerLocal,
-  type LocalContext,
-  type LocalPlan,
-  refusalOf,
-  throwIfFailed,
-} from "./localStatements.ts";
-import { asRefusal, connectionLost, type Refusal, refusalResponse } from "./refusal.ts";
+import { answerLocal, type LocalContext, type LocalPlan, throwIfFailed } from "./localStatements.ts";
+import { asRefusal, connectionLost, type Refusal } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 import { ShardedEffects } from "./shardedEffects.ts";
 import { SimpleProtocol } from "./simpleProtocol.ts";
@@ -75,8 +70,8 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     invariant(parts.sharding !== null, "a sharded session has a router");
     const { router, commits, admission, detector } = parts.sharding;
     const { clock } = parts.environment;
-    const { deadlock } = parts.config;
-    this.participant = new ClientWaits(pid, this, { clock, commits, watch: detector.watch, ...deadlock });
+    const waits = { clock, commits, watch: detector.watch, ...parts.config.deadlock };
+    this.participant = new ClientWaits(pid, this, waits);
     this.parts = parts;
     this.parameters = parameters;
     this.statements = new StatementStore(parts.statementNames);
@@ -129,7 +124,20 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   }
 
   terminate(fault: Fault): void {
-    this.client.refuse(fault);
+    const speaker = this.#active ?? this.#extended.connection;
+    this.client.refuseBetween(fault, speaker?.replies.isBetweenMessages ?? true);
+  }
+
+  get phase(): Phase {
+    const { current, isQueued } = this.transaction;
+    if (this.isCommitting) return "beyondRecall";
+    if (isQueued) return current === null ? "waiting" : "waitingInTransaction";
+    if (this.#active !== null || this.#isWorking || this.#extended.connection !== null) return "running";
+    return current === null ? "idle" : "idleInTransaction";
+  }
+
+  timeOutStatement(): void {
+    this.participant.timeOut();
   }
 
   // --- ClientMessages ---
@@ -163,8 +171,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   }
 
   get isQuiet(): boolean {
-    const isBusy = this.#active !== null || this.#isWorking || this.#extended.connection !== null;
-    return !isBusy && this.transaction.status === "I";
+    return this.phase === "idle";
   }
 
   notifierOf(shard: number, pid: number): number {
@@ -196,6 +203,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     if (!isLast || connection !== this.#active) return;
     this.statements.noteAnswered(hadError, isLast);
     this.participant.end();
+    this.client.activity.answers += 1;
     this.#active = null;
     const onGroupEnd = this.#onGroupEnd;
     this.#onGroupEnd = null;
@@ -276,6 +284,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     const cleared = done.then(() => (this.#extended.connection ? undefined : this.participant.clearAway()));
     const end = cleared.then(() => {
       this.participant.end();
+      this.client.activity.answers += 1;
       this.#isWorking = false;
       if (this.client.isOver) this.#abandon();
       if (this.transaction.current === null) this.#channels.settle(false);
@@ -353,17 +362,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.transaction.current?.fail();
   }
 
-  /** Ends the transaction that pgxa began for one statement; tells the client if it could not be committed. */
-  async endImplicit(): Promise<void> {
-    if (this.transaction.current?.status !== "T") return this.transaction.rollback();
-    this.isCommitting = true;
-    const outcome = await this.transaction.commit();
-    this.isCommitting = false;
-    const refusal = refusalOf(outcome);
-    if (refusal !== null) this.client.say(refusalResponse(refusal));
-    this.parts.faultPoint("client.before-told", 0);
-  }
-
   #afterGroup(
     connection: ServerConnection,
     status: ReadyStatus,
@@ -374,6 +372,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     if (this.client.isAmidPieces) this.transaction.drop(connection, "a COPY ended within a message");
     this.transaction.settle(connection, status);
     if (this.transaction.current === null) {
+      this.client.activity.transactions += 1;
       this.statements.noteTransactionEnd();
       this.#channels.settle(!hadError);
     }

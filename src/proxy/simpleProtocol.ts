@@ -14,6 +14,7 @@ import { readQuery } from "../wire/frontendReaders.ts";
 import { query } from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { runEverywhere } from "./everywhere.ts";
+import { endImplicit } from "./implicitEnd.ts";
 import { answerAtOnce, isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import type { ShardedSession } from "./shardedSession.ts";
@@ -152,7 +153,7 @@ export class SimpleProtocol {
         this.#session.fail();
         this.#session.client.say(refusalResponse(asRefusal(error)));
       }
-      if (isImplicit) await this.#session.endImplicit();
+      if (isImplicit) await endImplicit(this.#session);
       this.#session.client.say(readyForQuery(this.#session.transaction.status));
     });
     return true;
