@@ -38,7 +38,16 @@ export type LogEvent =
   | "log.opened"
   | "log.tail_cut"
   | "log.damaged"
-  | "log.failed";
+  | "log.failed"
+  | "log.adopted"
+  | "log.adopt_failed"
+  | "restart.began"
+  | "restart.ignored"
+  | "restart.failed"
+  | "restart.taken_over"
+  | "restart.successor_lost"
+  | "restart.client_kept"
+  | "restart.finished";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 

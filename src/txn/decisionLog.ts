@@ -29,6 +29,12 @@ export type Lookup = "commit" | "abort" | "absent" | "unknowable";
 export interface DecisionLog {
   /** New at every start, greater than all before. */
   readonly epoch: number;
+  /** The greatest epoch that the log tells of: its own, or that of a process whose log was taken over. */
+  readonly latestEpoch: number;
+  /** Whether what transactions of `epoch` left is for this process to settle (responsibility.ts). */
+  answersFor(epoch: number): boolean;
+  /** Sees who else of this coordinator lives, and takes over the logs of those who are gone, if that falls to it. */
+  survey(): Promise<void>;
   /** False once a write has failed: nothing more is decided. */
   readonly isSound: boolean;
   /**

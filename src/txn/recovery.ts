@@ -6,15 +6,15 @@
  * again. A branch seen prepared before its transaction was seen not to be running, and still prepared after its
  * decision was read, is really left behind; in any other order a commit in progress could be taken for a dead one.
  *
- * Presumed abort: no decision means abort, but only for a transaction of this coordinator, of an epoch that the log
- * knows all about. Of anybody else's no decision means nothing.
+ * Presumed abort: no decision means abort, but only for a transaction of this coordinator, of an epoch for which this
+ * process answers and that the log knows all about. Of anybody else's no decision means nothing.
  */
 
 /** Whose transaction it is, going by its gid. */
 export type Owner =
-  /** This coordinator's, of this start or an earlier one. */
+  /** This coordinator's, and this process answers for its epoch (responsibility.ts). */
   | "ours"
-  /** Of this fleet, but another coordinator decides it. */
+  /** Of this fleet, but another coordinator decides it, or another process of this one. */
   | "fleet"
   /** Not of this fleet, or not of this database. */
   | "foreign";

@@ -179,6 +179,8 @@ export class Resolver {
   async #look(watch: Watch): Promise<boolean> {
     const { control } = watch;
     let isDone = await this.#fenceAll(watch);
+    // Before anything is looked at: who is gone by now decides nothing any more.
+    await this.#options.decisions.survey();
     const prefix = gidPrefix(this.#options.fleet);
     const first = await control.prepared(prefix);
     const facts = first.map((branch) => this.#factsOf(branch));
@@ -221,9 +223,9 @@ export class Resolver {
     const { fleet, coordinator, decisions, isRunning } = this.#options;
     if (parts === null || parts.fleet !== fleet)
       return { owner: "foreign", activity: "idle", verdict: "unknowable" };
-    // A later epoch is that of a coordinator which started later under this name, by mistake or in our place: its log
-    // knows about it, ours cannot.
-    const isOurs = parts.coordinator === coordinator && parts.epoch <= decisions.epoch;
+    // Another epoch may be that of a process which lives: the one before or after this in an online restart, or one
+    // that was started under this name by mistake. Its log knows about it, ours cannot.
+    const isOurs = parts.coordinator === coordinator && decisions.answersFor(parts.epoch);
     const owner: Owner = isOurs ? "ours" : "fleet";
     const transaction = gtrid(parts);
     // Running is asked before the decision: a commit that ends in between is found decided, not absent.

@@ -86,5 +86,15 @@ export class FakeDecisions implements DecisionLog {
     if (this.commits.delete(gtrid)) this.concluded.push(gtrid);
   }
 
+  get latestEpoch(): number {
+    return this.epoch;
+  }
+
+  answersFor(epoch: number): boolean {
+    return epoch <= this.epoch;
+  }
+
+  async survey(): Promise<void> {}
+
   async close(): Promise<void> {}
 }

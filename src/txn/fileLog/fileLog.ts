@@ -1,5 +1,5 @@
 /**
- * The decision log in files of one directory.
+ * The decision log in files of one directory; of several directories during an online restart (logFamily.ts).
  *
  * Decisions that arrive while the disk is busy with the ones before are written together and made durable by one
  * fdatasync: group commit without a timer. A segment that has grown is replaced by a new one that begins with all
@@ -12,18 +12,24 @@
  * Interrupted before the write: no decision. Between write and sync: perhaps one, and nobody has been told; recovery
  * believes what it finds. After the sync: committed.
  */
-import { writeSync } from "node:fs";
-import { type FileHandle, open, readdir, readFile, rename, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { type FileHandle, rename } from "node:fs/promises";
 import type { Gtrid } from "../../base/brands.ts";
 import { detach } from "../../base/detach.ts";
 import { Fault } from "../../base/fault.ts";
 import type { FaultPointListener } from "../../base/faultPoint.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
+import { LogFamily } from "./logFamily.ts";
 import { LogState } from "./logState.ts";
-import { type OwnerLock, takeOwnership } from "./ownerLock.ts";
-import { type Entry, encodeFrame, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
+import { type Entry, encodeFrame } from "./segment.ts";
+import {
+  createSegment,
+  type OpenSegment,
+  readSegments,
+  removeSegments,
+  takeIn,
+  writeAll,
+} from "./segmentFiles.ts";
 
 export interface FileLogOptions {
   readonly directory: string;
@@ -33,15 +39,15 @@ export interface FileLogOptions {
   readonly faultPoint: FaultPointListener;
   /** A segment that has grown beyond this is replaced, in bytes. */
   readonly segmentBytesMax?: number;
+  /** The latest epoch of the process that this one takes over from, which lives; absent in an ordinary start. */
+  readonly heirAfter?: number;
 }
 
 const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
 const ABORTS_MAX = 10_000;
-const SEGMENT_NAME = /^decisions-(\d{10})\.log$/;
-const segmentName = (number: number): string => `decisions-${String(number).padStart(10, "0")}.log`;
 
 interface Waiting {
-  readonly entry: Entry;
+  readonly entries: readonly Entry[];
   resolve(): void;
   reject(error: unknown): void;
 }
@@ -49,7 +55,8 @@ interface Waiting {
 export class FileLog implements DecisionLog {
   readonly #options: FileLogOptions;
   readonly #state: LogState;
-  readonly #lock: OwnerLock;
+  readonly #family: LogFamily;
+  readonly epoch: number;
   /** Aborts decided here, so that a commit that comes later loses. */
   readonly #aborts = new Set<Gtrid>();
   /** Commits on their way to the disk. */
@@ -61,13 +68,15 @@ export class FileLog implements DecisionLog {
   #lazy: Entry[] = [];
   #writing: Promise<void> | null = null;
   #failure: unknown = null;
+  #surveying: Promise<void> | null = null;
   /** How many times the disk was made to sync. For tests and metrics. */
   syncs = 0;
 
-  private constructor(options: FileLogOptions, state: LogState, lock: OwnerLock, segment: OpenSegment) {
+  private constructor(options: FileLogOptions, state: LogState, family: LogFamily, segment: OpenSegment) {
     this.#options = options;
     this.#state = state;
-    this.#lock = lock;
+    this.#family = family;
+    this.epoch = state.epoch;
     this.#handle = segment.handle;
     this.#segment = segment.number;
     this.#segmentBytes = segment.bytes;
@@ -75,34 +84,53 @@ export class FileLog implements DecisionLog {
 
   /** Opens the log, made if there is none. Rejects with `log.owned`, or the system's error. */
   static async open(options: FileLogOptions): Promise<FileLog> {
-    const lock = await takeOwnership(options.directory);
+    const { wallMs, heirAfter, log } = options;
+    const family =
+      heirAfter === undefined
+        ? await LogFamily.main(options)
+        : await LogFamily.heir(options, heirAfter, wallMs);
     try {
       const state = new LogState();
-      const found = await readSegments(options.directory);
-      const damaged = adopt(found, state, options.log);
-      state.epoch = Math.max(state.epoch + 1, options.wallMs);
+      const found = await readSegments(family.directory);
+      const damaged = takeIn(found, state, log);
+      for (const entry of family.found.entries) state.apply(entry);
+      state.epoch = family.heirEpoch ?? Math.max(state.epoch + 1, wallMs);
       if (state.firstEpoch === 0) state.firstEpoch = state.epoch;
       // Which epochs the damaged bytes told of is not known: any before this one.
-      if (damaged.length > 0) state.damagedUpToEpoch = state.epoch - 1;
+      if (damaged.length > 0 || family.found.isDamaged) state.damagedUpToEpoch = state.epoch - 1;
       const next = (found.at(-1)?.number ?? 0) + 1;
-      const segment = await createSegment(options.directory, next, state);
+      const segment = await createSegment(family.directory, next, state);
       // Only now: interrupted before, the next start must find the same damage again.
       for (const { path } of damaged) await rename(path, `${path}.damaged`);
       const intact = found.filter((one) => !damaged.includes(one));
       await removeSegments(
-        options.directory,
+        family.directory,
         intact.map(({ number }) => number),
       );
-      options.log.info("log.opened", { epoch: state.epoch, unconcluded: state.commits.size });
-      return new FileLog(options, state, lock, segment);
+      await family.buryFound();
+      log.info("log.opened", { epoch: state.epoch, unconcluded: state.commits.size });
+      return new FileLog(options, state, family, segment);
     } catch (error) {
-      await lock.release();
+      await family.release();
       throw error;
     }
   }
 
-  get epoch(): number {
+  get latestEpoch(): number {
     return this.#state.epoch;
+  }
+
+  answersFor(epoch: number): boolean {
+    return this.#family.answersFor(epoch, this.epoch, this.latestEpoch);
+  }
+
+  survey(): Promise<void> {
+    this.#surveying ??= this.#family
+      .survey(this.epoch, (entries) => this.#append(entries))
+      .finally(() => {
+        this.#surveying = null;
+      });
+    return this.#surveying;
   }
 
   get isSound(): boolean {
@@ -118,7 +146,7 @@ export class FileLog implements DecisionLog {
       this.#abort(gtrid);
       return Promise.resolve("abort");
     }
-    const durable = this.#append({ kind: "commit", gtrid, participants }).then((): Outcome => {
+    const durable = this.#append([{ kind: "commit", gtrid, participants }]).then((): Outcome => {
       this.#pending.delete(gtrid);
       return "commit";
     });
@@ -129,7 +157,10 @@ export class FileLog implements DecisionLog {
   lookup(gtrid: Gtrid, epoch: number): Lookup {
     // A decision whose write failed, or is on its way, may stand or not: only a restart will know.
     if (this.#pending.has(gtrid)) return "unknowable";
-    return this.#aborts.has(gtrid) ? "abort" : this.#state.lookup(gtrid, epoch);
+    if (this.#aborts.has(gtrid)) return "abort";
+    const found = this.#state.lookup(gtrid, epoch);
+    // What another process's log lost was not of this epoch.
+    return found === "unknowable" && epoch === this.epoch ? "absent" : found;
   }
 
   unconcluded(): readonly Decision[] {
@@ -146,11 +177,12 @@ export class FileLog implements DecisionLog {
   }
 
   async close(): Promise<void> {
+    await this.#surveying;
     await this.#writing;
     if (this.isSound && this.#lazy.length > 0) this.#start();
     await this.#writing;
     await this.#handle.close();
-    await this.#lock.release();
+    await this.#family.release();
   }
 
   /** Names are never used again, so old ones may be forgotten. */
@@ -163,10 +195,11 @@ export class FileLog implements DecisionLog {
 
   // --- writing ---
 
-  #append(entry: Entry): Promise<void> {
+  /** Makes `entries` durable: all, or none is known of. */
+  #append(entries: readonly Entry[]): Promise<void> {
     if (this.#failure !== null) return Promise.reject(logFailed(this.#failure));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ entry, resolve, reject });
+      this.#queue.push({ entries, resolve, reject });
       if (this.#writing === null) this.#start();
     });
   }
@@ -195,19 +228,19 @@ export class FileLog implements DecisionLog {
   async #write(batch: readonly Waiting[]): Promise<void> {
     const { faultPoint, segmentBytesMax } = this.#options;
     if (this.#segmentBytes > (segmentBytesMax ?? SEGMENT_BYTES_MAX)) await this.#rotate();
-    const frame = encodeFrame([...this.#lazy.splice(0), ...batch.map(({ entry }) => entry)]);
+    const frame = encodeFrame([...this.#lazy.splice(0), ...batch.flatMap(({ entries }) => entries)]);
     faultPoint("decision.before-write", 0);
     writeAll(this.#handle.fd, frame);
     this.#segmentBytes += frame.length;
     faultPoint("decision.before-sync", 0);
     await this.#handle.datasync();
     this.syncs += 1;
-    for (const { entry } of batch) this.#state.apply(entry);
+    for (const { entries } of batch) for (const entry of entries) this.#state.apply(entry);
     faultPoint("decision.after-sync", 0);
   }
 
   async #rotate(): Promise<void> {
-    const { directory } = this.#options;
+    const { directory } = this.#family;
     const old = { handle: this.#handle, number: this.#segment };
     const segment = await createSegment(directory, old.number + 1, this.#state);
     this.#lazy = []; // the new segment does not have what they conclude
@@ -224,80 +257,6 @@ export class FileLog implements DecisionLog {
     this.#options.log.error("log.failed", { reason });
     for (const { reject } of [...batch, ...this.#queue.splice(0)]) reject(logFailed(error));
   }
-}
-
-interface OpenSegment {
-  readonly handle: FileHandle;
-  readonly number: number;
-  readonly bytes: number;
-}
-
-interface FoundSegment {
-  readonly number: number;
-  readonly path: string;
-  readonly contents: SegmentContents;
-}
-
-/** All segments of the directory, oldest first. */
-async function readSegments(directory: string): Promise<readonly FoundSegment[]> {
-  const numbers = (await readdir(directory))
-    .map((name) => SEGMENT_NAME.exec(name)?.[1])
-    .filter((number) => number !== undefined)
-    .map(Number)
-    .sort((a, b) => a - b);
-  const found: FoundSegment[] = [];
-  for (const number of numbers) {
-    const path = join(directory, segmentName(number));
-    found.push({ number, path, contents: readSegment(await readFile(path)) });
-  }
-  return found;
-}
-
-/**
- * Takes what was found into `state`, without a torn tail; returns the segments that are damaged.
- *
- * The last segment with a good beginning says all that those before it say, whatever state they are in. One without
- * can follow it only if a crash fell into its making: then it holds nothing.
- */
-function adopt(found: readonly FoundSegment[], state: LogState, log: Log): readonly FoundSegment[] {
-  const from = found.findLastIndex(({ contents }) => contents.hasBeginning);
-  const current = found.slice(Math.max(from, 0));
-  for (const { number, contents } of current) {
-    for (const entry of contents.entries) state.apply(entry);
-    const fields = { segment: segmentName(number), goodBytes: contents.goodBytes };
-    if (contents.kind === "torn") log.warn("log.tail_cut", fields);
-    if (contents.kind === "damaged") log.error("log.damaged", fields);
-  }
-  return current.filter(({ contents }) => contents.kind === "damaged");
-}
-
-/** Makes a segment that says all of `state`, durable before it returns. */
-async function createSegment(directory: string, number: number, state: LogState): Promise<OpenSegment> {
-  const handle = await open(join(directory, segmentName(number)), "ax", 0o600);
-  const bytes = Buffer.concat([MAGIC, encodeFrame(state.snapshot())]);
-  writeAll(handle.fd, bytes);
-  await handle.sync();
-  await syncDirectory(directory);
-  return { handle, number, bytes: bytes.length };
-}
-
-async function removeSegments(directory: string, numbers: readonly number[]): Promise<void> {
-  for (const number of numbers) await unlink(join(directory, segmentName(number)));
-}
-
-/** A new file is found after a crash only if its directory is durable too. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Small writes to the page cache: not worth a thread. */
-function writeAll(fd: number, bytes: Buffer): void {
-  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
 }
 
 const logFailed = (cause: unknown): Fault =>

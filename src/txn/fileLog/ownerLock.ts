@@ -105,6 +105,9 @@ function ignoreMissing(error: unknown): void {
   if (!isCode(error, "ENOENT")) throw error;
 }
 
+/** Whether `error` says that a process which lives has the directory. */
+export const isOwned = (error: unknown): boolean => error instanceof Fault && error.id === "log.owned";
+
 const owned = (directory: string, who: string): Fault =>
   new Fault("log.owned", {
     message: `the decision log in ${directory} belongs to another process`,

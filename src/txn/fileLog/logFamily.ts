@@ -1,0 +1,246 @@
+/**
+ * The decision logs of one coordinator: one in the log directory itself, and while an online restart goes on one more
+ * for each process that was started by another, its *heir*, in a directory of its own below.
+ *
+ *     decisions/owner                      the lock of the process that is responsible (responsibility.ts)
+ *     decisions/decisions-….log
+ *     decisions/heir-<epoch>/owner         the lock of a process that took over from another
+ *     decisions/heir-<epoch>/decisions-….log
+ *
+ * A log whose process is gone, however it ended, is taken over by the responsible one: its decisions are written to the
+ * own log and synced, then the files go. Interrupted in between, they stand in both, which says the same.
+ *
+ * An heir becomes responsible when the lock of the directory itself is free; it keeps its own directory. A process that
+ * nobody started as an heir refuses to run beside one that lives.
+ */
+import { mkdir, readdir, rename, rmdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { Log } from "../../observe/log.ts";
+import { answersFor, type Epochs, type Role } from "../responsibility.ts";
+import { LogState } from "./logState.ts";
+import { isOwned, type OwnerLock, takeOwnership } from "./ownerLock.ts";
+import type { Entry } from "./segment.ts";
+import { type FoundSegment, readSegments, removeSegments, syncDirectory, takeIn } from "./segmentFiles.ts";
+
+const HEIR_NAME = /^heir-([0-9a-z]{1,11})$/;
+const ATTEMPTS_MAX = 5;
+
+/** A log that nobody writes any more, and what it says. */
+interface DeadLog {
+  readonly directory: string;
+  readonly lock: OwnerLock;
+  readonly segments: readonly FoundSegment[];
+  readonly damaged: readonly FoundSegment[];
+  readonly entries: readonly Entry[];
+}
+
+export interface FamilyOptions {
+  /** That of the configuration. */
+  readonly directory: string;
+  readonly log: Log;
+}
+
+export class LogFamily {
+  readonly #options: FamilyOptions;
+  /** Where the process's own log is. */
+  readonly directory: string;
+  /** The epoch that an heir's directory is named after; null for the process that took the log directory itself. */
+  readonly heirEpoch: number | null;
+  readonly #own: OwnerLock;
+  /** The lock of the log directory, once an heir has it. */
+  #main: OwnerLock | null = null;
+  /** What was found dead at the start. */
+  #found: readonly DeadLog[] = [];
+  #living: ReadonlySet<number> = new Set();
+  readonly #failed = new Set<string>();
+
+  private constructor(
+    options: FamilyOptions,
+    directory: string,
+    heirEpoch: number | null,
+    own: OwnerLock,
+    found: readonly DeadLog[],
+  ) {
+    this.#options = options;
+    this.directory = directory;
+    this.heirEpoch = heirEpoch;
+    this.#own = own;
+    this.#found = found;
+  }
+
+  /** Takes the log directory. Rejects with `log.owned` if a process has it, or one of its heirs lives. */
+  static async main(options: FamilyOptions): Promise<LogFamily> {
+    const lock = await takeOwnership(options.directory);
+    const dead: DeadLog[] = [];
+    try {
+      for (const { directory } of await listHeirs(options.directory)) {
+        dead.push(await open(directory, await takeOwnership(directory), options.log));
+      }
+      return new LogFamily(options, options.directory, null, lock, dead);
+    } catch (error) {
+      for (const { lock: other } of dead) await other.release();
+      await lock.release();
+      throw error;
+    }
+  }
+
+  /** Makes a log directory for a process that takes over from one whose latest epoch is `after`. */
+  static async heir(options: FamilyOptions, after: number, wallMs: number): Promise<LogFamily> {
+    let epoch = Math.max(after + 1, wallMs);
+    for (let attempt = 1; ; attempt += 1, epoch += 1) {
+      const directory = join(options.directory, `heir-${epoch.toString(36)}`);
+      try {
+        await mkdir(directory, { mode: 0o700 });
+        const lock = await takeOwnership(directory);
+        await syncDirectory(options.directory);
+        return new LogFamily(options, directory, epoch, lock, []);
+      } catch (error) {
+        // Who is responsible may have cleared the directory away before its lock was there.
+        if (attempt === ATTEMPTS_MAX || !(isOwned(error) || isCode(error, "ENOENT", "EEXIST"))) throw error;
+      }
+    }
+  }
+
+  get role(): Role {
+    return this.heirEpoch === null || this.#main !== null ? "responsible" : "heir";
+  }
+
+  answersFor(epoch: number, own: number, latest: number): boolean {
+    const epochs: Epochs = { role: this.role, own, latest, living: this.#living };
+    return answersFor(epoch, epochs);
+  }
+
+  /** What was found dead at the start says; whether something of it is damaged. */
+  get found(): { readonly entries: readonly Entry[]; readonly isDamaged: boolean } {
+    const isDamaged = this.#found.some(({ damaged }) => damaged.length > 0);
+    return { entries: this.#found.flatMap(({ entries }) => entries), isDamaged };
+  }
+
+  /** What was found is durable in the own log. */
+  async buryFound(): Promise<void> {
+    for (const dead of this.#found) await this.#bury(dead);
+    this.#found = [];
+  }
+
+  /** Sees who lives, and takes over the logs of those who do not; `write` makes entries durable in the own log. */
+  async survey(own: number, write: (entries: readonly Entry[]) => Promise<void>): Promise<void> {
+    if (this.role === "heir" && !(await this.#becomeResponsible(own, write))) return;
+    const living = new Set<number>();
+    for (const { directory, epoch } of await listHeirs(this.#options.directory)) {
+      if (directory === this.directory) continue;
+      if (!(await this.#takeOver(directory, write))) living.add(epoch);
+    }
+    this.#living = living;
+  }
+
+  async release(): Promise<void> {
+    for (const { lock } of this.#found) await lock.release();
+    await this.#own.release();
+    await this.#main?.release();
+  }
+
+  async #becomeResponsible(own: number, write: (entries: readonly Entry[]) => Promise<void>) {
+    const { directory, log } = this.#options;
+    const lock = await tryOwnership(directory);
+    if (lock === null) return false;
+    try {
+      const dead = await open(directory, lock, log, own - 1);
+      if (dead.entries.length > 0) await write(dead.entries);
+      await this.#removeFiles(dead);
+      // Until all heirs have been looked at, only those epochs are known of which none lives.
+      this.#living = new Set((await listHeirs(directory)).map(({ epoch }) => epoch));
+      this.#main = lock;
+      log.info("log.adopted", { directory, commits: commitsOf(dead) });
+      return true;
+    } catch (error) {
+      await lock.release();
+      this.#noteFailure(directory, error);
+      return false;
+    }
+  }
+
+  /** False: its process lives, or it could not be taken over. */
+  async #takeOver(directory: string, write: (entries: readonly Entry[]) => Promise<void>): Promise<boolean> {
+    const lock = await tryOwnership(directory);
+    if (lock === null) return false;
+    try {
+      const dead = await open(directory, lock, this.#options.log);
+      if (dead.entries.length > 0) await write(dead.entries);
+      await this.#bury(dead);
+      this.#options.log.info("log.adopted", { directory, commits: commitsOf(dead) });
+      return true;
+    } catch (error) {
+      await lock.release();
+      this.#noteFailure(directory, error);
+      return false;
+    }
+  }
+
+  async #bury(dead: DeadLog): Promise<void> {
+    await this.#removeFiles(dead);
+    await dead.lock.release();
+    await rmdir(dead.directory).catch(() => {}); // somebody may be making a lock of his own there
+  }
+
+  async #removeFiles({ directory, segments, damaged }: DeadLog): Promise<void> {
+    for (const { path } of damaged) {
+      await rename(path, join(this.#options.directory, `${basename(directory)}-${basename(path)}.damaged`));
+    }
+    const intact = segments.filter((segment) => !damaged.includes(segment));
+    await removeSegments(
+      directory,
+      intact.map(({ number }) => number),
+    );
+  }
+
+  /** Said once for each directory. */
+  #noteFailure(directory: string, error: unknown): void {
+    if (this.#failed.has(directory)) return;
+    this.#failed.add(directory);
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#options.log.error("log.adopt_failed", { directory, reason });
+  }
+}
+
+const commitsOf = ({ entries }: DeadLog): number => entries.filter(({ kind }) => kind === "commit").length;
+
+/** Reads the log in `directory`. `latest`: the greatest epoch that damaged bytes may have told of, if no name says it. */
+async function open(directory: string, lock: OwnerLock, log: Log, latest = 0): Promise<DeadLog> {
+  const segments = await readSegments(directory);
+  const state = new LogState();
+  const damaged = takeIn(segments, state, log);
+  if (damaged.length > 0) {
+    const upTo = Math.max(latest, heirEpochOf(basename(directory)) ?? 0, state.epoch);
+    state.damagedUpToEpoch = Math.max(state.damagedUpToEpoch, upTo);
+  }
+  // One that ended while it made its first segment has decided nothing.
+  const isEmpty = state.epoch === 0 && damaged.length === 0;
+  const entries = isEmpty ? [] : state.snapshot().filter((entry) => entry.kind !== "open" || entry.epoch > 0);
+  return { directory, lock, segments, damaged, entries };
+}
+
+/** The lock of `directory` if its process is gone; null if it lives. */
+async function tryOwnership(directory: string): Promise<OwnerLock | null> {
+  try {
+    return await takeOwnership(directory);
+  } catch (error) {
+    if (isOwned(error) || isCode(error, "ENOENT")) return null;
+    throw error;
+  }
+}
+
+async function listHeirs(directory: string) {
+  const names = await readdir(directory);
+  return names.flatMap((name) => {
+    const epoch = heirEpochOf(name);
+    return epoch === null ? [] : [{ directory: join(directory, name), epoch }];
+  });
+}
+
+function heirEpochOf(name: string): number | null {
+  const [, text] = HEIR_NAME.exec(name) ?? [];
+  return text === undefined ? null : Number.parseInt(text, 36);
+}
+
+const isCode = (error: unknown, ...codes: readonly string[]): boolean =>
+  codes.includes((error as NodeJS.ErrnoException).code ?? "");
