@@ -4,7 +4,7 @@ import type { LeaseHolder } from "./serverConnection.ts";
 /** Holds a lease on no client's behalf; what the shard says is dropped. */
 export const NOBODY: LeaseHolder = {
   relay: () => true,
-  outlives: () => true,
+  outlives: () => null,
   onClientGroup() {},
   onParameter() {},
   onNotification: () => null,

@@ -40,8 +40,8 @@ export interface ReplyHandler {
   onNotification(notification: Notification): Buffer | null;
   /** The shard waits for rows of a COPY. */
   onCopyIn(): void;
-  /** Whether the client goes on if the shard ends the connection. */
-  outlives(): boolean;
+  /** What the client is told of a FATAL error if it goes on all the same; null: it does not. */
+  outlives(error: ErrorFields): ErrorFields | null;
   /** A statement that was sent with `expectParse` now stands, or never will. */
   onStatement(key: string, stands: boolean): void;
   /**
@@ -320,8 +320,9 @@ export class ReplyReader {
   }
 
   #otherError(buffer: Buffer, start: number, end: number): Buffer | null {
-    if (isFatalError(buffer, start, end) && this.#handler.outlives()) {
-      return errorResponse({ ...readErrorFields(buffer, start, end), severity: "ERROR" });
+    if (isFatalError(buffer, start, end)) {
+      const told = this.#handler.outlives(readErrorFields(buffer, start, end));
+      if (told !== null) return errorResponse(told);
     }
     if (this.replaceError === null && !this.#marks.hasRefusals) return null;
     const error = readErrorFields(buffer, start, end);

@@ -30,8 +30,8 @@ import { type ServerEvent, type ServerState, serverStep } from "./serverState.ts
 export interface LeaseHolder {
   /** Bytes for the client; false: it has not taken them all, and the connection must stop reading. */
   relay(connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean;
-  /** Whether the client goes on if the shard ends the connection now; it is told an ERROR then, and not a FATAL. */
-  outlives(connection: ServerConnection): boolean;
+  /** What the client is told of the FATAL `error` that ends the connection if it goes on all the same; null: it ends. */
+  outlives(connection: ServerConnection, error: ErrorFields): ErrorFields | null;
   /** One group of replies ended; `isLast`: the shard owes nothing more. */
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void;
   /** A ParameterStatus came, in whatever group. */
@@ -290,8 +290,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     this.holder?.onParameter(this, name, value);
   }
 
-  outlives(): boolean {
-    return this.holder?.outlives(this) ?? true;
+  outlives(error: ErrorFields): ErrorFields | null {
+    return this.holder?.outlives(this, error) ?? null;
   }
 
   onNotification(notification: Notification): Buffer | null {

@@ -90,6 +90,26 @@ export class PlainEffects {
     this.#hasLocal = false;
   }
 
+  /**
+   * Asks the shard what the client has set, and whether it has state that only this connection has; false: it did not
+   * say. `tell`: to the client.
+   */
+  async look(lease: ServerConnection, tell: (...messages: readonly Buffer[]) => void): Promise<boolean> {
+    const { pins, mayHaveSet } = this;
+    this.mayHaveSet = false;
+    if (mayHaveSet && !(await this.#parameters.capture(lease))) return false;
+    if (pins.mayHaveChanged && !(await pins.look(lease))) return false;
+    if (!this.isPinned || this.#parameters.isInForceOn(lease)) return true;
+    // A RESET went to the shard's own value, and the client's is that of its startup packet.
+    return this.#parameters.apply(lease).then(
+      () => {
+        tell(...this.#parameters.differences(lease));
+        return true;
+      },
+      () => false,
+    );
+  }
+
   /** The connection is lost, and what it owed. */
   noteLost(): void {
     this.#sql.noteLost();

@@ -17,7 +17,7 @@ import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { Notification } from "../wire/backendReaders.ts";
-import { errorResponse, faultResponse, readyForQuery } from "../wire/backendWriters.ts";
+import { errorResponse, faultFields, readyForQuery } from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import { CLIENT_MESSAGE, endsCopy, endsGroup } from "../wire/messageTypes.ts";
 import { returnAbandoned, returnSession } from "./abandonedLease.ts";
@@ -27,9 +27,10 @@ import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
 import { GiantMessage } from "./giantMessage.ts";
 import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
+import { LostTransaction, outcomeUnknown } from "./lostTransaction.ts";
 import type { ListenFirst, PlainEffects } from "./plainEffects.ts";
 import { ASKED, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
-import { asRefusal, connectionLost, refusalResponse } from "./refusal.ts";
+import { asError, asRefusal, connectionLost, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 import { cancelForTime } from "./statementTimeout.ts";
 
@@ -44,6 +45,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   readonly parameters: ClientParameters;
   #lease: ServerConnection | null = null;
   readonly #request: LeaseRequest;
+  readonly #lost: LostTransaction;
   /** Extended-protocol messages were sent and their Sync was not. */
   #isBatchOpen = false;
   /** Messages are passed over until Sync, as after an error. */
@@ -61,6 +63,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#effects = this.#statements.effects;
     this.giant = new GiantMessage(this.#statements, this.onMessage.bind(this));
     this.#client = new ClientSide(stream, parts.config.limits, this);
+    this.#lost = new LostTransaction(this.#client, this.#statements);
   }
 
   get participant(): null {
@@ -104,8 +107,14 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (type === CLIENT_MESSAGE.terminate) return this.#terminate();
     if (this.#isSkipping && this.#skip(type)) return true;
     if (this.#lease === null && endsCopy(type)) return true; // the COPY failed, and the client was told
+    if (this.#lost.isOpen && this.#lease === null && !isGiant) {
+      const answer = this.#lost.answer(type, buffer, start, end);
+      this.#isSkipping = answer === "skip";
+      if (answer !== "no") return true;
+    }
     if (this.#lease === null && !this.#request.ask()) return this.#takeRefusal(type);
     const lease = this.#lease!;
+    if (this.#lost.isOpen && lease.isClean) return this.#lost.failAgain(lease);
     if (lease.replies.groups.isFull) return this.#client.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
@@ -136,6 +145,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   get isQuiet(): boolean {
+    if (this.#lost.isOpen) return false;
     return this.#lease === null || (this.#lease.isClean && !this.#isBatchOpen);
   }
 
@@ -174,8 +184,11 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
     this.#client.activity.answers += 1;
-    if (status === "I") this.#client.activity.transactions += 1;
-    if (status === "I") this.#effects.noteIdle(connection, hadError);
+    if (status === "I") {
+      this.#client.activity.transactions += 1;
+      this.#lost.end();
+      this.#effects.noteIdle(connection, hadError);
+    }
     this.#client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
     if (status !== "I" && this.#parts.mode === "statement") {
@@ -198,8 +211,9 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#effects.mayHaveSet = true; // by a function, perhaps, of which the text says nothing
   }
 
-  outlives(connection: ServerConnection): boolean {
-    return connection.replies.status === "I" && !this.#effects.isPinned;
+  outlives({ shard }: ServerConnection, error: ErrorFields): ErrorFields | null {
+    if (this.#effects.isPinned) return null;
+    return this.#statements.isCommitting ? outcomeUnknown(shard, error.message) : asError(error);
   }
 
   onNotification(connection: ServerConnection, { pid, channel, payload }: Notification): Buffer | null {
@@ -230,27 +244,25 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#lease = null;
     this.#parts.log.warn("server.lost", { shard, pid, reason });
     const fault = connectionLost(shard, reason, "Repeat what was not committed.");
-    // A transaction block or state of the session went with it, or half a message: only a new session is sound.
-    const isBeyondRepair = replies.status !== "I" || this.#effects.isPinned || !replies.isBetweenMessages;
-    if (!isBeyondRepair) return this.#answerLost(replies, fault);
-    if (error !== null && error.severity === "FATAL") this.#client.say(errorResponse(error));
-    else if (!replies.hasError || !replies.isBetweenMessages) return this.#client.refuse(fault);
-    this.#client.end();
+    // State of the session went with it, or half a message, or the session was meant: only a new one is sound.
+    const isEnded = replies.status !== "I" && error !== null && /^25P0/.test(error.sqlstate);
+    if (this.#effects.isPinned || !replies.isBetweenMessages || isEnded) {
+      if (error !== null && error.severity === "FATAL") this.#client.say(errorResponse(error));
+      else if (!replies.hasError || !replies.isBetweenMessages) return this.#client.refuse(fault);
+      this.#client.end();
+      return;
+    }
+    const { isCommitting } = this.#statements;
+    const words = error === null ? faultFields(fault) : asError(error);
+    this.#answerLost(replies, isCommitting ? outcomeUnknown(shard, reason) : words);
   }
 
   /** Every answer that was owed is the loss of the connection. */
-  #answerLost(replies: ServerConnection["replies"], fault: Fault): void {
-    const owed = replies.groups.count(RELAY);
+  #answerLost(replies: ServerConnection["replies"], error: ErrorFields): void {
     this.#effects.noteLost();
-    for (let i = 0; i < owed; i += 1) {
-      const isTold = i === 0 && replies.hasError;
-      this.#client.say(...(isTold ? [] : [faultResponse(fault)]), readyForQuery("I"));
-    }
-    if (this.#isBatchOpen) {
-      this.#isBatchOpen = false;
-      this.#isSkipping = true;
-      if (owed > 0 || !replies.hasError) this.#client.say(faultResponse(fault));
-    }
+    this.#lost.begin(replies, error);
+    if (this.#isBatchOpen) this.#isSkipping = true;
+    this.#isBatchOpen = false;
     this.#client.go(WAIT_REPLY);
     this.#client.go(WAIT_SERVER_DRAIN);
     this.#client.go(WAIT_WORK); // for columns that nobody will tell
@@ -273,31 +285,17 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   /** Asks the shard what the client has set, and whether it has state that only this connection has. */
   #lookThenReturn(lease: ServerConnection): void {
     this.#client.wait(WAIT_WORK);
-    const work = this.#look(lease).then((isKnown) => {
-      if (lease === this.#lease) {
-        if (!isKnown) this.#lose(lease);
-        else if (!this.#effects.isPinned) this.#return(lease);
-      }
-      this.#client.go(WAIT_WORK);
-      this.#channels.flush();
-    });
+    const work = this.#effects
+      .look(lease, (...told) => this.#client.say(...told))
+      .then((isKnown) => {
+        if (lease === this.#lease) {
+          if (!isKnown) this.#lose(lease);
+          else if (!this.#effects.isPinned) this.#return(lease);
+        }
+        this.#client.go(WAIT_WORK);
+        this.#channels.flush();
+      });
     detach(work, "the client waits for it");
-  }
-
-  async #look(lease: ServerConnection): Promise<boolean> {
-    const { pins, mayHaveSet } = this.#effects;
-    this.#effects.mayHaveSet = false;
-    if (mayHaveSet && !(await this.parameters.capture(lease))) return false;
-    if (pins.mayHaveChanged && !(await pins.look(lease))) return false;
-    if (!this.#effects.isPinned || this.parameters.isInForceOn(lease)) return true;
-    // A RESET went to the shard's own value, and the client's is that of its startup packet.
-    return this.parameters.apply(lease).then(
-      () => {
-        this.#client.say(...this.parameters.differences(lease));
-        return true;
-      },
-      () => false,
-    );
   }
 
   #discard(lease: ServerConnection): void {
@@ -319,6 +317,10 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
    */
   #understood(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): Understood {
     try {
+      if (this.#lost.isOpen && this.#statements.refuseChain(lease, type, buffer, start, end)) {
+        if (type !== CLIENT_MESSAGE.query) this.#openBatch(lease);
+        return SENT;
+      }
       switch (type) {
         case CLIENT_MESSAGE.query:
           return this.#statements.query(lease, buffer, start, end);
@@ -363,7 +365,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (type !== CLIENT_MESSAGE.sync) return true;
     if (this.#lease !== null) return false;
     this.#isSkipping = false;
-    this.#client.say(readyForQuery("I"));
+    this.#client.say(readyForQuery(this.#lost.status));
     return true;
   }
 
@@ -383,11 +385,14 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   #takeRefusal(type: number): boolean {
     const refusal = this.#request.takeRefusal();
     if (refusal === null) return false;
+    // There is no connection on which a lost transaction could go on being failed: it is over.
+    if (!(refusal instanceof Fault && refusal.id === "session.canceled")) this.#lost.end();
+    const ready = readyForQuery(this.#lost.status);
     if (type === CLIENT_MESSAGE.sync) {
       this.#isSkipping = false;
-      this.#client.say(readyForQuery("I"));
+      this.#client.say(ready);
     } else if (type === CLIENT_MESSAGE.query || type === CLIENT_MESSAGE.functionCall) {
-      this.#client.say(refusalResponse(refusal), readyForQuery("I"));
+      this.#client.say(refusalResponse(refusal), ready);
     } else {
       this.#isSkipping = true;
       this.#client.say(refusalResponse(refusal));

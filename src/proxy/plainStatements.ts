@@ -11,8 +11,9 @@ import { Fault } from "../base/fault.ts";
 import type { Described } from "../pool/replyMarks.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
+import { mayChain, mayCommit } from "../routing/transactionEnd.ts";
 import { BindReader } from "../wire/bindReader.ts";
-import { readQuery, readStatementName } from "../wire/frontendReaders.ts";
+import { readParse, readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { type BackendSignal, backendSignal, boundPid, signalStatement } from "./backendSignals.ts";
@@ -51,6 +52,8 @@ export type Understood = typeof PASS | typeof SENT | typeof ASKED | typeof REFUS
 export class PlainStatements {
   /** What the statements do to the session. */
   readonly effects: PlainEffects;
+  /** Whether something was sent, and not answered, that may commit a transaction block. */
+  isCommitting = false;
   readonly #statements: StatementStore;
   readonly #sql: SqlStatements;
   readonly #look: SessionLook;
@@ -82,6 +85,7 @@ export class PlainStatements {
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
     const text = readQuery(buffer, start, end, "latin1");
+    this.#noteCommit(lease, text);
     const other = ABOUT_SESSIONS.test(text) ? this.#answerOf(lease, text) : null;
     const effects = this.#look.effects(text);
     const first = this.effects.missingChannel(effects);
@@ -93,6 +97,33 @@ export class PlainStatements {
     else if (other !== null) lease.outbox.put(send.queryBytes(Buffer.from(other, "latin1")));
     else return PASS;
     return SENT;
+  }
+
+  #noteCommit({ replies }: ServerConnection, text: string): void {
+    const mayBeInBlock = replies.status !== "I" || replies.groups.length > 0 || replies.isBatchOpen;
+    if (mayBeInBlock && !this.isCommitting) this.isCommitting = mayCommit(text);
+  }
+
+  /**
+   * The text of a message by which a statement comes to run; null: there is none, or it is not known. Of those that are
+   * parsed only when they are sent.
+   */
+  textOf(type: number, buffer: Buffer, start: number, end: number): string | null {
+    if (type === CLIENT_MESSAGE.query) return readQuery(buffer, start, end, "latin1");
+    if (type === CLIENT_MESSAGE.parse) return readParse(buffer, start, end, "latin1").text;
+    if (type !== CLIENT_MESSAGE.bind) return null;
+    const name = readStatementName(buffer, start, end, "latin1");
+    return name === null ? null : (this.#statements.find(name)?.text ?? null);
+  }
+
+  /** Refuses a statement that asks for a transaction like the one that was lost; false: it does not. */
+  refuseChain(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): boolean {
+    const text = this.textOf(type, buffer, start, end);
+    if (text === null || !mayChain(text)) return false;
+    const fault = new Fault("session.lost_chain");
+    if (type === CLIENT_MESSAGE.query) refuseQuery(lease, fault);
+    else refuseInBatch(lease, fault);
+    return true;
   }
 
   /** What the shard is asked instead of a simple query that is about what pgxa gives a client; null: nothing. */
@@ -174,6 +205,7 @@ export class PlainStatements {
   giantQuery(lease: ServerConnection): GiantMessageSearch {
     this.#statements.unnamed = null;
     lease.unnamedStatement = null;
+    this.isCommitting ||= lease.replies.status !== "I";
     this.#sql.clearOthers(lease);
     return new GiantMessageSearch((found) => this.effects.noteGiant(lease, found));
   }
@@ -202,6 +234,7 @@ export class PlainStatements {
     const statement = ifSendable(this.#statements.find(name), lease);
     if (isGiant(statement)) this.effects.noteGiant(lease, statement.found);
     const effects = statement?.effects ?? this.#sql.effectsOf(name);
+    if (statement !== null && type === CLIENT_MESSAGE.bind) this.#noteCommit(lease, statement.text);
     if (statement !== null && type === CLIENT_MESSAGE.bind && statement.shape !== null) {
       const answer = hasToldShape(lease, statement);
       if (answer === "ask") return ASKED;
@@ -275,8 +308,15 @@ export class PlainStatements {
 
   /** A group of answers has come, and with `isLast` all of them. */
   noteAnswered(hadError: boolean, isLast: boolean): void {
+    if (isLast) this.isCommitting = false;
     this.#statements.noteAnswered(hadError, isLast);
     this.effects.noteAnswered(hadError);
+  }
+
+  /** The connection was lost, and what it owed; a transaction with it. */
+  noteLost(): void {
+    this.isCommitting = false;
+    this.noteTransactionEnd();
   }
 
   noteTransactionEnd(): void {

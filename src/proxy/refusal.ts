@@ -18,6 +18,13 @@ export function asRefusal(error: unknown): Refusal {
   throw error;
 }
 
+/** `error` for a client whose session goes on although the connection ended. */
+export const asError = (error: ErrorFields): ErrorFields => ({
+  ...error,
+  severity: "ERROR",
+  rest: new Map([...(error.rest ?? [])].filter(([code]) => code !== "S")),
+});
+
 /** The connection to `shard` broke under a statement; `hint` says what the client is to do. */
 export const connectionLost = (shard: ShardId, reason: string, hint: string): Fault =>
   new Fault("pool.connection_lost", {

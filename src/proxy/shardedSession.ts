@@ -19,6 +19,7 @@ import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import type { Plan, StatementPlan } from "../routing/plan.ts";
 import { faultResponse, readyForQuery } from "../wire/backendWriters.ts";
+import type { ErrorFields } from "../wire/errorFields.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { Phase } from "./activity.ts";
 import { type ChannelsHost, ClientChannels } from "./clientChannels.ts";
@@ -30,7 +31,7 @@ import { DestinationFinder, hasTextKey } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
 import { answerLocal, type LocalContext, type LocalPlan, throwIfFailed } from "./localStatements.ts";
-import { asRefusal, connectionLost, type Refusal } from "./refusal.ts";
+import { asError, asRefusal, connectionLost, type Refusal } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 import { ShardedEffects } from "./shardedEffects.ts";
 import { SimpleProtocol } from "./simpleProtocol.ts";
@@ -236,7 +237,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   onCopyIn(): void {
     this.client.go(WAIT_REPLY);
   }
-  readonly outlives = () => true;
+  readonly outlives = (_connection: ServerConnection, error: ErrorFields): ErrorFields => asError(error);
   readonly hearsItself = () => false;
   onShape(): void {}
   readonly onNotification = () => null;

@@ -41,8 +41,8 @@ class Recorder {
 
   onShape(): void {}
 
-  outlives(): boolean {
-    return false;
+  outlives(): null {
+    return null;
   }
 
   onSwallowedError(error: ErrorFields): void {
