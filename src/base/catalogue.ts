@@ -266,13 +266,22 @@ export const CATALOGUE = {
     "the transaction was rolled back: the connection to a shard was lost",
   ),
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
-  "console.simple_only": spec(
-    "0A000",
+  "console.not_permitted": spec(
+    "42501",
     "ERROR",
     "statement",
     "client",
-    "the console takes simple queries only",
-    "Send the command without parameters and unprepared, as psql does.",
+    "this user may only look",
+    "Log in as a user who may administer pgxa.",
+  ),
+  "console.no_operations": spec("0A000", "ERROR", "statement", "operator", "this is not possible here"),
+  "console.parameters": spec(
+    "08P01",
+    "ERROR",
+    "statement",
+    "client",
+    "commands of the console take no parameters",
+    "Write the values into the command.",
   ),
   "deadlock.victim": spec("40P01", "ERROR", "statement", "client", "deadlock detected"),
   "deadlock.lock_timeout": spec(

@@ -4,8 +4,13 @@
  * The order is that of need: the decision log is open and the resolver has looked at every shard it can reach before
  * the first client is let in. Stopping goes the other way: clients, commits that are running, pools, the log.
  */
-import type { ConsoleSources } from "../admin/console.ts";
+import { collectDefaultMetrics } from "prom-client";
+import { INSTRUMENTS, registerAll } from "../admin/instruments.ts";
 import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
+import { PEER_INSTRUMENTS } from "../admin/peerInstruments.ts";
+import { probesOf } from "../admin/readiness.ts";
+import { Statistics } from "../admin/statistics.ts";
+import { CATALOGUE } from "../base/catalogue.ts";
 import { detach } from "../base/detach.ts";
 import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
@@ -14,10 +19,11 @@ import { DeadlockDetector } from "../deadlock/detector.ts";
 import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
+import { Traffic } from "../observe/traffic.ts";
 import { Admission } from "../pool/admission.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
-import { Gate } from "../proxy/gate.ts";
+import { CONSOLE_DATABASE, Gate } from "../proxy/gate.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
@@ -31,7 +37,8 @@ import { CommitProtocol } from "../txn/commitProtocol.ts";
 import { FileLog } from "../txn/fileLog/fileLog.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
-import { Backends } from "./backends.ts";
+import { Backends, type SharedParts } from "./backends.ts";
+import { ConsoleView } from "./consoleView.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -49,6 +56,8 @@ export interface RunningProxy {
 }
 
 const STATEMENT_NAMES_MAX = 100_000;
+/** Gauges of prom-client that are called like counters, and say nothing that is needed. */
+const MISNAMED = ["handles", "requests", "resources"].map((what) => `nodejs_active_${what}_total`);
 
 /** Starts a proxy; rejects with a Fault, or with the system's error for a port that is taken. */
 export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}): Promise<RunningProxy> {
@@ -70,28 +79,37 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     registry,
     resolver: commits?.resolver,
   });
+  const router = commits === null ? null : createRouter(config);
+  const view = createView(config, world, { registry, backends, deadlocks, commits, router });
   const listener = createListener(config, world, {
     backends,
     commits,
+    router,
     registry,
     admission,
     deadlocks,
     metrics,
+    view,
   });
+  view.handshakes = () => listener.handshakes;
   metrics.countPinned = () => registry.pinnedCount;
-  const endpoint = new MetricsEndpoint(metrics);
+  let isStarted = false;
+  const endpoint = createEndpoint(config, metrics, view, () => isStarted);
   const closeAll = async (): Promise<void> => {
-    await endpoint.stop();
     await deadlocks.stop();
     await commits?.protocol.drain();
     await commits?.stop();
     await backends.close();
+    view.statistics.stop();
+    await endpoint.stop(); // last: a drain is to be watched to its end
   };
   try {
     if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
     const { host, port } = await listener.listen(config.listen.host, config.listen.port);
+    isStarted = true;
     world.log.info("proxy.listening", { host, port, shards: config.shards.length });
     const stop = async (): Promise<void> => {
+      view.isStopping = true;
       await listener.stop();
       await closeAll();
       world.log.info("proxy.stopped");
@@ -103,16 +121,48 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   }
 }
 
+type Viewed = Pick<Shared, "registry" | "backends" | "deadlocks" | "commits" | "router">;
+
+/** What the console and the metrics see. */
+function createView(config: Config, { environment: { clock } }: ProxyParts, parts: Viewed): ConsoleView {
+  const traffic = new Traffic();
+  const statistics = new Statistics(traffic, clock);
+  const { detector } = parts.deadlocks;
+  return new ConsoleView({ ...parts, config, clock, traffic, statistics, detector });
+}
+
+function createEndpoint(
+  config: Config,
+  metrics: Metrics,
+  view: ConsoleView,
+  isStarted: () => boolean,
+): MetricsEndpoint {
+  registerAll(metrics.registry, INSTRUMENTS, view);
+  if (config.metrics.pgbouncerNames) registerAll(metrics.registry, PEER_INSTRUMENTS, view);
+  if (config.metrics.port !== 0) {
+    collectDefaultMetrics({ register: metrics.registry });
+    for (const name of MISNAMED) metrics.registry.removeSingleMetric(name);
+  }
+  return new MetricsEndpoint(metrics, probesOf(view, isStarted));
+}
+
 interface Commits {
   readonly protocol: CommitProtocol;
   readonly resolver: Resolver;
+  readonly decisions: FileLog;
   stop(): Promise<void>;
 }
 
 async function startCommits(config: Config, { environment, log, faultPoint }: ProxyParts): Promise<Commits> {
   const { fleet, coordinator, transaction } = config;
   const wallMs = environment.clock.wallMs();
-  const decisions = await FileLog.open({ directory: transaction.logDirectory, log, wallMs, faultPoint });
+  const decisions = await FileLog.open({
+    directory: transaction.logDirectory,
+    log,
+    wallMs,
+    monotonicMs: () => environment.clock.monotonicMs(),
+    faultPoint,
+  });
   const controls = config.shards.map((shard) => new ShardControl(shard));
   const protocol = new CommitProtocol({
     fleet,
@@ -122,6 +172,7 @@ async function startCommits(config: Config, { environment, log, faultPoint }: Pr
     config: transaction,
     faultPoint,
     log,
+    clock: environment.clock,
   });
   const resolver = new Resolver({
     fleet,
@@ -140,7 +191,7 @@ async function startCommits(config: Config, { environment, log, faultPoint }: Pr
     await Promise.all(controls.map((control) => control.close()));
     await decisions.close();
   };
-  return { protocol, resolver, stop };
+  return { protocol, resolver, decisions, stop };
 }
 
 interface Deadlocks {
@@ -187,16 +238,19 @@ interface Shared {
   readonly admission: Admission;
   readonly deadlocks: Deadlocks;
   readonly metrics: Metrics;
+  readonly router: Router | null;
+  readonly view: ConsoleView;
 }
 
 function createListener(
   config: Config,
   world: ProxyParts,
-  { backends, commits, registry, admission, deadlocks, metrics }: Shared,
+  { backends, commits, router, registry, admission, deadlocks, metrics, view }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { detector } = deadlocks;
-  const shared: Omit<SessionParts, "mode" | "pools" | "hubs"> = {
+  const { traffic } = view;
+  const shared: SharedParts = {
     config,
     environment,
     log,
@@ -204,10 +258,10 @@ function createListener(
     pinCounts: metrics.pinCounts,
     look: new SessionLook(),
     sharding:
-      commits === null
+      commits === null || router === null
         ? null
         : {
-            router: createRouter(config),
+            router,
             commits: commits.protocol,
             admission,
             detector,
@@ -221,11 +275,23 @@ function createListener(
     registry,
     greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,
-    createSession: (client) =>
-      client.place.kind === "console"
-        ? new ConsoleSession(client.stream, shared, consoleSources(detector, registry))
-        : createSession(client, backends.at(client.place).enter(client.place.mode, shared)),
+    noteRefusal: (reason) => noteRefusal(traffic, reason),
+    createSession: (client) => {
+      const { place, user, stream } = client;
+      if (place.kind === "console") {
+        const parts = { ...shared, traffic: traffic.of(CONSOLE_DATABASE, user) };
+        return new ConsoleSession(stream, { name: user, role: place.role }, parts, view);
+      }
+      const parts = backends.at(place).enter(place.mode, traffic.of(place.name, user), shared);
+      return createSession(client, parts);
+    },
   });
+}
+
+/** `reason` is the id of an error, the SQLSTATE of a shard's, or why the client went away by itself. */
+function noteRefusal(traffic: Traffic, reason: string): void {
+  if (Object.hasOwn(CATALOGUE, reason)) traffic.noteRefusal(reason);
+  else if (/^[0-9A-Z]{5}$/.test(reason)) traffic.noteRefusal("shard");
 }
 
 const createRouter = (config: Config): Router =>
@@ -233,12 +299,6 @@ const createRouter = (config: Config): Router =>
     config.shards.map((shard) => shard.id),
     config.tables,
   );
-
-const consoleSources = (detector: DeadlockDetector, registry: ClientRegistry): ConsoleSources => ({
-  waits: () => detector.waits(),
-  deadlocks: () => detector.history.records,
-  pins: () => [...registry.pins()],
-});
 
 function createSession({ stream, parameters, key }: NewClient, parts: SessionParts): Session {
   if (parts.sharding === null) return new PlainSession(key.pid, stream, parameters, parts);

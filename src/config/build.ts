@@ -42,7 +42,11 @@ export function buildConfig(raw: RawConfig): Config {
     pool: buildPool(section("pool")),
     transaction: buildTransaction(section("transaction")),
     deadlock: buildDeadlock(section("deadlock")),
-    metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
+    metrics: {
+      host: section("metrics").text("host"),
+      port: section("metrics").number("port"),
+      pgbouncerNames: section("metrics").boolean("pgbouncer_names"),
+    },
     limits: buildLimits(section("limits")),
     log: { level: section("log").text("level") as Config["log"]["level"] },
   };

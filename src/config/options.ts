@@ -6,6 +6,7 @@
  * number; durations and sizes may name their own (`250ms`, `5s`, `10min`, `64MB`).
  */
 
+import { METRICS_OPTIONS } from "./metricsOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 
@@ -211,6 +212,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 65_535,
     says: "The port on which Prometheus reads /metrics; 0 opens none.",
   },
+  ...METRICS_OPTIONS,
 
   {
     path: "limits.clients_max",

@@ -17,6 +17,7 @@ import { detach } from "../base/detach.ts";
 import type { Environment, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
+import { Buckets } from "../observe/buckets.ts";
 import type { Log } from "../observe/log.ts";
 import { NOBODY } from "./nobody.ts";
 import { type LeaseHolder, ServerConnection } from "./serverConnection.ts";
@@ -57,6 +58,8 @@ async function resetAll(connection: ServerConnection): Promise<void> {
 
 export class Pool {
   readonly shard: ShardConfig;
+  /** How long it took to get a connection that was not there at once. */
+  readonly checkouts = new Buckets();
   readonly #options: PoolOptions;
   readonly #lender: GenericPool<Resource>;
   /** Connections nobody holds, taken from the end: the warmest first. */
@@ -88,6 +91,21 @@ export class Pool {
     this.#sweepTimer = this.#scheduleSweep();
   }
 
+  /** Every connection that has logged in. */
+  get connections(): IterableIterator<ServerConnection> {
+    return this.#members.values();
+  }
+
+  /** How many are being opened. */
+  get opening(): number {
+    return Math.max(0, this.#lender.size - this.#members.size);
+  }
+
+  /** How many clients are queued. */
+  get queued(): number {
+    return this.#lender.pending;
+  }
+
   /** Whether it has no connection, and nobody waits for one. */
   get isEmpty(): boolean {
     return this.#lender.size === 0 && this.#lender.pending === 0;
@@ -111,7 +129,10 @@ export class Pool {
     for (;;) {
       const resource = await this.#acquire();
       if (!isFailed(resource)) {
-        if (this.#isFit(resource)) return this.#lend(resource, holder);
+        if (this.#isFit(resource)) {
+          this.checkouts.observe(this.#options.environment.clock.monotonicMs() - askedAtMs);
+          return this.#lend(resource, holder);
+        }
         this.#discard(resource);
         continue;
       }

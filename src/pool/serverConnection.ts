@@ -140,6 +140,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   #onOpenFailed: ((reason: string) => void) | null = null;
   #onOpened: (() => void) | null = null;
 
+  readonly endpoint = () => this.#stream.endpoint;
   /** The role it logged in as. */
   get user(): string {
     return this.#options.shard.user;
@@ -183,6 +184,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     this.#step("checkedIn");
     this.resumeReading();
     this.holder = null;
+    this.replies.meter = null;
     this.#lastError = null;
     this.idleSinceMs = this.#options.environment.clock.monotonicMs();
   }

@@ -10,6 +10,7 @@ import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Participant } from "../deadlock/participant.ts";
 import type { SignalKind } from "./backendSignals.ts";
+import type { NewClient } from "./handshake.ts";
 import type { PinnedConnection, Session } from "./session.ts";
 
 /** BackendKeyData of a client. */
@@ -23,8 +24,9 @@ const PID_MAX = 0x7fff_ffff;
 const SECRET_BYTES = 4;
 const SECRET_BYTES_LONG = 32;
 
-interface Entry {
-  readonly key: ClientKey;
+/** A client that is in. */
+export interface Entry {
+  readonly client: NewClient;
   readonly session: Session;
 }
 
@@ -40,6 +42,10 @@ export class ClientRegistry {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  get entries(): IterableIterator<Entry> {
+    return this.#entries.values();
   }
 
   get sessions(): IterableIterator<Session> {
@@ -80,10 +86,11 @@ export class ClientRegistry {
     }
   }
 
-  add(key: ClientKey, session: Session): void {
-    invariant(!this.#entries.has(key.pid), "a process id names one client");
-    this.#entries.set(key.pid, { key, session });
-    this.#pids.set(session, key.pid);
+  add(client: NewClient, session: Session): void {
+    const { pid } = client.key;
+    invariant(!this.#entries.has(pid), "a process id names one client");
+    this.#entries.set(pid, { client, session });
+    this.#pids.set(session, pid);
   }
 
   remove(session: Session): void {
@@ -105,7 +112,7 @@ export class ClientRegistry {
   /** The client of that key, if the secret is right. */
   find(pid: number, secret: Buffer): Session | null {
     const entry = this.#entries.get(pid);
-    if (entry === undefined || entry.key.secret.length !== secret.length) return null;
-    return timingSafeEqual(entry.key.secret, secret) ? entry.session : null;
+    if (entry === undefined || entry.client.key.secret.length !== secret.length) return null;
+    return timingSafeEqual(entry.client.key.secret, secret) ? entry.session : null;
   }
 }

@@ -4,6 +4,7 @@
  * A clear-text password of the configuration is turned into a SCRAM secret once, at start; after that nothing here
  * knows it. A user who does not exist goes through the same exchange as one with a wrong password.
  */
+import type { ConsoleRole } from "../admin/console.ts";
 import type { Clock, Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config, DatabaseConfig, LimitsConfig, PoolMode } from "../config/config.ts";
@@ -15,17 +16,19 @@ const SALT_BYTES = 16;
 const MOCK_SECRET_BYTES = 32;
 
 export const CONSOLE_DATABASE = "pgxa";
+/** What programs made for PgBouncer call it. */
+const CONSOLE_NAMES: readonly string[] = [CONSOLE_DATABASE, "pgbouncer"];
 
 /** The console, or a database as its configuration has it, named as the client named it, and in which mode. */
 export type Place =
-  | { readonly kind: "console" }
+  | { readonly kind: "console"; readonly role: ConsoleRole }
   | {
       readonly kind: "database";
       readonly name: string;
       readonly on: DatabaseConfig;
       readonly mode: PoolMode;
     };
-const CONSOLE: Place = { kind: "console" };
+const CONSOLE: Place = { kind: "console", role: "admin" };
 const ANY_DATABASE = "*";
 
 export class Gate {
@@ -65,7 +68,7 @@ export class Gate {
     const name = startup.get("database") || user;
     const { databases, pool } = this.#config;
     const listed = databases.find((database) => database.name === name);
-    if (listed === undefined && name === CONSOLE_DATABASE) return CONSOLE;
+    if (listed === undefined && CONSOLE_NAMES.includes(name)) return CONSOLE;
     const on = listed ?? databases.find((database) => database.name === ANY_DATABASE);
     if (on === undefined || name === ANY_DATABASE) {
       throw new Fault("login.no_database", { message: `database "${name}" does not exist` });

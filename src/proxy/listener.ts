@@ -5,11 +5,11 @@
  * are on the way in; whatever comes beyond is closed before it costs anything.
  */
 import { createServer, type Server, type Socket } from "node:net";
+import { CONSOLE_GREETING } from "../admin/driverProbes.ts";
 import { Fault } from "../base/fault.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream } from "../pool/byteStream.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
-import { CONSOLE_GREETING } from "./consoleSession.ts";
 import type { Gate, Place } from "./gate.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
@@ -27,6 +27,8 @@ export interface ListenerOptions {
   /** Of a database; null is the console. */
   greetings(place: Place): Greetings | null;
   readonly log: Log;
+  /** Somebody was not let in, or went away before. */
+  noteRefusal(reason: string): void;
   createSession(client: NewClient): Session;
 }
 
@@ -53,6 +55,11 @@ export class Listener implements HandshakeHost {
         resolve({ host, port: bound });
       });
     });
+  }
+
+  /** How many connections are on their way in. */
+  get handshakes(): number {
+    return this.#handshakes.size;
   }
 
   /** Closes the port and ends every connection with 57P01; resolves when all are gone. */
@@ -85,7 +92,7 @@ export class Listener implements HandshakeHost {
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void {
     this.#handshakes.delete(handshake);
     const session = this.#options.createSession(client);
-    this.#options.registry.add(client.key, session);
+    this.#options.registry.add(client, session);
     this.#options.log.debug("client.connected", { pid: client.key.pid, user: client.user });
     if (rest.length > 0) session.client.onChunk(rest, rest.length);
     else client.stream.resume();
@@ -93,6 +100,7 @@ export class Listener implements HandshakeHost {
 
   onOver(handshake: Handshake, reason: string): void {
     this.#handshakes.delete(handshake);
+    this.#options.noteRefusal(reason);
     this.#options.log.debug("client.refused", { reason });
   }
 

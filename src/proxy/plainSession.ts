@@ -58,7 +58,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#statements = new PlainStatements(pid, isSession, parts, this.#channels, parameters);
     this.#effects = this.#statements.effects;
     this.giant = new GiantMessage(this.#statements, this.onMessage.bind(this));
-    this.#client = new ClientSide(stream, parts.config.limits, this);
+    this.#client = new ClientSide(stream, parts, this);
   }
 
   get participant(): null {
@@ -74,6 +74,11 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (lease === null) this.#request.cancel();
     else if (lease.replies.groups.length > 0 || this.#isBatchOpen)
       detach(lease.cancel(), "a cancel is a wish");
+  }
+
+  /** How many prepared statements the client has. */
+  get statementCount(): number {
+    return this.#statements.count;
   }
 
   pins(): readonly PinnedConnection[] {
@@ -245,8 +250,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   onLease(lease: ServerConnection): void {
     this.#lease = lease;
-    const told = this.parameters.differences(lease);
-    if (told.length > 0) this.#client.say(...told);
+    this.#client.take(lease, this.parameters.differences(lease));
   }
 
   #return(lease: ServerConnection): void {

@@ -19,6 +19,7 @@ import type { Gtrid } from "../../base/brands.ts";
 import { detach } from "../../base/detach.ts";
 import { Fault } from "../../base/fault.ts";
 import type { FaultPointListener } from "../../base/faultPoint.ts";
+import { Buckets } from "../../observe/buckets.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
 import { LogState } from "./logState.ts";
@@ -30,6 +31,8 @@ export interface FileLogOptions {
   readonly log: Log;
   /** Wall time in ms: epochs are never below it, so that a log that was lost does not repeat one. */
   readonly wallMs: number;
+  /** The clock by which syncs are measured. */
+  monotonicMs?(): number;
   readonly faultPoint: FaultPointListener;
   /** A segment that has grown beyond this is replaced, in bytes. */
   readonly segmentBytesMax?: number;
@@ -63,6 +66,7 @@ export class FileLog implements DecisionLog {
   #failure: unknown = null;
   /** How many times the disk was made to sync. For tests and metrics. */
   syncs = 0;
+  readonly syncMs = new Buckets();
 
   private constructor(options: FileLogOptions, state: LogState, lock: OwnerLock, segment: OpenSegment) {
     this.#options = options;
@@ -200,8 +204,10 @@ export class FileLog implements DecisionLog {
     writeAll(this.#handle.fd, frame);
     this.#segmentBytes += frame.length;
     faultPoint("decision.before-sync", 0);
+    const fromMs = this.#options.monotonicMs?.() ?? 0;
     await this.#handle.datasync();
     this.syncs += 1;
+    this.syncMs.observe((this.#options.monotonicMs?.() ?? 0) - fromMs);
     for (const { entry } of batch) this.#state.apply(entry);
     faultPoint("decision.after-sync", 0);
   }
