@@ -86,59 +86,69 @@ function someTraffic(): Traffic {
   return traffic;
 }
 
-export function sourcesOf(operations: Operations | null = noOperations([])): Sources {
-  const traffic = someTraffic();
+type Given =
+  | "version"
+  | "wallMs"
+  | "traffic"
+  | "statistics"
+  | "clients"
+  | "handshakes"
+  | "servers"
+  | "databases"
+  | "users"
+  | "waits"
+  | "deadlocks"
+  | "lockWaits"
+  | "isDraining"
+  | "operations";
+
+/** The server connections, by themselves and by database. */
+const connections = (): Pick<Sources, "servers" | "databases"> => ({
+  servers: () => [
+    {
+      id: "server:east:4711",
+      shard: "east",
+      database: "bank",
+      user: "ann",
+      state: "active",
+      endpoint: ENDPOINT,
+      connectedAtMs: 1_000,
+      requestedAtMs: 2_000,
+      pid: 4_711,
+      client: 7,
+      statements: 2,
+    },
+  ],
+  databases: () => [
+    {
+      name: "bank",
+      mode: "transaction",
+      ownMode: null,
+      isConsole: false,
+      clients: 2,
+      pools: [
+        {
+          shard: "east",
+          host: "db1",
+          port: 5_432,
+          database: "bank_1",
+          user: "app",
+          min: 0,
+          max: 20,
+          servers: { active: 1, idle: 0, login: 1 },
+          queued: 1,
+          checkout: new Buckets(),
+        },
+      ],
+    },
+  ],
+});
+
+/** What there is of transactions and of the configuration. */
+function afterwards(): Omit<Sources, Given> {
   const steps = { prepare: new Buckets(), decide: new Buckets(), commit_prepared: new Buckets() };
   steps.prepare.observe(3);
   return {
-    version: "pgxa 1.2.3",
-    wallMs: () => 100_000,
-    traffic,
-    statistics: new Statistics(traffic, new ManualEnvironment().clock),
-    clients: () => [
-      { ...CLIENT, state: "active", waitMs: 0, link: "server:east:4711" },
-      { ...CLIENT, pid: 8, state: "waiting", waitMs: 2_000.5, link: null },
-    ],
-    handshakes: () => 1,
-    servers: () => [
-      {
-        id: "server:east:4711",
-        shard: "east",
-        database: "bank",
-        user: "ann",
-        state: "active",
-        endpoint: ENDPOINT,
-        connectedAtMs: 1_000,
-        requestedAtMs: 2_000,
-        pid: 4_711,
-        client: 7,
-        statements: 2,
-      },
-    ],
-    databases: () => [
-      {
-        name: "bank",
-        mode: "transaction",
-        ownMode: null,
-        isConsole: false,
-        clients: 2,
-        pools: [
-          {
-            shard: "east",
-            host: "db1",
-            port: 5_432,
-            database: "bank_1",
-            user: "app",
-            min: 0,
-            max: 20,
-            servers: { active: 1, idle: 0, login: 1 },
-            queued: 1,
-            checkout: new Buckets(),
-          },
-        ],
-      },
-    ],
-    users: () => [{ name: "ann", mode: null }],
     transactions: () => [
       {
         client: 7,
@@ -183,6 +193,24 @@ export function sourcesOf(operations: Operations | null = noOperations([])): Sou
       logSync: new Buckets(),
       resolved: 1,
     }),
+  };
+}
+
+export function sourcesOf(operations: Operations | null = noOperations([])): Sources {
+  const traffic = someTraffic();
+  return {
+    version: "pgxa 1.2.3",
+    wallMs: () => 100_000,
+    traffic,
+    statistics: new Statistics(traffic, new ManualEnvironment().clock),
+    clients: () => [
+      { ...CLIENT, state: "active", waitMs: 0, link: "server:east:4711" },
+      { ...CLIENT, pid: 8, state: "waiting", waitMs: 2_000.5, link: null },
+    ],
+    handshakes: () => 1,
+    ...connections(),
+    users: () => [{ name: "ann", mode: null }],
+    ...afterwards(),
     waits: async () => [WAIT, POOL_WAIT],
     deadlocks: () => [DEADLOCK, { ...DEADLOCK, id: 4, victim: null, circle: [WAIT, WAIT] }],
     lockWaits: new Buckets(),
