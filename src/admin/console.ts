@@ -1,148 +1,246 @@
 /**
- * The console: what `SHOW …` on the database `pgxa` answers.
+ * The console: what its commands mean, and who may give them.
  *
- * Every table has text columns for a reader and, where there is more to say than fits, a JSON column for a program.
+ * A statement is understood first, which tells the columns of its answer, and run later; so both protocols are served
+ * by the same code. Who may only look gets 42501 for everything else.
  */
 import { Fault } from "../base/fault.ts";
-import type { DeadlockRecord } from "../deadlock/history.ts";
-import { describeCircle, type WaitRow } from "../deadlock/report.ts";
 import type { Column } from "../wire/backendWriters.ts";
+import { columns, type Row, row } from "./consoleTable.ts";
+import { plainText, type Statement, type Word } from "./consoleText.ts";
+import { answerProbe } from "./driverProbes.ts";
+import type { Operations, ShutdownMode } from "./operations.ts";
+import { OWN_SHOWS } from "./ownShows.ts";
+import { PEER_SHOWS } from "./peerShows.ts";
+import type { Show } from "./show.ts";
+import type { Sources } from "./views.ts";
 
-/** Where the console finds what it shows. */
-export interface ConsoleSources {
-  /** Every wait for a lock or a connection now; asks the shards. */
-  waits(): Promise<readonly WaitRow[]>;
-  /** The last deadlocks, oldest first. */
-  deadlocks(): readonly DeadlockRecord[];
-  /** The server connections that clients keep for state that cannot be carried. */
-  pins(): readonly PinRow[];
+/** `stats` may only look. */
+export type ConsoleRole = "admin" | "stats";
+
+export interface ConsoleUser {
+  readonly name: string;
+  readonly role: ConsoleRole;
 }
 
-export interface PinRow {
-  /** The process id that the client was given. */
-  readonly client: number;
-  readonly shard: string;
-  /** Of the server. */
-  readonly pid: number;
-  readonly reasons: readonly string[];
-  readonly pinnedMs: number;
+/** A statement that was understood. */
+export interface ConsoleCommand {
+  /** Null: it answers without rows. */
+  readonly columns: readonly Column[] | null;
+  readonly tag: string;
+  /** What it does to the transaction block that a driver believes to be in. */
+  readonly block?: "begin" | "end";
+  /** Rejects with a Fault. */
+  run(): readonly Row[] | Promise<readonly Row[]>;
 }
 
-export interface ConsoleTable {
-  readonly columns: readonly Column[];
-  readonly rows: readonly (readonly (string | null)[])[];
+type Operate = (operations: Operations, name: string | undefined) => Promise<void>;
+
+interface Control {
+  readonly says: string;
+  /** What comes behind it: nothing, perhaps a database, surely one, or something of its own. */
+  readonly takes: "nothing" | "maybe" | "database" | "id" | "mode";
+  readonly operate: Operate;
 }
 
-type Show = (sources: ConsoleSources) => Promise<ConsoleTable>;
-
-const INT8 = 20;
-const TEXT = 25;
-const JSON_TYPE = 114;
-const TIMESTAMPTZ = 1184;
-
-/** What can be shown, with what it is for. */
-const SHOWS: Readonly<Record<string, { readonly says: string; readonly show: Show }>> = {
-  WAITS: { says: "who waits for which lock or connection, and for whom", show: showWaits },
-  DEADLOCKS: { says: "the last deadlocks over several shards, and who gave way", show: showDeadlocks },
-  PINS: { says: "which clients keep a server connection, and for what", show: showPins },
-  HELP: { says: "this list", show: showHelp },
+const MODES: Readonly<Record<string, ShutdownMode>> = {
+  "": "immediate",
+  WAIT_FOR_SERVERS: "wait_for_servers",
+  WAIT_FOR_CLIENTS: "wait_for_clients",
 };
 
-/** The answer to one command; rejects with a Fault for one that is none. */
-export async function answerConsole(command: string, sources: ConsoleSources): Promise<ConsoleTable> {
-  const what = /^\s*SHOW\s+(\w+)[\s;]*$/i.exec(command)?.[1] ?? "";
-  const known = SHOWS[what.toUpperCase()];
-  if (known !== undefined) return known.show(sources);
-  throw new Fault("console.unknown_command", {
-    hint: `The console knows ${Object.keys(SHOWS)
-      .map((name) => `SHOW ${name}`)
-      .join(", ")}.`,
+export const CONTROLS: Readonly<Record<string, Control>> = {
+  PAUSE: {
+    says: "let no transaction begin, and wait for those that run",
+    takes: "maybe",
+    operate: (operations, name) => operations.pause(name),
+  },
+  RESUME: {
+    says: "go on after PAUSE, KILL or SUSPEND",
+    takes: "maybe",
+    operate: (operations, name) => operations.resume(name),
+  },
+  DISABLE: {
+    says: "let no new client in",
+    takes: "database",
+    operate: (operations, name) => operations.disable(name!),
+  },
+  ENABLE: {
+    says: "let clients in again",
+    takes: "database",
+    operate: (operations, name) => operations.enable(name!),
+  },
+  RECONNECT: {
+    says: "replace every server connection when it is given back",
+    takes: "maybe",
+    operate: (operations, name) => operations.reconnect(name),
+  },
+  KILL: {
+    says: "end all clients and server connections at once, and pause",
+    takes: "maybe",
+    operate: (operations, name) => operations.kill(name),
+  },
+  KILL_CLIENT: {
+    says: "end one client, by the id of SHOW CLIENTS",
+    takes: "id",
+    operate: (operations, name) => operations.killClient(Number(name)),
+  },
+  SUSPEND: {
+    says: "stop all traffic where it stands",
+    takes: "nothing",
+    operate: (operations) => operations.suspend(),
+  },
+  RELOAD: {
+    says: "read the configuration again",
+    takes: "nothing",
+    operate: (operations) => operations.reload(),
+  },
+  DRAIN: {
+    says: "refuse new work and let what runs come to its end",
+    takes: "nothing",
+    operate: (operations) => operations.drain(),
+  },
+  SHUTDOWN: {
+    says: "end pgxa: at once, WAIT_FOR_SERVERS or WAIT_FOR_CLIENTS",
+    takes: "mode",
+    operate: (operations, mode) => operations.shutdown(MODES[(mode ?? "").toUpperCase()]!),
+  },
+  WAIT_CLOSE: {
+    says: "wait until the server connections there were before RECONNECT are gone",
+    takes: "maybe",
+    operate: (operations, name) => operations.waitClose(name),
+  },
+};
+
+const HELP_COLUMNS = columns("command:text says");
+
+/** Everything that can be shown. */
+export const SHOWS: Readonly<Record<string, Show>> = {
+  ...OWN_SHOWS,
+  ...PEER_SHOWS,
+  HELP: { says: "this list", columns: HELP_COLUMNS, rows: () => helpRows() },
+};
+
+const ARGUMENTS: Readonly<Record<Control["takes"], string>> = {
+  nothing: "",
+  maybe: " [database]",
+  database: " database",
+  id: " id",
+  mode: " [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]",
+};
+
+const helpRows = (): readonly Row[] => [
+  ...Object.entries(SHOWS).map(([name, { says }]) => row(`SHOW ${name}`, says)),
+  ...Object.entries(CONTROLS).map(([name, { says, takes }]) => row(name + ARGUMENTS[takes], says)),
+  row("SET option = value", "change an option that can be changed live, until the next restart"),
+];
+
+const BEGINS = /^(BEGIN|START TRANSACTION)\b/;
+const ENDS = /^(COMMIT|END|ROLLBACK|ABORT)( WORK| TRANSACTION)?$/;
+
+/** What `statement` means; throws a Fault for one that is no command, or not for this user. */
+export function understand(statement: Statement, user: ConsoleUser, sources: Sources): ConsoleCommand {
+  const verb = nameOf(statement[0]!);
+  const rest = statement.slice(1);
+  if (verb === "SHOW" && rest.length === 1) {
+    const name = nameOf(rest[0]!);
+    if (Object.hasOwn(SHOWS, name)) return shown(SHOWS[name]!, name, user, sources);
+  }
+  const probe = answerProbe(statement, user.name);
+  if (probe !== null) return { ...probe, run: () => probe.rows };
+  const text = plainText(statement);
+  if (BEGINS.test(text)) return { columns: null, tag: "BEGIN", block: "begin", run: () => [] };
+  const ends = ENDS.exec(text)?.[1];
+  if (ends !== undefined) {
+    const tag = ends === "ABORT" || ends === "ROLLBACK" ? "ROLLBACK" : "COMMIT";
+    return { columns: null, tag, block: "end", run: () => [] };
+  }
+  if (verb === "SET") return setting(rest, user, sources);
+  if (Object.hasOwn(CONTROLS, verb)) return control(verb, CONTROLS[verb]!, rest, user, sources);
+  throw unknownCommand(text);
+}
+
+const nameOf = ({ text, kind }: Word): string => (kind === "word" ? text.toUpperCase() : "");
+
+function shown(show: Show, name: string, user: ConsoleUser, sources: Sources): ConsoleCommand {
+  if (show.needsAdmin) requireAdmin(user, `SHOW ${name}`);
+  return { columns: show.columns, tag: "SHOW", run: () => show.rows(sources) };
+}
+
+function control(
+  verb: string,
+  { takes, operate }: Control,
+  rest: Statement,
+  user: ConsoleUser,
+  { operations }: Sources,
+): ConsoleCommand {
+  requireAdmin(user, verb);
+  const name = argument(verb, takes, rest);
+  return {
+    columns: null,
+    tag: verb,
+    run: async () => {
+      await operate(performer(operations, verb), name);
+      return [];
+    },
+  };
+}
+
+/** The one argument of a command; throws a Fault if it is not what the command takes. */
+function argument(verb: string, takes: Control["takes"], rest: Statement): string | undefined {
+  const [first, ...more] = rest;
+  const usage = new Fault("console.unknown_command", {
+    message: `wrong argument of ${verb}`,
+    hint: `It is ${verb}${ARGUMENTS[takes]}.`,
   });
+  const mayMiss = takes === "maybe" || takes === "nothing" || takes === "mode";
+  if (more.length > 0 || (first === undefined && !mayMiss)) throw usage;
+  if (first === undefined) return undefined;
+  const isName = first.kind === "word" || first.kind === "quoted";
+  if (takes === "nothing" || !isName || first.text === "") throw usage;
+  if (takes === "id" && !/^\d{1,10}$/.test(first.text)) throw usage;
+  if (takes === "mode" && (first.text === "" || !Object.hasOwn(MODES, first.text.toUpperCase()))) throw usage;
+  return first.text;
 }
 
-const column = (name: string, typeOid: number): Column => ({ name, typeOid });
-const textOf = (value: number | null): string | null => (value === null ? null : String(value));
-const ms = (value: number): string => String(Math.round(value));
-
-async function showWaits(sources: ConsoleSources): Promise<ConsoleTable> {
-  const waits = await sources.waits();
+/** `SET option = value`, or with TO. */
+function setting(rest: Statement, user: ConsoleUser, { operations }: Sources): ConsoleCommand {
+  requireAdmin(user, "SET");
+  const [name, sign, value, ...more] = rest;
+  const isSign = sign?.text === "=" || sign?.text.toUpperCase() === "TO";
+  const isName = name?.kind === "word" || name?.kind === "quoted";
+  if (!isName || !isSign || value === undefined || value.kind === "sign" || more.length > 0) {
+    throw new Fault("console.unknown_command", {
+      message: "wrong argument of SET",
+      hint: "It is SET option = value, with quotes around a value that is not one word; SHOW CONFIG has the options.",
+    });
+  }
+  const option = name.text.toLowerCase();
   return {
-    columns: [
-      column("client", INT8),
-      column("gtrid", TEXT),
-      column("shard", TEXT),
-      column("pid", INT8),
-      column("waits_for", TEXT),
-      column("waited_ms", INT8),
-      column("blocked_by", TEXT),
-      column("json", JSON_TYPE),
-    ],
-    rows: waits.map((wait) => [
-      textOf(wait.client),
-      wait.gtrid,
-      wait.shard,
-      textOf(wait.pid),
-      wait.waitsFor,
-      ms(wait.waitedMs),
-      wait.blockedBy.join(", "),
-      JSON.stringify(wait),
-    ]),
+    columns: null,
+    tag: "SET",
+    run: async () => {
+      await performer(operations, "SET").set(option, value.text);
+      return [];
+    },
   };
 }
 
-async function showDeadlocks(sources: ConsoleSources): Promise<ConsoleTable> {
-  return {
-    columns: [
-      column("id", INT8),
-      column("at", TIMESTAMPTZ),
-      column("size", INT8),
-      column("cause", TEXT),
-      column("victim", INT8),
-      column("shards", TEXT),
-      column("detection_ms", INT8),
-      column("detail", TEXT),
-      column("json", JSON_TYPE),
-    ],
-    rows: sources
-      .deadlocks()
-      .map((deadlock) => [
-        String(deadlock.id),
-        new Date(deadlock.atMs).toISOString().replace("T", " ").replace("Z", "+00"),
-        String(deadlock.size),
-        deadlock.cause,
-        textOf(deadlock.victim),
-        [...new Set(deadlock.circle.map(({ shard }) => shard))].join(", "),
-        ms(deadlock.detectionMs),
-        describeCircle(deadlock.circle),
-        JSON.stringify(deadlock),
-      ]),
-  };
+function requireAdmin({ name, role }: ConsoleUser, command: string): void {
+  if (role === "admin") return;
+  throw new Fault("console.not_permitted", { message: `user "${name}" may not use ${command}` });
 }
 
-async function showPins(sources: ConsoleSources): Promise<ConsoleTable> {
-  return {
-    columns: [
-      column("client", INT8),
-      column("shard", TEXT),
-      column("pid", INT8),
-      column("reasons", TEXT),
-      column("pinned_ms", INT8),
-    ],
-    rows: sources
-      .pins()
-      .map(({ client, shard, pid, reasons, pinnedMs }) => [
-        String(client),
-        shard,
-        String(pid),
-        reasons.join(", "),
-        ms(pinnedMs),
-      ]),
-  };
+function performer(operations: Operations | null, verb: string): Operations {
+  if (operations === null)
+    throw new Fault("console.no_operations", { message: `${verb} is not possible here` });
+  return operations;
 }
 
-async function showHelp(): Promise<ConsoleTable> {
-  return {
-    columns: [column("command", TEXT), column("shows", TEXT)],
-    rows: Object.entries(SHOWS).map(([name, { says }]) => [`SHOW ${name}`, says]),
-  };
+/** No text of the user's own: it may hold what nobody else is to read. */
+function unknownCommand(text: string): Fault {
+  const known = text.startsWith("SHOW ")
+    ? `SHOW has ${Object.keys(SHOWS).join(", ")}.`
+    : `The console knows SHOW, ${Object.keys(CONTROLS).join(", ")} and SET; SHOW HELP says what they are.`;
+  return new Fault("console.unknown_command", { hint: known });
 }

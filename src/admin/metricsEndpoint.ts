@@ -1,21 +1,47 @@
-/** Where Prometheus reads: `GET /metrics`, and nothing else. */
-import { createServer, type Server } from "node:http";
+/**
+ * What is asked by HTTP: `/metrics` by Prometheus, `/health`, `/ready` and `/startup` by whoever keeps pgxa running.
+ *
+ * It is the first to open and the last to close, so that a start and a drain can be watched.
+ */
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Metrics } from "../observe/metrics.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
+export interface ShardReadiness {
+  readonly name: string;
+  /** `unknown`: nobody watches it. */
+  readonly state: "up" | "suspect" | "down" | "unknown";
+  readonly reason: string | null;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly draining: boolean;
+  readonly shards: readonly ShardReadiness[];
+}
+
+export interface Probes {
+  /** Whether clients have been let in since the start. */
+  isStarted(): boolean;
+  readiness(): Readiness;
+}
+
+const PATHS = "there are /metrics, /health, /ready and /startup\n";
+
 export class MetricsEndpoint {
   readonly #server: Server;
+  readonly #metrics: Metrics;
+  readonly #probes: Probes;
 
-  constructor(metrics: Metrics) {
+  constructor(metrics: Metrics, probes: Probes) {
+    this.#metrics = metrics;
+    this.#probes = probes;
     this.#server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, async (request, response) => {
-      if (request.method !== "GET" || request.url !== "/metrics") {
-        response.writeHead(404).end("there is /metrics\n");
-        return;
-      }
-      const text = await metrics.registry.metrics();
-      response.writeHead(200, { "content-type": metrics.registry.contentType }).end(text);
+      const path = request.url?.split("?", 1)[0] ?? "";
+      if (request.method !== "GET" && request.method !== "HEAD") response.writeHead(405).end(PATHS);
+      else await this.#answer(path, response);
     });
   }
 
@@ -36,4 +62,30 @@ export class MetricsEndpoint {
     this.#server.closeAllConnections();
     await closed;
   }
+
+  async #answer(path: string, response: ServerResponse): Promise<void> {
+    switch (path) {
+      case "/metrics": {
+        const { registry } = this.#metrics;
+        const text = await registry.metrics();
+        response.writeHead(200, { "content-type": registry.contentType }).end(text);
+        return;
+      }
+      case "/health":
+        return say(response, true, { alive: true });
+      case "/startup":
+        return say(response, this.#probes.isStarted(), { started: this.#probes.isStarted() });
+      case "/ready": {
+        const readiness = this.#probes.readiness();
+        return say(response, readiness.ready, readiness);
+      }
+      default:
+        response.writeHead(404).end(PATHS);
+    }
+  }
+}
+
+function say(response: ServerResponse, isWell: boolean, what: object): void {
+  const headers = { "content-type": "application/json", "cache-control": "no-store" };
+  response.writeHead(isWell ? 200 : 503, headers).end(`${JSON.stringify(what)}\n`);
 }

@@ -350,16 +350,17 @@ export const CATALOGUE = {
     "ERROR",
     "statement",
     "client",
-    "permission denied",
-    "Users in console.stats_users may use SHOW only; console.admin_users may use every command.",
+    "this user may only look",
+    "Log in as a user who may administer pgxa.",
   ),
-  "console.simple_only": spec(
-    "0A000",
+  "console.no_operations": spec("0A000", "ERROR", "statement", "operator", "this is not possible here"),
+  "console.parameters": spec(
+    "08P01",
     "ERROR",
     "statement",
     "client",
-    "the console takes simple queries only",
-    "Send the command without parameters and unprepared, as psql does.",
+    "commands of the console take no parameters",
+    "Write the values into the command.",
   ),
   "deadlock.victim": spec("40P01", "ERROR", "statement", "client", "deadlock detected"),
   "deadlock.lock_timeout": spec(

@@ -6,6 +6,7 @@
  */
 import { detach } from "../base/detach.ts";
 import type { Config, PoolMode, ShardConfig } from "../config/config.ts";
+import type { UserTraffic } from "../observe/traffic.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
@@ -23,6 +24,8 @@ type DatabasePlace = Extract<Place, { kind: "database" }>;
 export interface BackendParts extends ProxyParts {
   readonly health: readonly ShardHealth[];
 }
+/** What sessions of all databases share. */
+export type SharedParts = Omit<SessionParts, "mode" | "traffic" | "pools" | "hubs">;
 
 /** What one database's sessions are made of. */
 export class Backend {
@@ -30,7 +33,7 @@ export class Backend {
   readonly hubs: readonly NotificationHub[];
   readonly greetings: Greetings;
   clients = 0;
-  readonly #parts = new Map<PoolMode, SessionParts>();
+  readonly #parts = new Map<string, SessionParts>();
 
   constructor(shards: readonly ShardConfig[], config: Config, world: BackendParts) {
     const { environment, log, health } = world;
@@ -56,17 +59,18 @@ export class Backend {
     return this.clients === 0 && this.pools.every((pool) => pool.isEmpty);
   }
 
-  /** The parts of a session in `mode`, which counts as a client from now on. */
-  enter(mode: PoolMode, shared: Omit<SessionParts, "mode" | "pools" | "hubs">): SessionParts {
+  /** The parts of a session in `mode` that is counted in `traffic`; it counts as a client from now on. */
+  enter(mode: PoolMode, traffic: UserTraffic, shared: SharedParts): SessionParts {
     this.clients += 1;
-    let parts = this.#parts.get(mode);
+    const key = `${mode} ${traffic.user}`;
+    let parts = this.#parts.get(key);
     if (parts === undefined) {
       const onEnd = (session: Session): void => {
         this.clients -= 1;
         shared.onEnd(session);
       };
-      parts = { ...shared, mode, pools: this.pools, hubs: this.hubs, onEnd };
-      this.#parts.set(mode, parts);
+      parts = { ...shared, mode, traffic, pools: this.pools, hubs: this.hubs, onEnd };
+      this.#parts.set(key, parts);
     }
     return parts;
   }
@@ -90,6 +94,12 @@ export class Backends {
       if (name === config.database) this.#listed.set(name, this.#create(database));
       else if (name !== "*") this.#listed.set(name, this.#create(database ?? name));
     }
+  }
+
+  /** All there are now, by the name that clients use. */
+  *[Symbol.iterator](): IterableIterator<readonly [name: string, backend: Backend]> {
+    yield* this.#listed;
+    yield* this.#others;
   }
 
   /** The one that `database` of the configuration names. */

@@ -4,44 +4,23 @@
  * The order is that of need: the decision log is open and the resolver has looked at every shard it can reach before
  * the first client is let in. Stopping goes the other way: clients, commits that are running, pools, the log.
  */
-import { networkInterfaces } from "node:os";
-import type { ConsoleSources } from "../admin/console.ts";
-import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
-import { detach } from "../base/detach.ts";
 import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
-import { DeadlockDetector } from "../deadlock/detector.ts";
-import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
-import { ShardHealth } from "../pool/health/shardHealth.ts";
-import { ShardMonitor } from "../pool/health/shardMonitor.ts";
-import { AuthQuery } from "../proxy/auth/authQuery.ts";
-import { DISK } from "../proxy/auth/diskFiles.ts";
 import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
 import { ClientTls } from "../proxy/clientTls.ts";
-import { ConsoleSession } from "../proxy/consoleSession.ts";
-import { Gate } from "../proxy/gate.ts";
-import type { NewClient } from "../proxy/handshake.ts";
-import { Listener } from "../proxy/listener.ts";
-import { PeerUsers } from "../proxy/peerUsers.ts";
-import { PlainSession } from "../proxy/plainSession.ts";
+import type { Listener } from "../proxy/listener.ts";
 import { Rest } from "../proxy/rest.ts";
-import type { Session, SessionParts } from "../proxy/session.ts";
-import { ShardedSession } from "../proxy/shardedSession.ts";
-import { StatementNames } from "../proxy/statementNames.ts";
 import { loadParser } from "../routing/parse.ts";
-import { Router } from "../routing/router.ts";
-import { SessionLook } from "../routing/sessionLook.ts";
-import { CommitProtocol } from "../txn/commitProtocol.ts";
-import { FileLog } from "../txn/fileLog/fileLog.ts";
-import { Resolver } from "../txn/resolver.ts";
-import { ShardControl } from "../txn/shardControl.ts";
 import { Backends } from "./backends.ts";
+import { createGate, createListener, createRouter } from "./composeClients.ts";
+import { createDeadlocks, startCommits, watchShards } from "./composeShards.ts";
+import { createEndpoint, createView } from "./composeView.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -60,8 +39,6 @@ export interface RunningProxy {
   stop(): Promise<void>;
 }
 
-const STATEMENT_NAMES_MAX = 100_000;
-
 /** Starts a proxy; rejects with a Fault, or with the system's error for a port that is taken. */
 export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}): Promise<RunningProxy> {
   const world: ProxyParts = {
@@ -69,8 +46,27 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     log: parts.log ?? createLog(config.log.level),
     faultPoint: parts.faultPoint ?? (() => {}),
   };
-  const tls = new ClientTls(config.clientTls, world.environment.clock, world.log);
   await loadParser();
+  const house = await build(config, world);
+  try {
+    const { host, port } = await house.open();
+    return { host, port, drain: () => house.drain(), stop: () => house.stop() };
+  } catch (error) {
+    await house.stop();
+    throw error;
+  }
+}
+
+interface House {
+  /** Opens the ports. */
+  open(): Promise<{ readonly host: string; readonly port: number }>;
+  drain(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+async function build(config: Config, world: ProxyParts): Promise<House> {
+  const { environment, log } = world;
+  const tls = new ClientTls(config.clientTls, environment.clock, log);
   const gate = createGate(config, world);
   const metrics = new Metrics();
   const watched = watchShards(config, world);
@@ -82,252 +78,66 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     throw error;
   });
   const backends = new Backends(config, { ...world, health });
-  const registry = new ClientRegistry(world.environment.random, new ClientLimits(config));
-  const timeouts = new ClientTimeouts(() => registry.timed, config, world.environment.clock);
-  const admission = new Admission(config.shards.length, config.pool, world.environment.clock);
+  const registry = new ClientRegistry(environment.random, new ClientLimits(config));
+  const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
+  const admission = new Admission(config.shards.length, config.pool, environment.clock);
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
-  const deadlocks = createDeadlocks(config, {
-    ...world,
-    metrics,
-    admission,
-    registry,
-    resolver: commits?.resolver,
-    health,
-  });
-  const listener = createListener(config, world, {
+  const { resolver } = commits ?? {};
+  const deadlocks = createDeadlocks(config, { ...world, metrics, admission, registry, resolver, health });
+  const router = commits === null ? null : createRouter(config);
+  const view = createView(config, world, { registry, backends, deadlocks, commits, router });
+  const rest = new Rest();
+  const shared = {
     gate,
     tls,
+    rest,
     backends,
     commits,
+    router,
     registry,
     admission,
     deadlocks,
     metrics,
-  });
+    view,
+  };
+  const listener = createListener(config, world, shared);
+  view.handshakes = () => listener.handshakes;
   metrics.countPinned = () => registry.pinnedCount;
-  const endpoint = new MetricsEndpoint(metrics);
-  const closeAll = async (): Promise<void> => {
-    timeouts.close();
-    await endpoint.stop();
-    await deadlocks.stop();
-    await gate.close();
-    await commits?.protocol.drain();
-    await commits?.stop();
-    await backends.close();
-    await watched.stop();
-  };
-  try {
-    if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
-    const { unixDirectory, unixMode } = config.listen;
-    const { host, port } = await listener.listen(config.listen.host, config.listen.port);
-    const unixSocket =
-      unixDirectory === undefined ? undefined : await listener.listenUnix(unixDirectory, port, unixMode);
-    world.log.info("proxy.listening", { host, port, unixSocket, shards: config.shards.length });
-    const stop = async (): Promise<void> => {
+  let isStarted = false;
+  const endpoint = createEndpoint(config, metrics, view, () => isStarted);
+  return {
+    async open() {
+      if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
+      const where = await openPorts(listener, config);
+      isStarted = true;
+      log.info("proxy.listening", { ...where, shards: config.shards.length });
+      return where;
+    },
+    drain() {
+      view.isStopping = true;
+      return listener.drain(config.shutdown);
+    },
+    async stop() {
+      view.isStopping = true;
       await listener.stop();
-      await closeAll();
-      world.log.info("proxy.stopped");
-    };
-    return { host, port, stop, drain: () => listener.drain(config.shutdown) };
-  } catch (error) {
-    await listener.stop();
-    await closeAll();
-    throw error;
-  }
-}
-
-/** Throws a Fault if something is wrong with the files that `auth` names. */
-function createGate(config: Config, { environment: { clock, random }, log }: ProxyParts): Gate {
-  const { query } = config.auth;
-  const shard = config.shards.find(({ id }) => id === query?.shard) ?? config.shards[0]!;
-  const asking = query && {
-    ...shard,
-    user: query.user,
-    password: query.password,
-    database: query.database ?? shard.database,
+      timeouts.close();
+      await deadlocks.stop();
+      await gate.close();
+      await commits?.protocol.drain();
+      await commits?.stop();
+      await backends.close();
+      await watched.stop();
+      view.statistics.stop();
+      await endpoint.stop(); // last: a drain is to be watched to its end
+      log.info("proxy.stopped");
+    },
   };
-  return new Gate({
-    config,
-    clock,
-    random,
-    log,
-    files: DISK,
-    query: query && new AuthQuery({ shard: asking!, query, clock, log }),
-    ownAddresses: () => Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []),
-  });
 }
 
-interface Commits {
-  readonly protocol: CommitProtocol;
-  readonly resolver: Resolver;
-  stop(): Promise<void>;
-}
-
-interface Watched {
-  /** In the order of the shards. */
-  readonly health: readonly ShardHealth[];
-  /** Resolves when every server has been asked once, or did not answer in time. */
-  readonly started: Promise<unknown>;
-  stop(): Promise<void>;
-}
-
-function watchShards({ shards, health: config }: Config, { environment, log }: ProxyParts): Watched {
-  const health = shards.map((shard) => new ShardHealth({ shard, config, environment, log }));
-  const monitors = health.map((one) => new ShardMonitor({ health: one, config, environment }));
-  const started = Promise.all(monitors.map((monitor) => monitor.start()));
-  detach(started, "clients need not wait for it");
-  const stop = async (): Promise<void> => {
-    await Promise.all(monitors.map((monitor) => monitor.close()));
-    for (const one of health) one.close();
-  };
-  return { health, started, stop };
-}
-
-async function startCommits(
-  config: Config,
-  { environment, log, faultPoint }: ProxyParts,
-  health: readonly ShardHealth[],
-): Promise<Commits> {
-  const { fleet, coordinator, transaction } = config;
-  const wallMs = environment.clock.wallMs();
-  const decisions = await FileLog.open({ directory: transaction.logDirectory, log, wallMs, faultPoint });
-  const controls = config.shards.map((shard, i) => new ShardControl(shard, health[i]));
-  const protocol = new CommitProtocol({
-    fleet,
-    coordinator,
-    decisions,
-    controls,
-    config: transaction,
-    faultPoint,
-    log,
-  });
-  const resolver = new Resolver({
-    fleet,
-    coordinator,
-    controls,
-    decisions,
-    isRunning: (gtrid) => protocol.isRunning(gtrid),
-    environment,
-    log,
-    intervalMs: transaction.resolveIntervalMs,
-  });
-  protocol.resolver = resolver;
-  await resolver.start();
-  const stop = async (): Promise<void> => {
-    resolver.stop();
-    await Promise.all(controls.map((control) => control.close()));
-    await decisions.close();
-  };
-  return { protocol, resolver, stop };
-}
-
-interface Deadlocks {
-  readonly detector: DeadlockDetector;
-  stop(): Promise<void>;
-}
-
-interface DeadlockParts extends ProxyParts {
-  readonly metrics: Metrics;
-  readonly admission: Admission;
-  readonly registry: ClientRegistry;
-  readonly resolver: Resolver | undefined;
-  readonly health: readonly ShardHealth[];
-}
-
-function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
-  const { environment, log, metrics, admission, registry, resolver, health } = parts;
-  const probes = config.shards.map((shard, i) => new LockProbe(shard, health[i]));
-  if (config.shards.length > 1) {
-    for (const probe of probes)
-      detach(probe.open(), "the session is there when it is needed, or opened then");
-  }
-  const detector = new DeadlockDetector({
-    config: config.deadlock,
-    clock: environment.clock,
-    log,
-    metrics,
-    shards: config.shards.map(({ id }) => id),
-    probes,
-    queue: admission,
-    participants: () => registry.participants(),
-    onInDoubt: (shard) => resolver?.wake(shard),
-  });
-  const stop = async (): Promise<void> => {
-    detector.close();
-    await Promise.all(probes.map((probe) => probe.close()));
-  };
-  return { detector, stop };
-}
-
-interface Shared {
-  readonly gate: Gate;
-  readonly tls: ClientTls;
-  readonly backends: Backends;
-  readonly commits: Commits | null;
-  readonly registry: ClientRegistry;
-  readonly admission: Admission;
-  readonly deadlocks: Deadlocks;
-  readonly metrics: Metrics;
-}
-
-function createListener(
-  config: Config,
-  world: ProxyParts,
-  { gate, tls, backends, commits, registry, admission, deadlocks, metrics }: Shared,
-): Listener {
-  const { environment, log, faultPoint } = world;
-  const { detector } = deadlocks;
-  const rest = new Rest();
-  const shared: Omit<SessionParts, "mode" | "pools" | "hubs"> = {
-    config,
-    environment,
-    log,
-    statementNames: new StatementNames(STATEMENT_NAMES_MAX, config.pool.prepareUnnamed, environment.clock),
-    pinCounts: metrics.pinCounts,
-    look: new SessionLook(),
-    rest,
-    sharding:
-      commits === null
-        ? null
-        : {
-            router: createRouter(config),
-            commits: commits.protocol,
-            admission,
-            detector,
-          },
-    faultPoint,
-    signal: (kind, pid) => registry.signal(kind, pid),
-    onEnd: (session) => registry.remove(session),
-  };
-  return new Listener({
-    gate,
-    tls,
-    peers: new PeerUsers(),
-    registry,
-    rest,
-    greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
-    log,
-    createSession: (client) =>
-      client.place.kind === "console"
-        ? new ConsoleSession(client.stream, client.place.role, shared, consoleSources(detector, registry))
-        : createSession(client, backends.at(client.place).enter(client.place.mode, shared)),
-  });
-}
-
-const createRouter = (config: Config): Router =>
-  new Router(
-    config.shards.map((shard) => shard.id),
-    config.tables,
-  );
-
-const consoleSources = (detector: DeadlockDetector, registry: ClientRegistry): ConsoleSources => ({
-  waits: () => detector.waits(),
-  deadlocks: () => detector.history.records,
-  pins: () => [...registry.pins()],
-});
-
-function createSession({ stream, parameters, key }: NewClient, parts: SessionParts): Session {
-  if (parts.sharding === null) return new PlainSession(key.pid, stream, parameters, parts);
-  return new ShardedSession(key.pid, stream, parameters, parts);
+async function openPorts(listener: Listener, { listen }: Config) {
+  const { unixDirectory, unixMode } = listen;
+  const { host, port } = await listener.listen(listen.host, listen.port);
+  if (unixDirectory === undefined) return { host, port };
+  return { host, port, unixSocket: await listener.listenUnix(unixDirectory, port, unixMode) };
 }

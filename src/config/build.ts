@@ -56,7 +56,11 @@ export function buildConfig(raw: RawConfig): Config {
     timeouts: buildTimeouts(section("timeouts")),
     transaction: buildTransaction(section("transaction")),
     deadlock: buildDeadlock(section("deadlock")),
-    metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
+    metrics: {
+      host: section("metrics").text("host"),
+      port: section("metrics").number("port"),
+      pgbouncerNames: section("metrics").boolean("pgbouncer_names"),
+    },
     limits: buildLimits(section("limits")),
     shutdown: {
       delayMs: section("shutdown").number("delay"),

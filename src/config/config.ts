@@ -272,7 +272,12 @@ export interface Config {
   readonly transaction: TransactionConfig;
   readonly deadlock: DeadlockConfig;
   /** Where Prometheus reads; port 0 is nowhere. */
-  readonly metrics: { readonly host: string; readonly port: number };
+  readonly metrics: {
+    readonly host: string;
+    readonly port: number;
+    /** Whether pgbouncer_exporter's names are there, too. */
+    readonly pgbouncerNames: boolean;
+  };
   readonly limits: LimitsConfig;
   /** What SIGTERM does: how long everything goes on, and how long transactions may take to end then. */
   readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number };

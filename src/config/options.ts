@@ -15,6 +15,7 @@ import {
   USER_OPTIONS,
 } from "./clientOptions.ts";
 import { HEALTH_OPTIONS, HOSTS_OPTION } from "./healthOptions.ts";
+import { METRICS_OPTIONS } from "./metricsOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
@@ -225,6 +226,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 65_535,
     says: "The port on which Prometheus reads /metrics; 0 opens none.",
   },
+  ...METRICS_OPTIONS,
 
   {
     path: "limits.clients_max",

@@ -7,6 +7,7 @@
  * is mostly a new wait with a first look of its own.
  */
 import type { Clock, Timer } from "../base/environment.ts";
+import { Buckets } from "../observe/buckets.ts";
 import type { Participant } from "./participant.ts";
 
 /** The longest distance between two looks at the same wait, in ms. */
@@ -19,6 +20,8 @@ interface Watched {
 }
 
 export class WaitWatch {
+  /** How long those statements took that were worth a look. */
+  readonly waited = new Buckets();
   readonly #clock: Clock;
   readonly #probeAfterMs: number;
   readonly #onDue: () => Promise<void>;
@@ -44,7 +47,11 @@ export class WaitWatch {
   }
 
   end(participant: Participant): void {
+    const watched = this.#watched.get(participant);
+    if (watched === undefined) return;
     this.#watched.delete(participant);
+    const waitedMs = this.#clock.monotonicMs() - watched.sinceMs;
+    if (waitedMs >= this.#probeAfterMs) this.waited.observe(waitedMs);
   }
 
   /** Those watched, and for how long, in ms. */

@@ -56,6 +56,8 @@ export interface Log {
   info(event: LogEvent, fields?: object): void;
   warn(event: LogEvent, fields?: object): void;
   error(event: LogEvent, fields?: object): void;
+  /** From now on what is below `level` is not written. */
+  setLevel(level: LogLevel): void;
 }
 
 /** A log that writes JSON lines to `destination` (default: standard error). */
@@ -70,8 +72,11 @@ export function createLog(level: LogLevel, destination: DestinationStream = proc
     info: at((fields) => logger.info(fields)),
     warn: at((fields) => logger.warn(fields)),
     error: at((fields) => logger.error(fields)),
+    setLevel: (next) => {
+      logger.level = next;
+    },
   };
 }
 
 /** A log that writes nothing. */
-export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, setLevel() {} };

@@ -105,6 +105,17 @@ export class ByteStream {
     this.#owner = owner;
   }
 
+  /** Both ends, for display; empty and 0 where there is none any more. */
+  get endpoint() {
+    const { remoteAddress, remotePort, localAddress, localPort } = this.#socket;
+    return {
+      address: remoteAddress ?? "",
+      port: remotePort ?? 0,
+      localAddress: localAddress ?? "",
+      localPort: localPort ?? 0,
+    };
+  }
+
   get remoteAddress(): string {
     return this.#socket.remoteAddress ?? "";
   }

@@ -20,6 +20,7 @@ import { detach } from "../base/detach.ts";
 import type { Environment, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
+import { Buckets } from "../observe/buckets.ts";
 import type { Log } from "../observe/log.ts";
 import { connectToPrimary } from "./health/shardConnector.ts";
 import type { ShardHealth } from "./health/shardHealth.ts";
@@ -65,6 +66,8 @@ async function resetAll(connection: ServerConnection): Promise<void> {
 
 export class Pool {
   readonly shard: ShardConfig;
+  /** How long it took to get a connection that was not there at once. */
+  readonly checkouts = new Buckets();
   readonly #options: PoolOptions;
   readonly #lender: GenericPool<Resource>;
   /** Connections nobody holds, taken from the end: the warmest first. */
@@ -111,6 +114,21 @@ export class Pool {
     return this.#options.health.refusal;
   }
 
+  /** Every connection that has logged in. */
+  get connections(): IterableIterator<ServerConnection> {
+    return this.#members.keys();
+  }
+
+  /** How many are being opened. */
+  get opening(): number {
+    return Math.max(0, this.#lender.size - this.#members.size);
+  }
+
+  /** How many clients are queued. */
+  get queued(): number {
+    return this.#lender.pending;
+  }
+
   /** Whether it has no connection, and nobody waits for one. */
   get isEmpty(): boolean {
     return this.#lender.size === 0 && this.#lender.pending === 0;
@@ -137,7 +155,10 @@ export class Pool {
       if (refusal !== null) throw refusal;
       const resource = await this.#acquire();
       if (!isFailed(resource)) {
-        if (this.#isFit(resource) && (await this.#lives(resource))) return this.#lend(resource, holder);
+        if (this.#isFit(resource) && (await this.#lives(resource))) {
+          this.checkouts.observe(this.#options.environment.clock.monotonicMs() - askedAtMs);
+          return this.#lend(resource, holder);
+        }
         this.#discard(resource);
         continue;
       }

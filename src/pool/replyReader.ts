@@ -9,6 +9,7 @@
  *
  * Invariant: every byte is either passed on once, in order, or belongs to a message that is dropped whole.
  */
+import type { ClientMeter } from "../observe/clientMeter.ts";
 import {
   isFatalError,
   type Notification,
@@ -17,6 +18,7 @@ import {
   readNotification,
   readParameterStatus,
   readShape,
+  readSqlstate,
 } from "../wire/backendReaders.ts";
 import { errorResponse } from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
@@ -24,8 +26,9 @@ import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
 import { MESSAGE_BYTES_MAX, SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { type ControlReply, ControlReplyBuilder } from "./controlReply.ts";
+import { NOTABLE } from "./notableReplies.ts";
 import { type Described, type Mark, ReplyMarks } from "./replyMarks.ts";
-import { CONTROL, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue } from "./replyQueue.ts";
+import { CONTROL, RELAY, RELAY_WITHOUT_READY, type ReplyKind, ReplyQueue } from "./replyQueue.ts";
 
 export type ReadyStatus = "I" | "T" | "E";
 
@@ -54,21 +57,6 @@ export interface ReplyHandler {
   onViolation(what: string): void;
 }
 
-/** The types that are looked at within the client's own groups. */
-const NOTABLE = new Uint8Array(256);
-for (const type of [
-  SERVER_MESSAGE.readyForQuery,
-  SERVER_MESSAGE.errorResponse,
-  SERVER_MESSAGE.parameterStatus,
-  SERVER_MESSAGE.parseComplete,
-  SERVER_MESSAGE.closeComplete,
-  SERVER_MESSAGE.notificationResponse,
-  SERVER_MESSAGE.copyInResponse,
-  SERVER_MESSAGE.parameterDescription,
-]) {
-  NOTABLE[type] = 1;
-}
-
 const NOTHING = Buffer.alloc(0);
 const STATUS_BYTES: Readonly<Record<number, ReadyStatus>> = { 73: "I", 84: "T", 69: "E" };
 
@@ -91,6 +79,9 @@ export class ReplyReader {
   transactionEnd = "";
   /** What the client is told instead of an error of the current group; null leaves it as it is. */
   replaceError: ((error: ErrorFields) => Buffer | null) | null = null;
+
+  /** Where what the client is told is counted; null while no client has the connection. */
+  meter: ClientMeter | null = null;
 
   readonly #handler: ReplyHandler;
   readonly #scanner = new FrameScanner("server", MESSAGE_BYTES_MAX);
@@ -138,6 +129,7 @@ export class ReplyReader {
 
   /** Announces a Parse within the batch being sent; `key` names the statement if it stays. */
   expectParse(isRelayed: boolean, key: string | null): void {
+    this.meter?.parsed();
     this.#mark(SERVER_MESSAGE.parseComplete, isRelayed, key, false, null);
   }
 
@@ -261,7 +253,7 @@ export class ReplyReader {
     const scanner = this.#scanner;
     if (scanner.type === SERVER_MESSAGE.readyForQuery) {
       if (kind === RELAY_WITHOUT_READY) this.#drop(chunk);
-      if (scanner.isLast) this.#endClientGroup(chunk);
+      if (scanner.isLast) this.#endClientGroup(chunk, kind);
     } else if (scanner.type === SERVER_MESSAGE.errorResponse) {
       if (this.groups.length > 0 || this.isBatchOpen) {
         this.#hadError = true;
@@ -314,9 +306,9 @@ export class ReplyReader {
     this.#isReplacing = !this.#scanner.isLast;
     if (!this.#collector.take(chunk, this.#scanner)) return;
     const { buffer, start, end } = this.#collector;
-    const other = this.#otherError(buffer, start, end);
-    if (other === null) this.#handler.relay(buffer, start, end);
-    else this.#handler.relay(other, 0, other.length);
+    const error = this.#otherError(buffer, start, end) ?? buffer.subarray(start, end);
+    this.meter?.failed(readSqlstate(error, 0, error.length));
+    this.#handler.relay(error, 0, error.length);
   }
 
   #otherError(buffer: Buffer, start: number, end: number): Buffer | null {
@@ -360,10 +352,11 @@ export class ReplyReader {
     if (mark.key !== null) this.#handler.onStatement(mark.key, true);
   }
 
-  #endClientGroup(chunk: Buffer): void {
+  #endClientGroup(chunk: Buffer, kind: ReplyKind): void {
     const hadError = this.#hadError;
     this.#endGroup(chunk[this.#scanner.end - 1]!);
     const isLast = this.groups.length === 0;
+    if (kind === RELAY) this.meter?.end(chunk[this.#scanner.end - 1]!, isLast);
     if (isLast || hadError) this.#passRun(chunk, this.#scanner.end);
     this.#handler.onClientGroup(this.status, hadError, isLast);
   }

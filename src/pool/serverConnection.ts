@@ -130,6 +130,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     return connection;
   }
 
+  readonly endpoint = () => this.#stream.endpoint;
   /** The role it logged in as. */
   get user(): string {
     return this.#options.shard.user;
@@ -173,6 +174,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     this.#step("checkedIn");
     this.resumeReading();
     this.holder = null;
+    this.replies.meter = null;
     this.#lastError = null;
     this.idleSinceMs = this.#options.environment.clock.monotonicMs();
   }

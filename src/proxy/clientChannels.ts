@@ -13,6 +13,7 @@ import { Fault } from "../base/fault.ts";
 import type { ChannelListener, NotificationHub } from "../pool/notificationHub.ts";
 import { notificationResponse } from "../wire/backendWriters.ts";
 import type { ClientSide } from "./clientSide.ts";
+import { asRefusal } from "./refusal.ts";
 import type { Rest } from "./rest.ts";
 import type { Session } from "./session.ts";
 
@@ -100,6 +101,16 @@ export class ClientChannels {
     }
     subscription.isLive = true;
     if (this.#subscriptions.get(key) !== subscription) this.#hubs[shard]!.unlisten(channel, subscription);
+  }
+
+  /** The same for a client that is ended if it cannot be. */
+  async listenOrRefuse(shard: number, channel: string): Promise<void> {
+    try {
+      await this.listen(shard, channel);
+    } catch (error) {
+      const refusal = asRefusal(error);
+      if (refusal instanceof Fault) this.#host.client.refuse(refusal);
+    }
   }
 
   /** LISTEN is sent with group `group` of the client's. */

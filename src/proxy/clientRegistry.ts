@@ -11,8 +11,9 @@ import { invariant } from "../base/invariant.ts";
 import type { Participant } from "../deadlock/participant.ts";
 import { ActivityWatch } from "./activity.ts";
 import type { SignalKind } from "./backendSignals.ts";
-import type { ClientIdentity, ClientLimits } from "./clientLimits.ts";
+import type { ClientLimits } from "./clientLimits.ts";
 import type { TimedClient } from "./clientTimeouts.ts";
+import type { NewClient } from "./handshake.ts";
 import type { PinnedConnection, Session } from "./session.ts";
 
 /** BackendKeyData of a client. */
@@ -26,10 +27,10 @@ const PID_MAX = 0x7fff_ffff;
 const SECRET_BYTES = 4;
 const SECRET_BYTES_LONG = 32;
 
-interface Entry extends ClientIdentity, TimedClient {
-  readonly key: ClientKey;
-  readonly database: string | null;
-  readonly user: string;
+/** A client that is in. */
+export interface Entry extends TimedClient {
+  readonly client: NewClient;
+  readonly session: Session;
 }
 
 export class ClientRegistry {
@@ -46,6 +47,10 @@ export class ClientRegistry {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  get entries(): IterableIterator<Entry> {
+    return this.#entries.values();
   }
 
   get sessions(): IterableIterator<Session> {
@@ -90,18 +95,20 @@ export class ClientRegistry {
     }
   }
 
-  add(key: ClientKey, session: Session, identity: ClientIdentity): void {
-    invariant(!this.#entries.has(key.pid), "a process id names one client");
-    this.#entries.set(key.pid, { ...identity, key, session, watch: new ActivityWatch() });
-    this.limits.add(identity);
-    this.#pids.set(session, key.pid);
+  add(client: NewClient, session: Session): void {
+    const { pid } = client.key;
+    invariant(!this.#entries.has(pid), "a process id names one client");
+    const { user, database } = client.identity;
+    this.#entries.set(pid, { client, session, user, database, watch: new ActivityWatch() });
+    this.limits.add(client.identity);
+    this.#pids.set(session, pid);
   }
 
   remove(session: Session): void {
     const pid = this.#pids.get(session);
     if (pid === undefined) return;
     this.#pids.delete(session);
-    this.limits.remove(this.#entries.get(pid)!);
+    this.limits.remove(this.#entries.get(pid)!.client.identity);
     this.#entries.delete(pid);
     if (this.#entries.size === 0) for (const tell of this.#onEmpty.splice(0)) tell();
   }
@@ -117,7 +124,7 @@ export class ClientRegistry {
   /** The client of that key, if the secret is right. */
   find(pid: number, secret: Buffer): Session | null {
     const entry = this.#entries.get(pid);
-    if (entry === undefined || entry.key.secret.length !== secret.length) return null;
-    return timingSafeEqual(entry.key.secret, secret) ? entry.session : null;
+    if (entry === undefined || entry.client.key.secret.length !== secret.length) return null;
+    return timingSafeEqual(entry.client.key.secret, secret) ? entry.session : null;
   }
 }

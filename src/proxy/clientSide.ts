@@ -8,15 +8,20 @@
  * for any more the same message is presented again. So nothing is queued, and a client that sends ahead is held
  * back by TCP itself.
  */
+import type { Environment } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { LimitsConfig } from "../config/config.ts";
+import { ClientMeter } from "../observe/clientMeter.ts";
+import type { UserTraffic } from "../observe/traffic.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
 import { Outbox } from "../pool/outbox.ts";
+import type { ServerConnection } from "../pool/serverConnection.ts";
+import { readSqlstate } from "../wire/backendReaders.ts";
 import { faultResponse } from "../wire/backendWriters.ts";
 import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
 import { MessageHead, mayBeGiant } from "../wire/messageHead.ts";
-import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import { CLIENT_MESSAGE, SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { violationFault } from "../wire/violationFault.ts";
 import { Activity } from "./activity.ts";
 
@@ -53,13 +58,20 @@ export const WAIT_CLIENT_DRAIN = 32;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
-type Limits = Pick<LimitsConfig, "messageBytesMax" | "messageHeldMax">;
+/** What it is made of. */
+export interface ClientSideParts {
+  readonly config: { readonly limits: Pick<LimitsConfig, "messageBytesMax" | "messageHeldMax"> };
+  /** Where the client is counted. */
+  readonly traffic: UserTraffic;
+  readonly environment: Pick<Environment, "clock">;
+}
 
 export class ClientSide {
   readonly stream: ByteStream;
   /** What pgxa itself says to the client. */
   readonly outbox: Outbox;
   readonly activity = new Activity();
+  readonly meter: ClientMeter;
   readonly #messages: ClientMessages;
   readonly #scanner: FrameScanner;
   readonly #collector = new MessageCollector();
@@ -78,7 +90,12 @@ export class ClientSide {
   #isOver = false;
   #isBehind = false;
 
-  constructor(stream: ByteStream, limits: Limits, messages: ClientMessages) {
+  constructor(
+    stream: ByteStream,
+    { config: { limits }, traffic, environment }: ClientSideParts,
+    messages: ClientMessages,
+  ) {
+    this.meter = new ClientMeter(traffic, environment.clock);
     this.stream = stream;
     this.outbox = new Outbox(stream);
     this.#messages = messages;
@@ -123,6 +140,7 @@ export class ClientSide {
 
   /** Passes on what a shard says; false: the client has not taken it all. */
   relay(bytes: Buffer): boolean {
+    this.meter.sent(bytes.length);
     if (this.stream.write(bytes)) return true;
     this.#isBehind = true;
     return false;
@@ -135,8 +153,18 @@ export class ClientSide {
 
   /** Writes pgxa's own messages. */
   say(...messages: readonly Buffer[]): void {
-    for (const message of messages) this.outbox.put(message);
+    for (const message of messages) {
+      this.#count(message);
+      this.outbox.put(message);
+    }
     this.outbox.flush();
+  }
+
+  /** The session holds `lease` from now on; `told` is what the client has to know of it. */
+  take(lease: ServerConnection, told: readonly Buffer[]): void {
+    if (lease.replies.meter !== this.meter) this.meter.assigned();
+    lease.replies.meter = this.meter;
+    if (told.length > 0) this.say(...told);
   }
 
   /** Ends the session with a last error; nothing of the client is read any more. */
@@ -163,6 +191,7 @@ export class ClientSide {
   onChunk(chunk: Buffer, end: number): void {
     if (this.#isOver) return;
     this.activity.reads += 1;
+    this.meter.received(end);
     if (this.#carry.length > 0) {
       chunk = Buffer.concat([this.#carry, chunk.subarray(0, end)]);
       end = chunk.length;
@@ -188,6 +217,14 @@ export class ClientSide {
   }
 
   // --- inside ---
+
+  /** Counts one of pgxa's own messages. */
+  #count(message: Buffer): void {
+    this.meter.sent(message.length);
+    if (message[0] === SERVER_MESSAGE.readyForQuery) this.meter.end(message[message.length - 1]!, true);
+    else if (message[0] === SERVER_MESSAGE.errorResponse)
+      this.meter.failed(readSqlstate(message, 0, message.length));
+  }
 
   #pump(): void {
     this.#isPumping = true;
@@ -234,7 +271,11 @@ export class ClientSide {
     if (scanner.length > this.#messageHeldMax && mayBeGiant(scanner.type)) return this.#presentGiant();
     const collector = this.#collector;
     if (!this.#isPending && !collector.take(this.#chunk, scanner)) return true;
-    return this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end);
+    this.meter.begin(scanner.type);
+    if (!this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end))
+      return false;
+    this.meter.taken(scanner.type);
+    return true;
   }
 
   /** A piece of a message that is too long to be held. */
@@ -247,7 +288,9 @@ export class ClientSide {
     if (!this.#isHeadTaken) {
       const head = this.#head;
       if (!this.#isPending && !head.take(this.#chunk, scanner)) return true;
+      this.meter.begin(scanner.type);
       if (!giant.onHead(scanner.type, head.buffer)) return false;
+      this.meter.taken(scanner.type);
       this.#isHeadTaken = true;
       start = head.restStart;
       head.release();

@@ -1,6 +1,13 @@
-/** A session of the console: the database `pgxa`, simple queries, no shard behind it. */
-
-import { answerConsole, type ConsoleSources } from "../admin/console.ts";
+/**
+ * A session of the console: the databases `pgxa` and `pgbouncer`, with no shard behind it.
+ *
+ * It speaks both protocols, and says to be in the transaction block that drivers begin by themselves; nothing depends on
+ * it.
+ */
+import { type ConsoleCommand, type ConsoleUser, understand } from "../admin/console.ts";
+import type { Row } from "../admin/consoleTable.ts";
+import { readStatements, type Statement } from "../admin/consoleText.ts";
+import type { Sources } from "../admin/views.ts";
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
@@ -8,40 +15,38 @@ import * as write from "../wire/backendWriters.ts";
 import { readQuery } from "../wire/frontendReaders.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { type ClientMessages, ClientSide, WAIT_WORK } from "./clientSide.ts";
-import type { ConsoleRole } from "./gate.ts";
+import { ConsoleStatements } from "./consoleStatements.ts";
 import { asRefusal, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 
-/** What a client of the console is told at login, as far as drivers look at it. */
-export const CONSOLE_GREETING: ReadonlyMap<string, string> = new Map([
-  ["server_version", "18.0 (pgxa console)"],
-  ["server_encoding", "UTF8"],
-  ["client_encoding", "UTF8"],
-  ["DateStyle", "ISO, MDY"],
-  ["IntervalStyle", "postgres"],
-  ["TimeZone", "UTC"],
-  ["integer_datetimes", "on"],
-  ["standard_conforming_strings", "on"],
-  ["is_superuser", "off"],
-]);
-
-type ConsoleParts = Pick<SessionParts, "config" | "onEnd">;
+type ConsoleParts = Pick<SessionParts, "config" | "traffic" | "environment" | "onEnd">;
 
 export class ConsoleSession implements Session, ClientMessages {
   readonly client: ClientSide;
   readonly participant = null;
   readonly isQuiet = true;
-  readonly #role: ConsoleRole;
   readonly phase = "waiting";
   readonly #parts: ConsoleParts;
-  readonly #sources: ConsoleSources;
+  readonly #user: ConsoleUser;
+  readonly #sources: Sources;
+  readonly #statements: ConsoleStatements;
+  #status: write.TransactionStatus = "I";
   #isSkipping = false;
 
-  constructor(stream: ByteStream, role: ConsoleRole, parts: ConsoleParts, sources: ConsoleSources) {
-    this.#role = role;
+  constructor(stream: ByteStream, user: ConsoleUser, parts: ConsoleParts, sources: Sources) {
     this.#parts = parts;
+    this.#user = user;
     this.#sources = sources;
-    this.client = new ClientSide(stream, parts.config.limits, this);
+    this.#statements = new ConsoleStatements({
+      understand: (statement) => this.#understand(statement),
+      run: (command) => this.#run(command),
+      max: parts.config.limits.statementsMax,
+    });
+    this.client = new ClientSide(stream, parts, this);
+  }
+
+  get statementCount(): number {
+    return this.#statements.size;
   }
 
   cancel(): void {}
@@ -63,15 +68,23 @@ export class ConsoleSession implements Session, ClientMessages {
         return true;
       case CLIENT_MESSAGE.sync:
         this.#isSkipping = false;
-        this.client.say(write.readyForQuery("I"));
+        if (this.#status === "I") this.#statements.clearPortals();
+        this.client.say(write.readyForQuery(this.#status));
         return true;
+      case CLIENT_MESSAGE.copyDone:
+      case CLIENT_MESSAGE.copyFail:
+        return true;
+      case CLIENT_MESSAGE.password:
+        throw new Fault("protocol.violation", { message: "unexpected password message" });
       case CLIENT_MESSAGE.query:
-        if (!this.#isSkipping) this.#query(readQuery(buffer, start, end));
+        if (!this.#isSkipping) this.#work(() => this.#query(readQuery(buffer, start, end)), true);
         return true;
       default:
         if (this.#isSkipping) return true;
-        this.#isSkipping = true;
-        this.client.say(write.faultResponse(new Fault("console.simple_only")));
+        this.#work(
+          () => this.#statements.answer(type, buffer, start, end),
+          type === CLIENT_MESSAGE.functionCall,
+        );
         return true;
     }
   }
@@ -88,27 +101,59 @@ export class ConsoleSession implements Session, ClientMessages {
     this.#parts.onEnd(this);
   }
 
-  #query(text: string): void {
-    if (text.trim() === "") return this.client.say(write.emptyQueryResponse(), write.readyForQuery("I"));
+  /** Answers while the client waits; `endsGroup`: with ReadyForQuery, and else an error ends the batch. */
+  #work(answer: () => Promise<readonly Buffer[]>, endsGroup: boolean): void {
     this.client.wait(WAIT_WORK);
-    const done = this.#answer(text).then((messages) => {
-      if (!this.client.isOver) this.client.say(...messages, write.readyForQuery("I"));
+    const answering = async (): Promise<readonly Buffer[]> => {
+      try {
+        return await answer();
+      } catch (error) {
+        if (!endsGroup) this.#isSkipping = true;
+        return [this.#refused(error)];
+      }
+    };
+    const done = answering().then((messages) => {
+      const ready = endsGroup ? [write.readyForQuery(this.#status)] : [];
+      if (!this.client.isOver) this.client.say(...messages, ...ready);
       this.client.go(WAIT_WORK);
     });
     detach(done, "the client waits for it");
   }
 
-  async #answer(text: string): Promise<readonly Buffer[]> {
+  /** What comes before an error is told, too. */
+  async #query(text: string): Promise<readonly Buffer[]> {
+    const statements = readStatements(text);
+    if (statements.length === 0) return [write.emptyQueryResponse()];
+    const messages: Buffer[] = [];
     try {
-      if (this.#role !== "admin" && !isShow(text)) throw new Fault("console.not_permitted");
-      const { columns, rows } = await answerConsole(text, this.#sources);
-      const data = rows.map((row) => write.dataRow(row));
-      return [write.rowDescription(columns), ...data, write.commandComplete("SHOW")];
+      for (const statement of statements) {
+        const command = this.#understand(statement);
+        const rows = await this.#run(command);
+        if (command.columns !== null) messages.push(write.rowDescription(command.columns));
+        for (const row of rows) messages.push(write.dataRow(row));
+        messages.push(write.commandComplete(command.tag));
+      }
     } catch (error) {
-      return [refusalResponse(asRefusal(error))];
+      messages.push(this.#refused(error));
     }
+    return messages;
+  }
+
+  #understand(statement: Statement): ConsoleCommand {
+    return understand(statement, this.#user, this.#sources);
+  }
+
+  async #run(command: ConsoleCommand): Promise<readonly Row[]> {
+    if (this.#status === "E" && command.block !== "end") throw new Fault("session.failed_transaction");
+    const rows = await command.run();
+    if (command.block === "begin") this.#status = "T";
+    else if (command.block === "end") this.#status = "I";
+    return rows;
+  }
+
+  #refused(error: unknown): Buffer {
+    const refusal = asRefusal(error);
+    if (this.#status === "T") this.#status = "E";
+    return refusalResponse(refusal);
   }
 }
-
-/** One command that begins with SHOW; whatever else there may be is for admins. */
-const isShow = (text: string): boolean => /^\s*show\s[^;]*;?\s*$/i.test(text);

@@ -7,6 +7,7 @@
  * of a shard but by `auth.query`, for somebody who has not proved who they are; where something cannot be found out,
  * nobody gets in.
  */
+import type { ConsoleRole } from "../admin/console.ts";
 import type { Clock, Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config, DatabaseConfig, LimitsConfig, PoolMode } from "../config/config.ts";
@@ -35,11 +36,9 @@ const MOCK_SECRET_BYTES = 32;
 /** What stands in place of bytes that are not UTF-8: different names would look the same. */
 const REPLACEMENT = "\u{fffd}";
 
-/** The console goes by both names; the second is PgBouncer's, for tools that know that. */
-const CONSOLE_DATABASES: readonly string[] = ["pgxa", "pgbouncer"];
-
-/** `admin`: every command; `stats`: those that only show. */
-export type ConsoleRole = "admin" | "stats";
+export const CONSOLE_DATABASE = "pgxa";
+/** What programs made for PgBouncer call it. */
+const CONSOLE_NAMES: readonly string[] = [CONSOLE_DATABASE, "pgbouncer"];
 
 /** The console, or a database as its configuration has it, named as the client named it, and in which mode. */
 export type Place =
@@ -148,7 +147,7 @@ export class Gate {
     const name = startup.get("database") || user;
     const { databases, pool, users } = this.#config;
     const listed = databases.find((database) => database.name === name);
-    if (listed === undefined && CONSOLE_DATABASES.includes(name)) return this.#console(user, name);
+    if (listed === undefined && CONSOLE_NAMES.includes(name)) return this.#console(user, name);
     const on = listed ?? databases.find((database) => database.name === ANY_DATABASE);
     if (on === undefined || name === ANY_DATABASE) {
       throw new Fault("login.no_database", { message: `database "${name}" does not exist` });

@@ -21,6 +21,11 @@ export class HandshakeRoom<Guest> {
     return this.#proven.size;
   }
 
+  /** How many are in. */
+  get count(): number {
+    return this.#origins.size + this.#proven.size;
+  }
+
   /** All that are in. */
   get guests(): readonly Guest[] {
     return [...this.#origins.keys(), ...this.#proven];

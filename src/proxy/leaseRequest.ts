@@ -40,6 +40,7 @@ export class LeaseRequest {
       return true;
     }
     client.wait(WAIT_LEASE);
+    client.meter.beginWait();
     detach(this.#checkout(lease), "it ends in a lease or a refusal");
     return false;
   }
@@ -50,6 +51,7 @@ export class LeaseRequest {
     if (!client.isWaitingFor(WAIT_LEASE)) return;
     this.#checkouts += 1;
     this.#refusal = new Fault("session.canceled");
+    client.meter.endWait();
     client.go(WAIT_LEASE);
   }
 
@@ -79,6 +81,8 @@ export class LeaseRequest {
       const refusal = asRefusal(error);
       if (isWanted()) this.#refusal = refusal;
     }
-    if (isWanted()) client.go(WAIT_LEASE);
+    if (!isWanted()) return;
+    client.meter.endWait();
+    client.go(WAIT_LEASE);
   }
 }

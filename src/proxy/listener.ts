@@ -6,6 +6,7 @@
  */
 import { chmodSync } from "node:fs";
 import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
+import { CONSOLE_GREETING } from "../admin/driverProbes.ts";
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
@@ -15,7 +16,6 @@ import { AcceptedLink } from "./acceptedLink.ts";
 import type { ClientIdentity } from "./clientLimits.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import type { ClientTls } from "./clientTls.ts";
-import { CONSOLE_GREETING } from "./consoleSession.ts";
 import type { Gate, Place } from "./gate.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
@@ -38,6 +38,8 @@ export interface ListenerOptions {
   /** Of a database; null is the console. */
   greetings(place: Place): Greetings | null;
   readonly log: Log;
+  /** Somebody was not let in, or went away before. */
+  noteRefusal(reason: string): void;
   createSession(client: NewClient): Session;
 }
 
@@ -99,6 +101,11 @@ export class Listener implements HandshakeHost {
     });
   }
 
+  /** How many connections are on their way in. */
+  get handshakes(): number {
+    return this.#handshakes.count;
+  }
+
   /** Closes the port and ends every connection with 57P01; resolves when all are gone. */
   async stop(): Promise<void> {
     const closed = Promise.all([close(this.#server), close(this.#unixServer)]);
@@ -139,7 +146,7 @@ export class Listener implements HandshakeHost {
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void {
     this.#handshakes.leave(handshake);
     const session = this.#options.createSession(client);
-    this.#options.registry.add(client.key, session, client.identity);
+    this.#options.registry.add(client, session);
     if (this.#isDraining) return session.terminate(new Fault("login.shutting_down"));
     this.#options.log.debug("client.connected", { pid: client.key.pid, user: client.user });
     if (rest.length > 0) session.client.onChunk(rest, rest.length);
@@ -148,6 +155,7 @@ export class Listener implements HandshakeHost {
 
   onOver(handshake: Handshake, reason: string): void {
     this.#handshakes.leave(handshake);
+    this.#options.noteRefusal(reason);
     this.#options.log.debug("client.refused", { reason });
   }
 

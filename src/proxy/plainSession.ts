@@ -30,7 +30,7 @@ import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
 import { LostTransaction, outcomeUnknown } from "./lostTransaction.ts";
 import type { ListenFirst, PlainEffects } from "./plainEffects.ts";
 import { ASKED, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
-import { asError, asRefusal, connectionLost, refusalResponse } from "./refusal.ts";
+import { asError, connectionLost, refusalResponse } from "./refusal.ts";
 import type { PinnedConnection, Session, SessionParts } from "./session.ts";
 import { cancelForTime } from "./statementTimeout.ts";
 
@@ -39,7 +39,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   readonly #pid: number;
   readonly #channels: ClientChannels;
   readonly #parts: SessionParts;
-  readonly #client: ClientSide;
+  readonly client: ClientSide;
   readonly #statements: PlainStatements;
   readonly #effects: PlainEffects;
   readonly parameters: ClientParameters;
@@ -62,16 +62,12 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#statements = new PlainStatements(pid, isSession, parts, this.#channels, parameters);
     this.#effects = this.#statements.effects;
     this.giant = new GiantMessage(this.#statements, this.onMessage.bind(this));
-    this.#client = new ClientSide(stream, parts.config.limits, this);
-    this.#lost = new LostTransaction(this.#client, this.#statements);
+    this.client = new ClientSide(stream, parts, this);
+    this.#lost = new LostTransaction(this.client, this.#statements);
   }
 
   get participant(): null {
     return null;
-  }
-
-  get client(): ClientSide {
-    return this.#client;
   }
 
   cancel(): void {
@@ -81,23 +77,28 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
       detach(lease.cancel(), "a cancel is a wish");
   }
 
+  /** How many prepared statements the client has. */
+  get statementCount(): number {
+    return this.#statements.count;
+  }
+
   pins(): readonly PinnedConnection[] {
     return this.#effects.pins.on(this.#lease);
   }
 
   terminate(fault: Fault): void {
-    this.#client.refuseBetween(fault, this.#lease?.replies.isBetweenMessages ?? true);
+    this.client.refuseBetween(fault, this.#lease?.replies.isBetweenMessages ?? true);
   }
 
   get phase(): Phase {
     const lease = this.#lease;
-    if (lease === null) return this.#client.isWaiting ? "waiting" : "idle";
+    if (lease === null) return this.client.isWaiting ? "waiting" : "idle";
     if (this.#isBatchOpen || lease.replies.groups.length > 0) return "running";
     return lease.replies.status === "I" ? "idle" : "idleInTransaction";
   }
 
   timeOutStatement(): void {
-    if (this.#lease !== null) cancelForTime(this.#client, [this.#lease]);
+    if (this.#lease !== null) cancelForTime(this.client, [this.#lease]);
   }
 
   // --- ClientMessages ---
@@ -115,7 +116,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (this.#lease === null && !this.#request.ask()) return this.#takeRefusal(type);
     const lease = this.#lease!;
     if (this.#lost.isOpen && lease.isClean) return this.#lost.failAgain(lease);
-    if (lease.replies.groups.isFull) return this.#client.hold(WAIT_REPLY);
+    if (lease.replies.groups.isFull) return this.client.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     }
@@ -123,7 +124,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     const understood = isGiant
       ? this.giant.understood(lease, type, buffer)
       : this.#understood(lease, type, buffer, start, end);
-    if (understood === ASKED) return this.#client.hold(WAIT_WORK);
+    if (understood === ASKED) return this.client.hold(WAIT_WORK);
     if (typeof understood === "object") return this.#listenFirst(understood);
     if (endsGroup(type)) {
       this.#isBatchOpen = false;
@@ -141,7 +142,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   onPause(): void {
-    if (this.#lease !== null && !this.#lease.flush()) this.#client.wait(WAIT_SERVER_DRAIN);
+    if (this.#lease !== null && !this.#lease.flush()) this.client.wait(WAIT_SERVER_DRAIN);
   }
 
   get isQuiet(): boolean {
@@ -170,7 +171,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (lease === null) return;
     lease.resumeReading();
     const pool = this.#parts.pools[0]!;
-    const isAmid = this.#isBatchOpen || this.#client.isAmidPieces;
+    const isAmid = this.#isBatchOpen || this.client.isAmidPieces;
     if (this.#parts.mode === "session") returnSession(pool, lease, isAmid);
     else returnAbandoned(pool, lease, isAmid || this.#effects.isPinned);
   }
@@ -178,27 +179,27 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   // --- LeaseHolder ---
 
   relay(_connection: ServerConnection, chunk: Buffer, start: number, end: number): boolean {
-    return this.#client.relay(chunk.subarray(start, end));
+    return this.client.relay(chunk.subarray(start, end));
   }
 
   onClientGroup(connection: ServerConnection, status: ReadyStatus, hadError: boolean, isLast: boolean): void {
     this.#statements.noteAnswered(hadError, isLast);
-    this.#client.activity.answers += 1;
+    this.client.activity.answers += 1;
     if (status === "I") {
-      this.#client.activity.transactions += 1;
+      this.client.activity.transactions += 1;
       this.#lost.end();
       this.#effects.noteIdle(connection, hadError);
     }
-    this.#client.go(WAIT_REPLY);
+    this.client.go(WAIT_REPLY);
     if (!isLast || connection !== this.#lease) return;
     if (status !== "I" && this.#parts.mode === "statement") {
-      return this.#client.refuse(new Fault("session.no_blocks"));
+      return this.client.refuse(new Fault("session.no_blocks"));
     }
     if (connection.replies.groups.length > 0 || status !== "I" || this.#isBatchOpen) return;
     this.#statements.noteTransactionEnd();
     const { isPinned, mayHaveSet, pins } = this.#effects;
     // A COPY failed: what is sent now would be taken for the rest of half a message.
-    if (this.#client.isAmidPieces) {
+    if (this.client.isAmidPieces) {
       if (!isPinned) this.#discard(connection);
     } else if (mayHaveSet || pins.mayHaveChanged) this.#lookThenReturn(connection);
     else if (!isPinned) this.#return(connection);
@@ -222,7 +223,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   onCopyIn(): void {
-    this.#client.go(WAIT_REPLY);
+    this.client.go(WAIT_REPLY);
   }
 
   onStatement(_connection: ServerConnection, key: string, stands: boolean): void {
@@ -231,11 +232,11 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   onShape(_connection: ServerConnection, described: Described, shape: string | null, isTold: boolean): void {
     if (isTold) this.#statements.noteShape(described, shape);
-    else this.#client.go(WAIT_WORK);
+    else this.client.go(WAIT_WORK);
   }
 
   onServerDrain(): void {
-    this.#client.go(WAIT_SERVER_DRAIN);
+    this.client.go(WAIT_SERVER_DRAIN);
   }
 
   onLost(connection: ServerConnection, reason: string, error: ErrorFields | null): void {
@@ -247,9 +248,9 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     // State of the session went with it, or half a message, or the session was meant: only a new one is sound.
     const isEnded = replies.status !== "I" && error !== null && /^25P0/.test(error.sqlstate);
     if (this.#effects.isPinned || !replies.isBetweenMessages || isEnded) {
-      if (error !== null && error.severity === "FATAL") this.#client.say(errorResponse(error));
-      else if (!replies.hasError || !replies.isBetweenMessages) return this.#client.refuse(fault);
-      this.#client.end();
+      if (error !== null && error.severity === "FATAL") this.client.say(errorResponse(error));
+      else if (!replies.hasError || !replies.isBetweenMessages) return this.client.refuse(fault);
+      this.client.end();
       return;
     }
     const { isCommitting } = this.#statements;
@@ -263,36 +264,35 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#lost.begin(replies, error);
     if (this.#isBatchOpen) this.#isSkipping = true;
     this.#isBatchOpen = false;
-    this.#client.go(WAIT_REPLY);
-    this.#client.go(WAIT_SERVER_DRAIN);
-    this.#client.go(WAIT_WORK); // for columns that nobody will tell
+    this.client.go(WAIT_REPLY);
+    this.client.go(WAIT_SERVER_DRAIN);
+    this.client.go(WAIT_WORK); // for columns that nobody will tell
   }
 
   // --- leases ---
 
   onLease(lease: ServerConnection): void {
     this.#lease = lease;
-    const told = this.parameters.differences(lease);
-    if (told.length > 0) this.#client.say(...told);
+    this.client.take(lease, this.parameters.differences(lease));
   }
 
   #return(lease: ServerConnection): void {
     this.#lease = null;
-    this.#client.waitIfBehind();
+    this.client.waitIfBehind();
     this.#parts.pools[0]!.checkIn(lease);
   }
 
   /** Asks the shard what the client has set, and whether it has state that only this connection has. */
   #lookThenReturn(lease: ServerConnection): void {
-    this.#client.wait(WAIT_WORK);
+    this.client.wait(WAIT_WORK);
     const work = this.#effects
-      .look(lease, (...told) => this.#client.say(...told))
+      .look(lease, (...told) => this.client.say(...told))
       .then((isKnown) => {
         if (lease === this.#lease) {
           if (!isKnown) this.#lose(lease);
           else if (!this.#effects.isPinned) this.#return(lease);
         }
-        this.#client.go(WAIT_WORK);
+        this.client.go(WAIT_WORK);
         this.#channels.flush();
       });
     detach(work, "the client waits for it");
@@ -301,12 +301,12 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   #discard(lease: ServerConnection): void {
     this.#lease = null;
     this.#parts.pools[0]!.discard(lease);
-    this.#client.go(WAIT_SERVER_DRAIN);
+    this.client.go(WAIT_SERVER_DRAIN);
   }
 
   #lose(lease: ServerConnection): void {
     this.#discard(lease);
-    this.#client.refuse(new Fault("pool.connection_lost"));
+    this.client.refuse(new Fault("pool.connection_lost"));
   }
 
   // --- messages ---
@@ -348,16 +348,12 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   /** The LISTEN is presented again, and sent, when the client hears what is notified on `channel`. */
   #listenFirst({ channel }: ListenFirst): false {
-    this.#client.wait(WAIT_WORK);
-    const listening = this.#channels.listen(0, channel).catch((error: unknown) => {
-      const refusal = asRefusal(error);
-      if (refusal instanceof Fault) this.#client.refuse(refusal);
-    });
+    const listening = this.#channels.listenOrRefuse(0, channel);
     detach(
-      listening.then(() => this.#client.go(WAIT_WORK)),
+      listening.then(() => this.client.go(WAIT_WORK)),
       "the client waits for it",
     );
-    return false;
+    return this.client.hold(WAIT_WORK);
   }
 
   /** Whether the message is passed over after an error that pgxa told of; Sync ends that. */
@@ -365,7 +361,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (type !== CLIENT_MESSAGE.sync) return true;
     if (this.#lease !== null) return false;
     this.#isSkipping = false;
-    this.#client.say(readyForQuery(this.#lost.status));
+    this.client.say(readyForQuery(this.#lost.status));
     return true;
   }
 
@@ -377,8 +373,8 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   #terminate(): boolean {
     const lease = this.#lease;
     const mustWait = lease !== null && lease.replies.groups.length > 0 && !lease.replies.isCopyingIn;
-    if (mustWait) return this.#client.hold(WAIT_REPLY);
-    return this.#client.end();
+    if (mustWait) return this.client.hold(WAIT_REPLY);
+    return this.client.end();
   }
 
   /** Answers a message for which there is no lease. */
@@ -390,12 +386,12 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     const ready = readyForQuery(this.#lost.status);
     if (type === CLIENT_MESSAGE.sync) {
       this.#isSkipping = false;
-      this.#client.say(ready);
+      this.client.say(ready);
     } else if (type === CLIENT_MESSAGE.query || type === CLIENT_MESSAGE.functionCall) {
-      this.#client.say(refusalResponse(refusal), ready);
+      this.client.say(refusalResponse(refusal), ready);
     } else {
       this.#isSkipping = true;
-      this.#client.say(refusalResponse(refusal));
+      this.client.say(refusalResponse(refusal));
     }
     return true;
   }

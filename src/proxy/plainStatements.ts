@@ -82,6 +82,10 @@ export class PlainStatements {
     this.#statementsMax = parts.config.limits.statementsMax;
   }
 
+  get count(): number {
+    return this.#statements.size;
+  }
+
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
     const text = readQuery(buffer, start, end, "latin1");

@@ -6,6 +6,7 @@ import type { Config, PoolMode } from "../config/config.ts";
 import type { DeadlockDetector } from "../deadlock/detector.ts";
 import type { Participant } from "../deadlock/participant.ts";
 import type { Log } from "../observe/log.ts";
+import type { UserTraffic } from "../observe/traffic.ts";
 import type { Admission } from "../pool/admission.ts";
 import type { NotificationHub } from "../pool/notificationHub.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -44,6 +45,8 @@ export interface SessionParts {
   readonly statementNames: StatementNames;
   /** How often clients were pinned, by reason. */
   readonly pinCounts: PinCounts;
+  /** Where the clients of this user in this database are counted. */
+  readonly traffic: UserTraffic;
   readonly look: SessionLook;
   /** Null with one shard. */
   readonly sharding: Sharding | null;

@@ -91,7 +91,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
         this.#channels.settle(true);
         detector.noteCommitted(pid);
       },
-      onLease: (connection) => this.client.say(...parameters.differences(connection)),
+      onLease: (connection) => this.client.take(connection, parameters.differences(connection)),
     });
     this.#channels = new ClientChannels(this, parts);
     this.#effects = new ShardedEffects(pid, this, this.#channels, parts);
@@ -101,7 +101,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.local = { router, transaction, hints, statements, allowsBlocks: parts.mode !== "statement" };
     this.#simple = new SimpleProtocol(this);
     this.#extended = new ExtendedProtocol(this);
-    this.client = new ClientSide(stream, parts.config.limits, this);
+    this.client = new ClientSide(stream, parts, this);
   }
 
   cancel(): void {
@@ -311,7 +311,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   /** The connection to `shard`; null: it is on the way, and the message is presented again. */
   open(shard: number): ServerConnection | null {
     const connection = this.transaction.tryOpen(shard);
-    if (connection === null) this.work(async () => void (await this.transaction.open(shard)));
+    if (connection === null) this.work(() => this.client.meter.during(this.transaction.open(shard)));
     return connection;
   }
 

@@ -8,6 +8,8 @@
 import type { Plan } from "./plan.ts";
 
 export class PlanCache {
+  hits = 0;
+  misses = 0;
   readonly #entriesMax: number;
   readonly #charactersMax: number;
   #young = new Map<string, Plan>();
@@ -26,9 +28,16 @@ export class PlanCache {
 
   get(text: string): Plan | null {
     const young = this.#young.get(text);
-    if (young !== undefined) return young;
+    if (young !== undefined) {
+      this.hits += 1;
+      return young;
+    }
     const old = this.#old.get(text);
-    if (old === undefined) return null;
+    if (old === undefined) {
+      this.misses += 1;
+      return null;
+    }
+    this.hits += 1;
     this.#old.delete(text);
     this.set(text, old);
     return old;

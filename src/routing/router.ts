@@ -52,6 +52,12 @@ export class Router {
     return this.#cache.size;
   }
 
+  /** How many plans are kept, and how often one was asked for that was, or was not. */
+  get planCache(): { readonly plans: number; readonly hits: number; readonly misses: number } {
+    const { size, hits, misses } = this.#cache;
+    return { plans: size, hits, misses };
+  }
+
   /** The plan of `text`; a refusal is a plan too. */
   plan(text: string): Plan {
     const known = this.#cache.get(text);

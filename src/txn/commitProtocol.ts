@@ -10,11 +10,13 @@
  */
 import { type Gtrid, type Xid, xidOf } from "../base/brands.ts";
 import { detach } from "../base/detach.ts";
+import type { Clock } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import type { TransactionConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
+import { CommitTimes } from "./commitTimes.ts";
 import type { DecisionLog } from "./decisionLog.ts";
 import { gid, gtrid } from "./gid.ts";
 import type { BranchConnection } from "./participant.ts";
@@ -47,6 +49,7 @@ export interface CommitProtocolOptions {
   readonly config: TransactionConfig;
   readonly faultPoint: FaultPointListener;
   readonly log: Log;
+  readonly clock: Pick<Clock, "monotonicMs">;
 }
 
 /** A branch with its transaction id, as far as it was asked. */
@@ -64,10 +67,12 @@ export class CommitProtocol {
   #inFlight = 0;
   #onIdle: (() => void)[] = [];
   /** Outcomes so far, by kind. */
+  readonly times: CommitTimes;
   readonly counts = { onePhase: 0, twoPhase: 0, committed: 0, aborted: 0, unknown: 0 };
 
   constructor(options: CommitProtocolOptions) {
     this.#options = options;
+    this.times = new CommitTimes(options.clock);
   }
 
   isRunning(transaction: Gtrid): boolean {
@@ -206,6 +211,7 @@ export class CommitProtocol {
       faultPoint,
       prepareTimeoutMs: config.prepareTimeoutMs,
       commitTimeoutMs: config.commitTimeoutMs,
+      times: this.times,
       onUnheard: (connection) => {
         // Once at once, for the fence; and again when the transaction has ended, for what it may have prepared.
         left.add(connection);

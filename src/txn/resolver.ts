@@ -34,6 +34,7 @@ export interface InDoubt {
   readonly shard: ShardId;
   /** Wall time on the shard, in ms since 1970; null if it is not prepared there any more. */
   readonly preparedAtMs: number | null;
+  readonly xminAge: number | null;
   readonly reason: string;
 }
 
@@ -306,6 +307,7 @@ export class Resolver {
       gid,
       shard,
       preparedAtMs: null,
+      xminAge: null,
       reason: `decided commit is not proven to be applied: ${evidence}`,
     };
   }

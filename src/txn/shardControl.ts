@@ -21,6 +21,8 @@ export interface PreparedBranch {
   readonly gid: string;
   /** Wall time on the shard when it was prepared, in ms since 1970. */
   readonly preparedAtMs: number;
+  /** How many transactions ago its own began. */
+  readonly xminAge: number;
 }
 
 /** What came of finishing a prepared transaction. */
@@ -39,7 +41,8 @@ const IDENTITY =
   "FROM pg_catalog.pg_control_system()";
 
 const PREPARED =
-  "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms FROM pg_catalog.pg_prepared_xacts " +
+  "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms, pg_catalog.age(transaction) AS xmin_age " +
+  "FROM pg_catalog.pg_prepared_xacts " +
   "WHERE pg_catalog.starts_with(gid, $1) AND database = pg_catalog.current_database() ORDER BY prepared";
 
 /** The pid alone could be somebody else's by now; with its start it is the backend that was meant. */
@@ -71,7 +74,11 @@ export class ShardControl {
   /** The prepared transactions of this database whose gid begins with `prefix`, oldest first. */
   async prepared(prefix: string): Promise<readonly PreparedBranch[]> {
     const rows = await this.#query(PREPARED, [prefix]);
-    return rows.map((row) => ({ gid: String(row["gid"]), preparedAtMs: Number(row["prepared_at_ms"]) }));
+    return rows.map((row) => ({
+      gid: String(row["gid"]),
+      preparedAtMs: Number(row["prepared_at_ms"]),
+      xminAge: Number(row["xmin_age"]),
+    }));
   }
 
   /** COMMIT PREPARED or ROLLBACK PREPARED; rejects when the shard did not answer. */

@@ -7,6 +7,7 @@ import type { Gid, Gtrid, Xid } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import { invariant } from "../base/invariant.ts";
+import type { CommitStep, CommitTimes } from "./commitTimes.ts";
 import {
   type CoordinatorEffect,
   type CoordinatorEvent,
@@ -33,6 +34,7 @@ export interface TwoPhaseOptions {
   readonly faultPoint: FaultPointListener;
   readonly prepareTimeoutMs: number;
   readonly commitTimeoutMs: number;
+  readonly times: CommitTimes;
   /** A backend may still be preparing, or its branch prepared: somebody must look after it. */
   onUnheard(connection: BranchConnection): void;
   /** A branch stays prepared: somebody must finish it. */
@@ -55,6 +57,9 @@ export class TwoPhaseCommit {
   #logFault: Fault | null = null;
   #votes = 0;
   #acknowledged = 0;
+  /** When the step that runs began. */
+  #stepFromMs: number;
+  #settled = 0;
   readonly #events: CoordinatorEvent[] = [];
   #isStepping = false;
   #onDecided: (() => void) | null = null;
@@ -72,6 +77,7 @@ export class TwoPhaseCommit {
     this.decided = new Promise((resolve) => {
       this.#onDecided = resolve;
     });
+    this.#stepFromMs = options.times.nowMs();
     const { state, effects } = start(options.members.length);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
@@ -125,7 +131,10 @@ export class TwoPhaseCommit {
     this.#votes += 1;
     if (vote.vote === "yes") this.#xids[participant] = vote.xid;
     else this.#refusals[participant] = vote;
-    if (this.#votes === this.#options.members.length) this.#options.faultPoint("votes.all-received", 0);
+    if (this.#votes === this.#options.members.length) {
+      this.#options.faultPoint("votes.all-received", 0);
+      this.#endStep("prepare");
+    }
     this.#dispatch({ kind: "voted", participant, vote: vote.vote });
   }
 
@@ -139,6 +148,7 @@ export class TwoPhaseCommit {
     decisions.decide(transaction, "commit", participants).then(
       (outcome) => {
         invariant(outcome === "commit", "nobody else decides a transaction that runs here");
+        this.#endStep("decide");
         this.#onDecided?.();
         this.#dispatch({ kind: "decided" });
       },
@@ -167,6 +177,8 @@ export class TwoPhaseCommit {
         this.#left.push(connection);
         onLeft(connection);
       }
+      this.#settled += 1;
+      if (this.#settled === members.length) this.#endStep("commit_prepared");
       this.#dispatch({ kind: "settled", participant });
     }, throwLater);
   }
@@ -178,6 +190,14 @@ export class TwoPhaseCommit {
       if (reply.kind !== "complete") onLeft(connection);
       this.#dispatch({ kind: "settled", participant });
     }, throwLater);
+  }
+
+  /** Notes how long a step took, and that the next one begins. */
+  #endStep(step: CommitStep): void {
+    const { times } = this.#options;
+    const nowMs = times.nowMs();
+    times[step].observe(nowMs - this.#stepFromMs);
+    this.#stepFromMs = nowMs;
   }
 
   // --- the outcome ---

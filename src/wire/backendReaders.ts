@@ -77,6 +77,18 @@ export function isFatalError(buffer: Buffer, start: number, end: number): boolea
   return false;
 }
 
+const SQLSTATE = 0x43;
+
+/** The SQLSTATE of an ErrorResponse. */
+export function readSqlstate(buffer: Buffer, start: number, end: number): string {
+  const fields = fieldsOf(buffer, start, end);
+  for (let code = fields.uint8(); code !== 0; code = fields.uint8()) {
+    const at = fields.skipCString();
+    if (code === SQLSTATE) return buffer.toString("latin1", at, fields.at - 1);
+  }
+  return "XX000";
+}
+
 /** The fields of an ErrorResponse or NoticeResponse. */
 export function readErrorFields(buffer: Buffer, start: number, end: number): ErrorFields {
   const fields = fieldsOf(buffer, start, end);

@@ -132,22 +132,32 @@ const TYPE_SIZES: ReadonlyMap<number, number> = new Map([
   [1184, 8],
 ]);
 
-/** Columns that belong to no table, in text format. */
-export function rowDescription(columns: readonly Column[]): Buffer {
+/** Columns that belong to no table; `formats` are text, 0, if not given, or binary, 1. */
+export function rowDescription(columns: readonly Column[], formats: readonly number[] = []): Buffer {
   const builder = new MessageBuilder(SERVER_MESSAGE.rowDescription).uint16(columns.length);
-  for (const { name, typeOid } of columns) {
+  for (const [i, { name, typeOid }] of columns.entries()) {
     const size = TYPE_SIZES.get(typeOid) ?? -1;
-    builder.cstring(name).uint32(0).int16(0).uint32(typeOid).int16(size).int32(-1).int16(0);
+    builder
+      .cstring(name)
+      .uint32(0)
+      .int16(0)
+      .uint32(typeOid)
+      .int16(size)
+      .int32(-1)
+      .int16(formats[i] ?? 0);
   }
   return builder.finish();
 }
 
-/** Values in text format; null is SQL NULL. */
-export function dataRow(values: readonly (string | null)[]): Buffer {
+/** Values in text format, or as bytes in whatever format; null is SQL NULL. */
+export function dataRow(values: readonly (string | Buffer | null)[]): Buffer {
   const builder = new MessageBuilder(SERVER_MESSAGE.dataRow).uint16(values.length);
   for (const value of values) {
     if (value === null) builder.int32(-1);
-    else builder.int32(Buffer.byteLength(value)).bytes(Buffer.from(value));
+    else {
+      const bytes = typeof value === "string" ? Buffer.from(value) : value;
+      builder.int32(bytes.length).bytes(bytes);
+    }
   }
   return builder.finish();
 }

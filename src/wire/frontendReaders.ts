@@ -80,6 +80,35 @@ export function readPortalName(buffer: Buffer, start: number, end: number): stri
   return name;
 }
 
+export interface ResultRequest {
+  readonly portal: string;
+  readonly statement: string;
+  readonly parameterCount: number;
+  /** Of the columns: none for text, one for all, or one each. */
+  readonly formats: readonly number[];
+}
+
+/** A Bind whose parameters nobody looks at. */
+export function readResultRequest(buffer: Buffer, start: number, end: number): ResultRequest {
+  const fields = fieldsOf(buffer, start, end);
+  const portal = fields.cstring();
+  const statement = fields.cstring();
+  fields.skip(2 * fields.uint16());
+  const parameterCount = fields.uint16();
+  for (let i = 0; i < parameterCount; i += 1) fields.skip(Math.max(0, fields.int32()));
+  const formats: number[] = [];
+  for (let count = fields.uint16(); count > 0; count -= 1) formats.push(fields.uint16());
+  fields.finish();
+  return { portal, statement, parameterCount, formats };
+}
+
+/** How many rows an Execute asks for; 0 is all. */
+export function readRowLimit(buffer: Buffer, start: number, end: number): number {
+  const fields = fieldsOf(buffer, start, end);
+  fields.skipCString();
+  return Math.max(0, fields.int32());
+}
+
 /** What a Describe or Close is about. */
 function readSubject(fields: FieldReader): number {
   const subject = fields.uint8();

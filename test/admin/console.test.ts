@@ -1,50 +1,25 @@
-/** What the console answers, and to what. */
+/** What the console answers, to whom, and to what. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { answerConsole, type ConsoleSources } from "../../src/admin/console.ts";
+import { CONTROLS, type ConsoleRole, SHOWS, understand } from "../../src/admin/console.ts";
+import { readStatements } from "../../src/admin/consoleText.ts";
 import { Fault } from "../../src/base/fault.ts";
-import type { DeadlockRecord } from "../../src/deadlock/history.ts";
-import type { WaitRow } from "../../src/deadlock/report.ts";
+import { DEADLOCK, noOperations, sourcesOf, WAIT } from "./consoleStage.ts";
 
-const WAIT: WaitRow = {
-  client: 7,
-  gtrid: "f:c:1:2",
-  shard: "east",
-  pid: 4_711,
-  waitsFor: "ShareLock on transaction 700",
-  waitedMs: 61.7,
-  blockedBy: ["transaction f:c:1:3 of client 8", "prepared transaction g"],
-};
-const POOL_WAIT: WaitRow = {
-  client: 8,
-  gtrid: null,
-  shard: "west",
-  pid: null,
-  waitsFor: "a server connection, of which there are 1",
-  waitedMs: 80,
-  blockedBy: ["client 7"],
-};
-const DEADLOCK: DeadlockRecord = {
-  id: 3,
-  atMs: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
-  cause: "pool",
-  size: 2,
-  detectionMs: 62,
-  victim: 8,
-  circle: [WAIT, POOL_WAIT],
-};
+const sources = sourcesOf();
 
-const sources: ConsoleSources = {
-  waits: async () => [WAIT, POOL_WAIT],
-  deadlocks: () => [DEADLOCK, { ...DEADLOCK, id: 4, victim: null, circle: [WAIT, WAIT] }],
-  pins: () => [{ client: 7, shard: "east", pid: 4711, reasons: ["load", "hold cursor"], pinnedMs: 12.4 }],
-};
+function commandOf(text: string, role: ConsoleRole = "admin", from = sources) {
+  const [statement, ...more] = readStatements(text);
+  assert.deepEqual(more, []);
+  return understand(statement!, { name: "ann", role }, from);
+}
 
-/** The answer as rows of names and values; the JSON column is checked by itself. */
-async function ask(command: string): Promise<readonly Readonly<Record<string, string | null>>[]> {
-  const { columns, rows } = await answerConsole(command, sources);
-  for (const row of rows) assert.equal(row.length, columns.length);
-  return rows.map((row) => Object.fromEntries(columns.map(({ name }, i) => [name, row[i]!])));
+/** The answer as rows of names and values. */
+async function ask(text: string): Promise<readonly Readonly<Record<string, string | null>>[]> {
+  const command = commandOf(text);
+  const rows = await command.run();
+  for (const row of rows) assert.equal(row.length, command.columns?.length);
+  return rows.map((row) => Object.fromEntries((command.columns ?? []).map(({ name }, i) => [name, row[i]!])));
 }
 
 describe("the console", () => {
@@ -81,18 +56,28 @@ describe("the console", () => {
     assert.deepEqual([second!["victim"], second!["shards"]], [null, "east"]);
   });
 
-  it("lists what it knows, and every one of that is answered", async () => {
-    const commands = (await ask("SHOW HELP")).map(({ command }) => command!);
-    assert.ok(commands.includes("SHOW WAITS") && commands.includes("SHOW DEADLOCKS"));
-    for (const command of commands) await answerConsole(command, sources);
+  it("shows what is in doubt, since when, what it keeps VACUUM from, and why", async () => {
+    const [row] = await ask("SHOW IN_DOUBT");
+    assert.deepEqual(row, {
+      gid: "pgxa:f:c:1:2::east",
+      gtrid: "f:c:1:2",
+      shard: "east",
+      age_ms: "60000",
+      prepared_at: "1970-01-01 00:00:40.000+00",
+      xmin_age: "12",
+      reason: "somebody else is finishing it",
+    });
   });
 
-  it("types its columns", async () => {
-    const { columns } = await answerConsole("SHOW WAITS", sources);
-    assert.deepEqual(
-      columns.map(({ typeOid }) => typeOid),
-      [20, 25, 25, 20, 25, 20, 25, 114],
-    );
+  it("lists what it knows, and every one of that is answered with the columns it announced", async () => {
+    const commands = (await ask("SHOW HELP")).map(({ command }) => command!);
+    for (const name of Object.keys(SHOWS)) assert.ok(commands.includes(`SHOW ${name}`), name);
+    for (const name of Object.keys(CONTROLS))
+      assert.ok(
+        commands.some((line) => line.startsWith(name)),
+        name,
+      );
+    for (const command of commands.filter((line) => line.startsWith("SHOW "))) await ask(command);
   });
 
   const same = [
@@ -100,41 +85,137 @@ describe("the console", () => {
     "Show\n\tWaits",
     "  SHOW WAITS  ",
     "SHOW WAITS;",
-    "SHOW WAITS ;",
-    "SHOW WAITS;; ;\n",
+    "/* a */ SHOW -- b\n WAITS;; ;\n",
   ];
-  for (const command of same) {
-    it(`takes ${JSON.stringify(command)} for SHOW WAITS`, async () =>
-      assert.equal((await ask(command)).length, 2));
+  for (const text of same) {
+    it(`takes ${JSON.stringify(text)} for SHOW WAITS`, async () => assert.equal((await ask(text)).length, 2));
   }
 
-  const unknown = [
-    "",
-    ";",
-    "SHOW",
-    "SHOW x",
-    "SHOW WAITS now",
-    "SHOW WAITS; SHOW WAITS",
-    "SELECT 1",
-    "SHOW constructor",
-    "SHOW __proto__",
-  ];
-  for (const command of unknown) {
-    it(`refuses ${JSON.stringify(command)} and says what it knows`, async () => {
-      await assert.rejects(answerConsole(command, sources), (error) => {
-        assert.ok(error instanceof Fault);
-        assert.equal(error.id, "console.unknown_command");
-        assert.match(error.hint!, /SHOW WAITS, SHOW DEADLOCKS.*SHOW HELP/);
-        return true;
-      });
+  const unknown = ["SHOW", "SHOW x", "SHOW WAITS now", "SELECT now()", "SHOW constructor", "SHOW __proto__"];
+  for (const text of [...unknown, 'SHOW "WAITS"', "PAUSED", "toString", "'PAUSE'"]) {
+    it(`refuses ${JSON.stringify(text)} and says what it knows`, () => {
+      assert.throws(
+        () => commandOf(text),
+        (error) => {
+          assert.ok(error instanceof Fault);
+          assert.equal(error.id, "console.unknown_command");
+          assert.match(error.hint!, /SHOW/);
+          assert.ok(!/\bnow\b/.test(error.message), "nothing of the text is repeated");
+          return true;
+        },
+      );
     });
   }
+});
 
-  it("lets the reason through why waits cannot be shown", async () => {
-    const failing: ConsoleSources = {
-      ...sources,
-      waits: () => Promise.reject(new Fault("console.simple_only")),
-    };
-    await assert.rejects(answerConsole("SHOW WAITS", failing), { id: "console.simple_only" });
+describe("control commands", () => {
+  const told = async (text: string): Promise<readonly string[]> => {
+    const calls: string[] = [];
+    const command = commandOf(text, "admin", sourcesOf(noOperations(calls)));
+    assert.equal(command.columns, null);
+    assert.deepEqual(await command.run(), []);
+    return calls;
+  };
+  const cases: Readonly<Record<string, string>> = {
+    PAUSE: "pause()",
+    "pause bank;": "pause(bank)",
+    'PAUSE "My ""Bank"""': 'pause(My "Bank")',
+    RESUME: "resume()",
+    "RESUME bank": "resume(bank)",
+    "DISABLE bank": "disable(bank)",
+    "ENABLE bank": "enable(bank)",
+    RECONNECT: "reconnect()",
+    KILL: "kill()",
+    "KILL bank": "kill(bank)",
+    "KILL_CLIENT 4711": "killClient(4711)",
+    SUSPEND: "suspend()",
+    RELOAD: "reload()",
+    DRAIN: "drain()",
+    SHUTDOWN: "shutdown(immediate)",
+    "shutdown wait_for_servers": "shutdown(wait_for_servers)",
+    "SHUTDOWN WAIT_FOR_CLIENTS": "shutdown(wait_for_clients)",
+    "WAIT_CLOSE bank": "waitClose(bank)",
+    "SET log.level = debug": "set(log.level,debug)",
+    "SET pool.max TO '30'": "set(pool.max,30)",
+    'SET "pool.max"=30': "set(pool.max,30)",
+  };
+  for (const [text, call] of Object.entries(cases)) {
+    it(`${text} is ${call}`, async () => assert.deepEqual(await told(text), [call]));
+  }
+
+  const wrong = [
+    "DISABLE",
+    "ENABLE a b",
+    "RELOAD now",
+    "KILL_CLIENT x",
+    "KILL_CLIENT",
+    "SHUTDOWN NOW",
+    "PAUSE 'bank'",
+  ];
+  for (const text of [
+    ...wrong,
+    'PAUSE ""',
+    "SET pool.max",
+    "SET = 3",
+    "SET pool.max = 1 2",
+    "SHUTDOWN toString",
+  ]) {
+    it(`${text} is refused`, () => assert.throws(() => commandOf(text), { id: "console.unknown_command" }));
+  }
+
+  it("are for those who may administer", () => {
+    for (const [text] of Object.entries(cases)) {
+      assert.throws(() => commandOf(text, "stats"), { sqlstate: "42501" }, text);
+    }
+    assert.throws(() => commandOf("SHOW FDS", "stats"), { sqlstate: "42501" });
+    commandOf("SHOW STATS", "stats");
   });
+
+  it("let the reason through why something cannot be", async () => {
+    const failing = sourcesOf({
+      ...noOperations([]),
+      pause: () => Promise.reject(new Fault("pool.no_database")),
+    });
+    await assert.rejects(async () => commandOf("PAUSE x", "admin", failing).run(), {
+      id: "pool.no_database",
+    });
+  });
+});
+
+describe("what drivers send by themselves", () => {
+  const answers: Readonly<Record<string, string>> = {
+    "SELECT 1": "1",
+    "select version()": "PostgreSQL 18.0 (pgxa console)",
+    "SELECT pg_catalog.version();": "PostgreSQL 18.0 (pgxa console)",
+    "SELECT current_schema()": "public",
+    "select current_user": "ann",
+    "SHOW server_version": "18.0 (pgxa console)",
+    "SHOW TRANSACTION ISOLATION LEVEL": "read committed",
+    "show time zone": "UTC",
+    "SHOW standard_conforming_strings": "on",
+  };
+  for (const [text, answer] of Object.entries(answers)) {
+    it(`${text} is ${answer}`, async () => assert.deepEqual(await commandOf(text).run(), [[answer]]));
+  }
+
+  const tags: Readonly<Record<string, string>> = {
+    BEGIN: "BEGIN",
+    "START TRANSACTION READ ONLY": "BEGIN",
+    COMMIT: "COMMIT",
+    ROLLBACK: "ROLLBACK",
+    "SET extra_float_digits = 3": "SET",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY": "SET",
+    "SET client_encoding TO 'UTF8'": "SET",
+    "set application_name = 'x'": "SET",
+    "DISCARD ALL": "DISCARD ALL",
+    "DEALLOCATE ALL": "DEALLOCATE",
+    "UNLISTEN *": "UNLISTEN",
+    "RESET ALL": "RESET",
+  };
+  for (const [text, tag] of Object.entries(tags)) {
+    it(`${text} is answered with ${tag}, for those too who may only look`, async () => {
+      const command = commandOf(text, "stats");
+      assert.deepEqual([command.tag, command.columns, await command.run()], [tag, null, []]);
+    });
+  }
 });

@@ -24,7 +24,7 @@ export class DetectorStage {
 
   constructor(config: Partial<DeadlockConfig> = {}) {
     const note = (event: string) => void this.events.push(event);
-    const log: Log = { debug: note, info: note, warn: note, error: note };
+    const log: Log = { debug: note, info: note, warn: note, error: note, setLevel() {} };
     this.detector = new DeadlockDetector({
       config: { ...CONFIG, ...config },
       clock: this.environment.clock,

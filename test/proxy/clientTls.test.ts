@@ -33,7 +33,7 @@ const clock = {
   after: () => ({ cancel() {} }),
 };
 const note = (event: LogEvent): void => void events.push(event);
-const log: Log = { debug: note, info: note, warn: note, error: note };
+const log: Log = { debug: note, info: note, warn: note, error: note, setLevel() {} };
 
 const config = (more: Partial<ClientTlsConfig> = {}): ClientTlsConfig => ({
   mode: "prefer",

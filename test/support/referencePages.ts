@@ -1,7 +1,7 @@
 /**
- * The pages of docs/ that are made from tables in the code: options and errors. Tests compare them.
+ * The pages of docs/ that are made from tables in the code: options, errors, the console, metrics. Tests compare them.
  *
- *     node test/support/referencePages.ts      writes both anew
+ *     node test/support/referencePages.ts      writes them anew
  */
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -9,6 +9,9 @@ import { CATALOGUE } from "../../src/base/catalogue.ts";
 import type { FaultSpec } from "../../src/base/fault.ts";
 import { OPTIONS, type OptionSpec } from "../../src/config/options.ts";
 import { showDuration, showSize } from "../../src/config/values.ts";
+import { consolePage } from "./consolePage.ts";
+import { metricsPage } from "./metricsPage.ts";
+import { MADE, table } from "./pageParts.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -16,9 +19,9 @@ const ROOT = resolve(import.meta.dirname, "../..");
 export const PAGES: Readonly<Record<string, () => string>> = {
   "docs/configuration.md": configurationPage,
   "docs/errors.md": errorsPage,
+  "docs/console.md": consolePage,
+  "docs/metrics.md": metricsPage,
 };
-
-const MADE = "<!-- Made by `node test/support/referencePages.ts`; a test compares. -->";
 
 function configurationPage(): string {
   return `# Configuration
@@ -93,12 +96,6 @@ function rangeOf(option: OptionSpec): string {
 function shown({ type }: OptionSpec, value: string | number | boolean): string {
   if (type === "duration") return showDuration(Number(value));
   return type === "size" ? showSize(Number(value)) : String(value);
-}
-
-function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(heads), line(heads.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
 if (import.meta.main) {

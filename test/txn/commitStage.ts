@@ -117,7 +117,8 @@ export class CommitStage {
       decisions: this.log,
       log: silentLog,
     };
-    this.protocol = new CommitProtocol({ ...parts, config: this.config, faultPoint });
+    const { clock } = systemEnvironment;
+    this.protocol = new CommitProtocol({ ...parts, config: this.config, faultPoint, clock });
     this.resolver = new Resolver({
       ...parts,
       isRunning: (gtrid) => this.protocol.isRunning(gtrid),

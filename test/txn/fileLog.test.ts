@@ -41,7 +41,7 @@ const segmentsOf = async (directory: string): Promise<string[]> =>
 function notingLog(): { readonly log: Log; readonly events: string[] } {
   const events: string[] = [];
   const note = (event: string) => void events.push(event);
-  return { log: { debug: note, info: note, warn: note, error: note }, events };
+  return { log: { debug: note, info: note, warn: note, error: note, setLevel() {} }, events };
 }
 
 /** A log of epoch 100 that has decided A, B and C; returns its one segment. */

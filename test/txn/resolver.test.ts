@@ -27,7 +27,7 @@ class Stage {
   constructor(t: TestContext) {
     const note = (event: string, fields: object = {}) =>
       void this.events.push(`${event} ${JSON.stringify(fields)}`);
-    const log: Log = { debug: note, info: note, warn: note, error: note };
+    const log: Log = { debug: note, info: note, warn: note, error: note, setLevel() {} };
     this.resolver = new Resolver({
       fleet: "f",
       coordinator: "c",

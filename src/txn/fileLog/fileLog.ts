@@ -17,6 +17,7 @@ import type { Gtrid } from "../../base/brands.ts";
 import { detach } from "../../base/detach.ts";
 import { Fault } from "../../base/fault.ts";
 import type { FaultPointListener } from "../../base/faultPoint.ts";
+import { Buckets } from "../../observe/buckets.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
 import { LogFamily } from "./logFamily.ts";
@@ -36,6 +37,8 @@ export interface FileLogOptions {
   readonly log: Log;
   /** Wall time in ms: epochs are never below it, so that a log that was lost does not repeat one. */
   readonly wallMs: number;
+  /** The clock by which syncs are measured. */
+  monotonicMs?(): number;
   readonly faultPoint: FaultPointListener;
   /** A segment that has grown beyond this is replaced, in bytes. */
   readonly segmentBytesMax?: number;
@@ -71,6 +74,7 @@ export class FileLog implements DecisionLog {
   #surveying: Promise<void> | null = null;
   /** How many times the disk was made to sync. For tests and metrics. */
   syncs = 0;
+  readonly syncMs = new Buckets();
 
   private constructor(options: FileLogOptions, state: LogState, family: LogFamily, segment: OpenSegment) {
     this.#options = options;
@@ -233,9 +237,11 @@ export class FileLog implements DecisionLog {
     writeAll(this.#handle.fd, frame);
     this.#segmentBytes += frame.length;
     faultPoint("decision.before-sync", 0);
+    const fromMs = this.#options.monotonicMs?.() ?? 0;
     await this.#handle.datasync();
     this.syncs += 1;
     for (const { entries } of batch) for (const entry of entries) this.#state.apply(entry);
+    this.syncMs.observe((this.#options.monotonicMs?.() ?? 0) - fromMs);
     faultPoint("decision.after-sync", 0);
   }
 

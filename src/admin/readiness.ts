@@ -1,0 +1,22 @@
+// Pure.
+/**
+ * Whether clients should be sent here: while pgxa lets them in, is not on its way out, and some shard can serve them.
+ *
+ * One shard that is down is no reason to send nobody: the others serve theirs.
+ */
+import type { Probes, ShardReadiness } from "./metricsEndpoint.ts";
+import type { Sources } from "./views.ts";
+
+export function probesOf(sources: Sources, isStarted: () => boolean): Probes {
+  return {
+    isStarted,
+    readiness: () => {
+      const shards = sources.shards().map(({ name, health }): ShardReadiness => {
+        return { name, state: health?.state ?? "unknown", reason: health?.reason ?? null };
+      });
+      const draining = sources.isDraining;
+      const ready = isStarted() && !draining && shards.some(({ state }) => state !== "down");
+      return { ready, draining, shards };
+    },
+  };
+}

@@ -1,0 +1,3 @@
+// Pure.
+/** The version of pgxa; a test compares it with package.json. */
+export const VERSION = "0.1.0";

@@ -1,0 +1,125 @@
+/** Who may come in, and what a client becomes: for compose.ts. */
+import { networkInterfaces } from "node:os";
+import { CATALOGUE } from "../base/catalogue.ts";
+import type { Config } from "../config/config.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { Traffic } from "../observe/traffic.ts";
+import type { Admission } from "../pool/admission.ts";
+import { AuthQuery } from "../proxy/auth/authQuery.ts";
+import { DISK } from "../proxy/auth/diskFiles.ts";
+import type { ClientRegistry } from "../proxy/clientRegistry.ts";
+import type { ClientTls } from "../proxy/clientTls.ts";
+import { ConsoleSession } from "../proxy/consoleSession.ts";
+import { CONSOLE_DATABASE, Gate } from "../proxy/gate.ts";
+import type { NewClient } from "../proxy/handshake.ts";
+import { Listener } from "../proxy/listener.ts";
+import { PeerUsers } from "../proxy/peerUsers.ts";
+import { PlainSession } from "../proxy/plainSession.ts";
+import type { Rest } from "../proxy/rest.ts";
+import type { Session, SessionParts } from "../proxy/session.ts";
+import { ShardedSession } from "../proxy/shardedSession.ts";
+import { StatementNames } from "../proxy/statementNames.ts";
+import { Router } from "../routing/router.ts";
+import { SessionLook } from "../routing/sessionLook.ts";
+import type { Backends, SharedParts } from "./backends.ts";
+import type { ProxyParts } from "./compose.ts";
+import type { Commits, Deadlocks } from "./composeShards.ts";
+import type { ConsoleView } from "./consoleView.ts";
+
+const STATEMENT_NAMES_MAX = 100_000;
+
+/** Throws a Fault if something is wrong with the files that `auth` names. */
+export function createGate(config: Config, { environment: { clock, random }, log }: ProxyParts): Gate {
+  const { query } = config.auth;
+  const shard = config.shards.find(({ id }) => id === query?.shard) ?? config.shards[0]!;
+  const asking = query && {
+    ...shard,
+    user: query.user,
+    password: query.password,
+    database: query.database ?? shard.database,
+  };
+  return new Gate({
+    config,
+    clock,
+    random,
+    log,
+    files: DISK,
+    query: query && new AuthQuery({ shard: asking!, query, clock, log }),
+    ownAddresses: () => Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []),
+  });
+}
+
+export interface Shared {
+  readonly gate: Gate;
+  readonly tls: ClientTls;
+  readonly rest: Rest;
+  readonly backends: Backends;
+  readonly commits: Commits | null;
+  readonly registry: ClientRegistry;
+  readonly admission: Admission;
+  readonly deadlocks: Deadlocks;
+  readonly metrics: Metrics;
+  readonly router: Router | null;
+  readonly view: ConsoleView;
+}
+
+export function createListener(
+  config: Config,
+  world: ProxyParts,
+  { gate, tls, rest, backends, commits, router, registry, admission, deadlocks, metrics, view }: Shared,
+): Listener {
+  const { environment, log, faultPoint } = world;
+  const { traffic } = view;
+  const shared: SharedParts = {
+    config,
+    environment,
+    log,
+    statementNames: new StatementNames(STATEMENT_NAMES_MAX, config.pool.prepareUnnamed, environment.clock),
+    pinCounts: metrics.pinCounts,
+    look: new SessionLook(),
+    rest,
+    sharding:
+      commits === null || router === null
+        ? null
+        : { router, commits: commits.protocol, admission, detector: deadlocks.detector },
+    faultPoint,
+    signal: (kind, pid) => registry.signal(kind, pid),
+    onEnd: (session) => registry.remove(session),
+  };
+  return new Listener({
+    gate,
+    tls,
+    peers: new PeerUsers(),
+    registry,
+    rest,
+    greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
+    log,
+    noteRefusal: (reason) => noteRefusal(traffic, reason),
+    createSession: (client) => {
+      const { place, user, stream } = client;
+      if (place.kind === "console") {
+        const parts = { ...shared, traffic: traffic.of(CONSOLE_DATABASE, user) };
+        return new ConsoleSession(stream, { name: user, role: place.role }, parts, view);
+      }
+      const parts = backends.at(place).enter(place.mode, traffic.of(place.name, user), shared);
+      return createSession(client, parts);
+    },
+  });
+}
+
+/** `reason` is the id of an error, the SQLSTATE of a shard's, or why the client went away by itself. */
+function noteRefusal(traffic: Traffic, reason: string): void {
+  if (Object.hasOwn(CATALOGUE, reason)) traffic.noteRefusal(reason);
+  else if (/^[0-9A-Z]{5}$/.test(reason)) traffic.noteRefusal("shard");
+}
+
+export const createRouter = (config: Config): Router =>
+  new Router(
+    config.shards.map((shard) => shard.id),
+    config.tables,
+  );
+
+function createSession({ stream, parameters, key }: NewClient, parts: SessionParts): Session {
+  if (parts.sharding === null) return new PlainSession(key.pid, stream, parameters, parts);
+  return new ShardedSession(key.pid, stream, parameters, parts);
+}
