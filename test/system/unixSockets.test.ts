@@ -18,6 +18,7 @@ import { PSQL_MISSING, psql } from "../support/psql.ts";
 import { Stage } from "./stage.ts";
 
 const LIMIT = { timeout: 60_000 };
+const ON_LINUX = { ...LIMIT, skip: process.platform === "linux" ? false : "Linux only" };
 const directory = mkdtempSync(join(tmpdir(), "pgxa-unix-"));
 
 let stage: Stage;
@@ -158,10 +159,7 @@ describe("a shard", LIMIT, () => {
   });
 });
 
-describe("the user at the other end", {
-  ...LIMIT,
-  skip: process.platform === "linux" ? false : "Linux only",
-}, () => {
+describe("the user at the other end", ON_LINUX, () => {
   const path = join(directory, "peer");
   const links: AcceptedLink[] = [];
   let server: Server;
