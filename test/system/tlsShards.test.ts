@@ -279,12 +279,21 @@ describe("SCRAM towards a shard", LIMIT, () => {
     return { clientKey: clientKeyOf(salted), serverKey: serverKeyOf(salted) };
   };
 
-  test("is bound to the shard's certificate, whatever it is signed with", async () => {
-    const signatures: Signature[] = ["rsa-sha512", "rsa-pss-sha384", "ecdsa-sha384", "ecdsa-sha256"];
+  test("is bound to the shard's certificate, whatever that is signed with", async () => {
+    const signatures: Signature[] = [
+      "rsa-sha512",
+      "rsa-pss-sha384",
+      "ed25519",
+      "ecdsa-sha384",
+      "ecdsa-sha256",
+    ];
     for (const signature of signatures) {
       const signer = signature === "ecdsa-sha256" ? authority : new Authority("other", signature);
       await arm(signer);
-      assert.equal(await logIn(target({ mode: "require" }, { user: "by_scram", password })), true, signature);
+      const config = target({ mode: "require" }, { user: "by_scram", password });
+      assert.equal(await logIn(config), true, signature);
+      const report = await checkShard(config, stage.config);
+      assert.equal(report.findings[0]?.verdict, "ok", `${signature}: ${report.findings[0]?.says}`);
     }
   });
 
@@ -292,6 +301,8 @@ describe("SCRAM towards a shard", LIMIT, () => {
     const { server, port } = await interceptor();
     const config = target({ mode: "require" }, { user: "by_scram", password, host: "127.0.0.1", port });
     assert.match(String(await logIn(config)), /channel binding check failed/);
+    const report = await checkShard(config, stage.config);
+    assert.match(report.findings[0]?.says ?? "", /channel binding check failed/);
     const trusting = target({ mode: "require" }, { user: "postgres", host: "127.0.0.1", port });
     assert.equal(await logIn(trusting), true, "which works but for the binding");
     await once(server.close(), "close");
@@ -327,6 +338,7 @@ async function interceptor() {
         const near = new TLSSocket(socket, { isServer: true, cert: certificate, key });
         const far = connectTls({ socket: onward, rejectUnauthorized: false });
         for (const end of [near, far]) end.on("error", () => {});
+        far.once("close", () => near.destroySoon());
         near.pipe(far).pipe(near);
       });
     });
