@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import { Client } from "pg";
 import type { ShardConfig } from "../config/config.ts";
+import type { ShardTls } from "./loginExchange.ts";
 import { shardDuplex } from "./shardDuplex.ts";
 
 /**
@@ -9,25 +10,27 @@ import { shardDuplex } from "./shardDuplex.ts";
  * .pgpass and PGSSLMODE. Connecting and each query take at most `timeoutMs`. `options`: settings of the
  * session, as `-c name=value`.
  */
-export const controlClient = (
+export function controlClient(
   shard: ShardConfig,
   applicationName: string,
   timeoutMs: number,
   options?: string,
-): Client =>
-  new Client({
+): Client {
+  const client = new Client({
     host: shard.host,
     port: shard.port,
     database: shard.database,
     user: shard.user,
     password: () => shard.password ?? "",
     ssl: false, // the stream sees to it
-    stream: () => shardDuplex(shard) as unknown as Socket,
+    stream: () => shardDuplex(shard, (tls) => bindTo(client, tls)) as unknown as Socket,
     application_name: applicationName,
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
     ...(options === undefined ? {} : { options }),
   });
+  return client;
+}
 
 const END_TIMEOUT_MS = 1_000;
 
@@ -41,4 +44,10 @@ export async function endClient(client: Client): Promise<void> {
   clearTimeout(timer);
   const { stream } = (client as unknown as { connection: { stream: { destroy(): void } } }).connection;
   stream.destroy();
+}
+
+/** The login is bound to the shard's certificate if it can be; pg looks at this when the shard has made its offer. */
+function bindTo(client: Client, tls: ShardTls | null): void {
+  const binding = client as unknown as { enableChannelBinding: boolean };
+  binding.enableChannelBinding = tls !== null && tls.endPointHash !== null;
 }

@@ -24,6 +24,8 @@ const LOGIN_MESSAGE_BYTES_MAX = 65_536;
 
 /** What TLS knows of the shard. */
 export interface ShardTls {
+  /** Its certificate, in DER. */
+  readonly certificate: Buffer;
   /** The hash of its certificate for channel binding (RFC 5929); null for one that has none defined. */
   readonly endPointHash: Buffer | null;
 }

@@ -7,6 +7,7 @@
 import { Duplex } from "node:stream";
 import type { ShardConfig } from "../config/config.ts";
 import type { ByteStream, StreamOwner } from "./byteStream.ts";
+import type { ShardTls } from "./loginExchange.ts";
 import { attempts, type Encryption, openLink } from "./shardLink.ts";
 
 const BUFFER_BYTES = 8 * 1024;
@@ -14,15 +15,20 @@ const BUFFER_BYTES = 8 * 1024;
 /** What `pg` calls of a socket beyond a Duplex. */
 export interface SocketLike extends Duplex {
   connect(): this;
+  /** For channel binding. */
+  getPeerCertificate(): { readonly raw: Buffer | undefined };
   setNoDelay(): this;
   setKeepAlive(): this;
   ref(): this;
   unref(): this;
 }
 
-/** Not connected yet: `connect()` does that, wherever it is told to go, and `connect` is emitted when login may begin. */
-export function shardDuplex(shard: ShardConfig): SocketLike {
-  const wire = new Wire(shard);
+/**
+ * Not connected yet: `connect()` does that, wherever it is told to go. `onOpen` is called, and `connect` emitted, when the
+ * login may begin.
+ */
+export function shardDuplex(shard: ShardConfig, onOpen: (tls: ShardTls | null) => void): SocketLike {
+  const wire = new Wire(shard, onOpen);
   const duplex: SocketLike = Object.assign(
     new Duplex({
       read: () => wire.stream?.resume(),
@@ -32,6 +38,7 @@ export function shardDuplex(shard: ShardConfig): SocketLike {
     }),
     {
       connect: () => wire.open(duplex, attempts(shard)),
+      getPeerCertificate: () => ({ raw: wire.tls?.certificate }),
       setNoDelay: () => duplex,
       setKeepAlive: () => duplex,
       ref: () => duplex,
@@ -43,19 +50,26 @@ export function shardDuplex(shard: ShardConfig): SocketLike {
 
 class Wire implements StreamOwner {
   stream: ByteStream | null = null;
+  tls: ShardTls | null = null;
   readonly #shard: ShardConfig;
+  readonly #onOpen: (tls: ShardTls | null) => void;
   #duplex: Duplex | null = null;
   #onDrained: (() => void) | null = null;
 
-  constructor(shard: ShardConfig) {
+  constructor(shard: ShardConfig, onOpen: (tls: ShardTls | null) => void) {
     this.#shard = shard;
+    this.#onOpen = onOpen;
   }
 
   /** Goes by the TLS mode; but for a shard that has TLS and does not let this role in with it, that is the login's. */
   open(duplex: SocketLike, [first, ...others]: readonly Encryption[]): SocketLike {
     this.#duplex = duplex;
     this.stream = openLink(this.#shard, first!, this, BUFFER_BYTES, {
-      onOpen: () => duplex.emit("connect"),
+      onOpen: (tls) => {
+        this.tls = tls;
+        this.#onOpen(tls);
+        duplex.emit("connect");
+      },
       onFailed: (reason, isOfTls, cause) => {
         if (duplex.destroyed) return;
         if (isOfTls && others.length > 0) this.open(duplex, others);

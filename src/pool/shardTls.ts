@@ -29,8 +29,8 @@ export function tlsToShard(plain: Socket, shard: ShardConfig, tls: ShardTlsConfi
 
 /** What is known once the handshake is done. */
 export function shardTlsOf(socket: TLSSocket): ShardTls {
-  const certificate = socket.getPeerX509Certificate();
-  return { endPointHash: certificate === undefined ? null : endPointHash(certificate.raw) };
+  const certificate = socket.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
+  return { certificate, endPointHash: endPointHash(certificate) };
 }
 
 function secureOptions(host: string, tls: ShardTlsConfig): ConnectionOptions {

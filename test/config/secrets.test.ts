@@ -42,6 +42,13 @@ describe("a secret", () => {
     assert.equal(shown.shards[0]?.host, "db");
   });
 
+  it("passed through for a client is not in what is shown either", () => {
+    const config = parseConfig(file("${SECRET}"), "f.yaml", { SECRET });
+    const scramKeys = { clientKey: Buffer.from(SECRET), serverKey: Buffer.from(SECRET) };
+    const shown = redacted({ ...config, shards: config.shards.map((shard) => ({ ...shard, scramKeys })) });
+    assert.equal("scramKeys" in shown.shards[0]!, false);
+  });
+
   it("that is not there is not made up", () => {
     const config = parseConfig(`${file("")}auth: { method: trust }`, "f.yaml", {});
     assert.equal(redacted(config).shards[0]?.password, undefined);
