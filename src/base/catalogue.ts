@@ -54,6 +54,29 @@ export const CATALOGUE = {
     "SCRAM channel binding check failed",
     "What stands between client and pgxa must not end TLS itself; a client can do without by channel_binding=disable.",
   ),
+  "login.tls_required": spec(
+    "28000",
+    "FATAL",
+    "session",
+    "client",
+    "pgxa accepts connections with TLS only",
+    "Connect with sslmode=require or stronger.",
+  ),
+  "login.no_certificate": spec(
+    "28000",
+    "FATAL",
+    "session",
+    "client",
+    "connection requires a valid client certificate",
+    "Give the driver a certificate that an authority of client_tls.ca_file has signed, and its key.",
+  ),
+  "login.foreign_certificate": spec(
+    "28000",
+    "FATAL",
+    "session",
+    "client",
+    "certificate authentication failed",
+  ),
   "login.no_user": spec(
     "28000",
     "FATAL",
@@ -312,6 +335,15 @@ export const CATALOGUE = {
   ),
   // operator
   "config.invalid": spec("F0000", "FATAL", "process", "operator", "the configuration is invalid"),
+  "tls.unusable": spec(
+    "F0000",
+    "FATAL",
+    "process",
+    "operator",
+    "the files of client_tls cannot be used",
+    "Key and certificate must be PEM, belong together, and be readable for pgxa.",
+  ),
+  "listen.unix_taken": spec("F0001", "FATAL", "process", "operator", "cannot listen on the Unix socket"),
   "log.owned": spec("F0001", "FATAL", "process", "operator", "the decision log belongs to another process"),
   "log.damaged": spec("XX001", "FATAL", "process", "operator", "the decision log is damaged"),
 } as const satisfies Record<string, FaultSpec>;

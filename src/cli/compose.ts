@@ -19,10 +19,12 @@ import { Admission } from "../pool/admission.ts";
 import { AuthQuery } from "../proxy/auth/authQuery.ts";
 import { DISK } from "../proxy/auth/diskFiles.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
+import { ClientTls } from "../proxy/clientTls.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
+import { PeerUsers } from "../proxy/peerUsers.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
 import type { Session, SessionParts } from "../proxy/session.ts";
 import { ShardedSession } from "../proxy/shardedSession.ts";
@@ -60,6 +62,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     log: parts.log ?? createLog(config.log.level),
     faultPoint: parts.faultPoint ?? (() => {}),
   };
+  const tls = new ClientTls(config.clientTls, world.environment.clock, world.log);
   await loadParser();
   const gate = createGate(config, world);
   const metrics = new Metrics();
@@ -76,6 +79,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   });
   const listener = createListener(config, world, {
     gate,
+    tls,
     backends,
     commits,
     registry,
@@ -95,8 +99,11 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   };
   try {
     if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
+    const { unixDirectory, unixMode } = config.listen;
     const { host, port } = await listener.listen(config.listen.host, config.listen.port);
-    world.log.info("proxy.listening", { host, port, shards: config.shards.length });
+    const unixSocket =
+      unixDirectory === undefined ? undefined : await listener.listenUnix(unixDirectory, port, unixMode);
+    world.log.info("proxy.listening", { host, port, unixSocket, shards: config.shards.length });
     const stop = async (): Promise<void> => {
       await listener.stop();
       await closeAll();
@@ -104,6 +111,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     };
     return { host, port, stop };
   } catch (error) {
+    await listener.stop();
     await closeAll();
     throw error;
   }
@@ -209,6 +217,7 @@ function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
 
 interface Shared {
   readonly gate: Gate;
+  readonly tls: ClientTls;
   readonly backends: Backends;
   readonly commits: Commits | null;
   readonly registry: ClientRegistry;
@@ -220,7 +229,7 @@ interface Shared {
 function createListener(
   config: Config,
   world: ProxyParts,
-  { gate, backends, commits, registry, admission, deadlocks, metrics }: Shared,
+  { gate, tls, backends, commits, registry, admission, deadlocks, metrics }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { detector } = deadlocks;
@@ -246,6 +255,8 @@ function createListener(
   };
   return new Listener({
     gate,
+    tls,
+    peers: new PeerUsers(),
     registry,
     greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,

@@ -4,14 +4,17 @@ import { shardId } from "../base/brands.ts";
 import type {
   AuthConfig,
   AuthQueryConfig,
+  ClientTlsConfig,
   Config,
   DatabaseConfig,
   DeadlockConfig,
   KeyType,
   LimitsConfig,
+  ListenConfig,
   PoolConfig,
   PoolMode,
   ShardConfig,
+  ShardTlsConfig,
   TableConfig,
   TransactionConfig,
   UserConfig,
@@ -24,12 +27,12 @@ export function buildConfig(raw: RawConfig): Config {
   const list = (name: string): readonly Values[] =>
     (raw.lists.get(name) ?? []).map((entry) => new Values(entry));
   const top = new Values(raw.root);
-  const listen = section("listen");
   const database = top.text("database");
   const listed = list("databases").map(buildDatabase);
   const isListed = listed.some(({ name }) => name === database);
   return {
-    listen: { host: listen.text("host"), port: listen.number("port") },
+    listen: buildListen(section("listen")),
+    clientTls: buildClientTls(section("client_tls")),
     database,
     databases: isListed ? listed : [{ name: database, database: undefined, mode: undefined }, ...listed],
     fleet: top.text("fleet"),
@@ -80,6 +83,22 @@ function buildAuthQuery(values: Values): AuthQueryConfig | null {
   };
 }
 
+const buildListen = (values: Values): ListenConfig => ({
+  host: values.text("host"),
+  port: values.number("port"),
+  unixDirectory: values.optionalText("unix_directory"),
+  unixMode: Number.parseInt(values.text("unix_mode"), 8),
+});
+
+const buildClientTls = (values: Values): ClientTlsConfig => ({
+  mode: values.text("mode") as ClientTlsConfig["mode"],
+  keyFile: values.optionalText("key_file"),
+  certFile: values.optionalText("cert_file"),
+  caFile: values.optionalText("ca_file"),
+  minVersion: values.text("min_version") as ClientTlsConfig["minVersion"],
+  ciphers: values.optionalText("ciphers"),
+});
+
 const buildPool = (values: Values): PoolConfig => ({
   min: values.number("min"),
   max: values.number("max"),
@@ -126,6 +145,13 @@ const buildShard = (values: Values, database: string): ShardConfig => ({
   database: values.optionalText("database") ?? database,
   user: values.text("user"),
   password: values.optionalText("password"),
+  tls: {
+    mode: values.text("tls") as ShardTlsConfig["mode"],
+    caFile: values.optionalText("tls_ca_file"),
+    certFile: values.optionalText("tls_cert_file"),
+    keyFile: values.optionalText("tls_key_file"),
+    negotiation: values.text("tls_negotiation") as ShardTlsConfig["negotiation"],
+  },
 });
 
 function buildTable(values: Values): TableConfig {

@@ -7,8 +7,42 @@
 import type { ShardId } from "../base/brands.ts";
 import type { LogLevel } from "../observe/log.ts";
 
+/** https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION */
+export type TlsMode = "disable" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full";
+
+export interface ClientTlsConfig {
+  readonly mode: TlsMode;
+  /** Both are there unless the mode is disable. */
+  readonly keyFile: string | undefined;
+  readonly certFile: string | undefined;
+  /** There if the mode is verify-ca or verify-full. */
+  readonly caFile: string | undefined;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+  /** Undefined: Node's choice. */
+  readonly ciphers: string | undefined;
+}
+
+export interface ShardTlsConfig {
+  readonly mode: TlsMode;
+  /** A file, or `system`. */
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+  readonly negotiation: "postgres" | "direct";
+}
+
+export interface ListenConfig {
+  readonly host: string;
+  readonly port: number;
+  /** Where the Unix socket is; undefined: there is none. */
+  readonly unixDirectory: string | undefined;
+  /** The mode of its file. */
+  readonly unixMode: number;
+}
+
 export interface ShardConfig {
   readonly id: ShardId;
+  /** With a slash in front: the directory of its Unix socket. */
   readonly host: string;
   readonly port: number;
   /** The database's name on this shard. */
@@ -16,6 +50,8 @@ export interface ShardConfig {
   /** The role pgxa logs in as. */
   readonly user: string;
   readonly password: string | undefined;
+  /** Undefined: no TLS. */
+  readonly tls?: ShardTlsConfig | undefined;
   /** In place of the password: a client's own keys, passed through. Never from the file. */
   readonly scramKeys?: { readonly clientKey: Uint8Array; readonly serverKey: Uint8Array } | undefined;
 }
@@ -158,7 +194,8 @@ export interface DatabaseConfig {
 }
 
 export interface Config {
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: ListenConfig;
+  readonly clientTls: ClientTlsConfig;
   /** The database clients name. */
   readonly database: string;
   /** That one, and others in front of one shard; the name `*` stands for all that are not listed. */

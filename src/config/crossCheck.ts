@@ -9,6 +9,7 @@ import { userProblems } from "./authCheck.ts";
 import { tableName } from "./build.ts";
 import { type CrossProblem, list, problem, repeated } from "./crossProblem.ts";
 import type { RawConfig, Section } from "./reader.ts";
+import { tlsProblems } from "./tlsCheck.ts";
 import type { Value } from "./values.ts";
 
 /** Every problem of `raw` that more than one option takes part in. */
@@ -20,6 +21,7 @@ export function crossProblems(raw: RawConfig): readonly CrossProblem[] {
     ...userProblems(raw),
     ...poolProblems(raw),
     ...logProblems(raw),
+    ...tlsProblems(raw),
   ];
 }
 

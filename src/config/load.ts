@@ -8,10 +8,11 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Fault } from "../base/fault.ts";
 import { buildConfig } from "./build.ts";
-import type { Config } from "./config.ts";
+import type { ClientTlsConfig, Config } from "./config.ts";
 import { crossProblems } from "./crossCheck.ts";
 import { configFault } from "./problems.ts";
 import { ConfigReader } from "./reader.ts";
+import { SYSTEM_AUTHORITIES } from "./tlsCheck.ts";
 import type { Variables } from "./variables.ts";
 
 /** Reads the file `path`; throws a Fault (`config.invalid`). */
@@ -35,21 +36,36 @@ export function parseConfig(text: string, source: string, variables: Variables):
  * place would mean that every prepared transaction is to be rolled back.
  */
 function withAbsolutePaths(config: Config, source: string): Config {
-  const at = (path: string): string => resolve(dirname(source), path);
-  const atMost = (path: string | undefined): string | undefined => (path === undefined ? path : at(path));
-  const { transaction, auth } = config;
-  const { logDirectory } = transaction;
+  const directory = dirname(source);
+  const absolute = (path: string): string => resolve(directory, path);
+  const optional = (path: string | undefined): string | undefined =>
+    path === undefined || path === SYSTEM_AUTHORITIES ? path : absolute(path);
+  const { auth, listen, clientTls, transaction } = config;
+  const withFiles = <Tls extends TlsFiles>(tls: Tls): Tls => ({
+    ...tls,
+    caFile: optional(tls.caFile),
+    certFile: optional(tls.certFile),
+    keyFile: optional(tls.keyFile),
+  });
   return {
     ...config,
     auth: {
       ...auth,
-      hbaFile: atMost(auth.hbaFile),
-      identFile: atMost(auth.identFile),
-      usersFile: atMost(auth.usersFile),
+      hbaFile: optional(auth.hbaFile),
+      identFile: optional(auth.identFile),
+      usersFile: optional(auth.usersFile),
     },
-    transaction: { ...transaction, logDirectory: logDirectory === "" ? "" : at(logDirectory) },
+    listen: { ...listen, unixDirectory: optional(listen.unixDirectory) },
+    clientTls: withFiles(clientTls),
+    shards: config.shards.map((shard) => ({ ...shard, tls: shard.tls && withFiles(shard.tls) })),
+    transaction: {
+      ...transaction,
+      logDirectory: transaction.logDirectory === "" ? "" : absolute(transaction.logDirectory),
+    },
   };
 }
+
+type TlsFiles = Pick<ClientTlsConfig, "caFile" | "certFile" | "keyFile">;
 
 function readFile(path: string): string {
   try {

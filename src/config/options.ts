@@ -9,6 +9,7 @@
 import { AUTH_OPTIONS } from "./authOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
+import { CLIENT_TLS_OPTIONS, SHARD_TLS_OPTIONS, UNIX_OPTIONS } from "./tlsOptions.ts";
 
 export type { OptionSpec, OptionType } from "./optionSpec.ts";
 
@@ -27,6 +28,8 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 65_535,
     says: "The port to listen on; 0 takes a free one.",
   },
+  ...UNIX_OPTIONS,
+  ...CLIENT_TLS_OPTIONS,
   { path: "database", type: "text", says: "The database that clients name; `databases` has others." },
   {
     path: "fleet",
@@ -46,7 +49,11 @@ export const OPTIONS: readonly OptionSpec[] = [
     type: "name",
     says: "The shard's name in hints, errors and gids. The order of the shards decides where rows are: never change it.",
   },
-  { path: "shards[].host", type: "text", says: "The host of the shard's Postgres server." },
+  {
+    path: "shards[].host",
+    type: "text",
+    says: "The host of the shard's Postgres server; with a / in front, the directory of its Unix socket.",
+  },
   { path: "shards[].port", type: "integer", default: 5432, min: 1, max: 65_535, says: "Its port." },
   {
     path: "shards[].database",
@@ -62,6 +69,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     isSecret: true,
     says: "Its password, for SCRAM-SHA-256, md5 or clear text, whichever the shard asks for.",
   },
+  ...SHARD_TLS_OPTIONS,
 
   {
     path: "databases[].name",

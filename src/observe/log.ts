@@ -8,6 +8,8 @@ import { type DestinationStream, type Logger, pino } from "pino";
 export type LogEvent =
   | "proxy.listening"
   | "proxy.stopped"
+  | "tls.loaded"
+  | "tls.reload_failed"
   | "client.connected"
   | "client.refused"
   | "auth.failed"

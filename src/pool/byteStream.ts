@@ -1,5 +1,5 @@
 /**
- * One TCP stream that reads into one buffer, again and again.
+ * One stream, TCP or a Unix socket, that reads into one buffer, again and again.
  *
  * Node usually allocates for every read; here the kernel copies into a buffer that the stream owns (`onread`),
  * and the owner is shown `chunk[0, end)` and must be done with it when `onChunk` returns, with one exception: it
@@ -8,8 +8,15 @@
  * Invariant: bytes of a chunk that were handed to another stream's `write()` stay untouched until that stream has
  * flushed them. `write()` returns false when it has not; the reader of the chunk must then be paused until
  * `onDrain`. This is the back-pressure rule and the buffer-reuse rule in one.
+ *
+ * A stream may turn to TLS (`secure`); what it reads then is decrypted into memory of its own, and the rules are the
+ * same.
  */
-import { connect, Socket } from "node:net";
+import { connect, Socket, type TcpNetConnectOpts } from "node:net";
+import type { TLSSocket } from "node:tls";
+
+/** Where a stream leads: a host's port, or the path of a Unix socket. */
+export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export interface StreamOwner {
   /** New bytes in `chunk[0, end)`; the memory is used again after the return, unless the stream was paused. */
@@ -30,15 +37,16 @@ interface OnRead {
 }
 
 export class ByteStream {
-  readonly #socket: Socket;
+  #socket: Socket;
   #owner: StreamOwner;
   #buffer: Buffer;
   #isWatchingFlush = false;
   #isClosed = false;
+  #isSecure = false;
   #paused = false;
   /** Whether the last chunk's memory is not read into any more. */
   #isApart = false;
-  #lastError = "connection closed";
+  #error: Error | null = null;
 
   private constructor(owner: StreamOwner, bufferBytes: number, open: (onread: OnRead) => Socket) {
     this.#owner = owner;
@@ -51,11 +59,7 @@ export class ByteStream {
       },
     });
     this.#socket.setNoDelay(true);
-    this.#socket.on("error", (error) => {
-      this.#lastError = error.message;
-    });
-    this.#socket.on("end", () => this.#socket.destroy());
-    this.#socket.on("close", () => this.#onClose());
+    this.#listen();
   }
 
   /**
@@ -76,16 +80,14 @@ export class ByteStream {
 
   /** Opens a connection; `onConnected` is called once when it stands, `owner.onClosed` when it does not. */
   static connect(
-    host: string,
-    port: number,
+    address: Address,
     owner: StreamOwner,
     bufferBytes: number,
     onConnected: () => void,
   ): ByteStream {
     return new ByteStream(owner, bufferBytes, (onread) => {
       const socket = connect({
-        host,
-        port,
+        ...(address as TcpNetConnectOpts),
         onread: onread as unknown as {
           buffer: () => Uint8Array;
           callback: (n: number, b: Uint8Array) => boolean;
@@ -107,11 +109,46 @@ export class ByteStream {
     return this.#socket.remoteAddress ?? "";
   }
 
+  /** What went wrong with it last. */
+  get error(): Error | null {
+    return this.#error;
+  }
+
+  /** The operating system's number of the stream; null when it is gone. Only good until the caller returns. */
+  get descriptor(): number | null {
+    const handle = (this.#socket as unknown as { _handle: { fd?: number } | null })._handle;
+    const fd = handle?.fd ?? -1;
+    return fd < 0 ? null : fd;
+  }
+
+  /**
+   * Speaks TLS from here on, over what was plain until now; `wrap` makes the secure socket. `received`: what came of TLS
+   * already. A handshake that fails ends the stream.
+   */
+  secure(wrap: (plain: Socket) => TLSSocket, received: Buffer | null = null): TLSSocket {
+    const plain = this.#socket;
+    plain.pause();
+    plain.removeListener("end", this.#onEnd);
+    plain.removeListener("close", this.#onClose);
+    if (received !== null) plain.unshift(Buffer.from(received));
+    const secure = wrap(plain);
+    this.#socket = secure;
+    this.#isSecure = true;
+    this.#listen();
+    // Before the handshake is done, a server's errors are told by this event alone.
+    secure.on("_tlsError", (error: Error) => this.#note(error));
+    secure.on("data", (chunk: Buffer) => this.#owner.onChunk(chunk, chunk.length));
+    return secure;
+  }
+
   /** Writes; false: not all has left yet, `onDrain` will follow. */
   write(bytes: Uint8Array): boolean {
-    if (this.#isClosed || this.#socket.destroyed) return true;
-    this.#socket.write(bytes);
-    if (this.#socket.writableLength === 0) return true;
+    const socket = this.#socket;
+    if (this.#isClosed || socket.destroyed) return true;
+    // TLS encrypts at once what need not queue, and the memory is free again.
+    const isTaken = this.#isSecure && socket.writableLength === 0;
+    socket.write(bytes);
+    if (isTaken || socket.writableLength === 0) return true;
     this.#watchFlush();
     return false;
   }
@@ -151,6 +188,24 @@ export class ByteStream {
     this.#socket.destroy();
   }
 
+  #listen(): void {
+    this.#socket.on("error", (error) => this.#note(error));
+    this.#socket.on("end", this.#onEnd);
+    this.#socket.on("close", this.#onClose);
+  }
+
+  #note(error: Error): void {
+    this.#error = error;
+  }
+
+  readonly #onEnd = (): void => void this.#socket.destroy();
+
+  readonly #onClose = (): void => {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#owner.onClosed(this.#error?.message ?? "connection closed");
+  };
+
   #onRead(buffer: Buffer, bytesRead: number): void {
     if (bytesRead === buffer.length && buffer.length < BUFFER_BYTES_LARGE) {
       this.#buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES_LARGE);
@@ -168,11 +223,5 @@ export class ByteStream {
       if (this.#socket.writableLength > 0) this.#watchFlush();
       else this.#owner.onDrain();
     });
-  }
-
-  #onClose(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#owner.onClosed(this.#lastError);
   }
 }

@@ -16,12 +16,15 @@ import { MessageFeed } from "../wire/messageFeed.ts";
 import { SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { type ClientBinding, ScramClient } from "../wire/scramClient.ts";
 import { SCRAM_MECHANISM, SCRAM_PLUS_MECHANISM, type ScramKeys } from "../wire/scramKeys.ts";
+import { placeOf } from "./shardLink.ts";
 
 /** What a shard may send before login is done, in bytes. */
 const LOGIN_MESSAGE_BYTES_MAX = 65_536;
 
 /** What TLS knows of the shard. */
 export interface ShardTls {
+  /** Its certificate, in DER. */
+  readonly certificate: Buffer;
   /** The hash of its certificate for channel binding (RFC 5929); null for one that has none defined. */
   readonly endPointHash: Buffer | null;
 }
@@ -30,7 +33,8 @@ export interface LoginHandler {
   write(bytes: Buffer): void;
   onParameter(name: string, value: string): void;
   onKey(buffer: Buffer, start: number, end: number): void;
-  onRefused(fault: Fault): void;
+  /** `sqlstate`: that of the shard's error; null if it is pgxa that does not go on. */
+  onRefused(fault: Fault, sqlstate: string | null): void;
   onReady(): void;
 }
 
@@ -92,9 +96,9 @@ export class LoginExchange {
       this.#handler.onReady();
     } else if (type === SERVER_MESSAGE.errorResponse) {
       const { message, sqlstate } = readErrorFields(buffer, start, end);
-      if (sqlstate !== NO_DATABASE) return this.#refuse(`${message} (${sqlstate})`);
+      if (sqlstate !== NO_DATABASE) return this.#refuse(`${message} (${sqlstate})`, undefined, sqlstate);
       this.#isOver = true;
-      this.#handler.onRefused(new Fault("pool.no_database", { message }));
+      this.#handler.onRefused(new Fault("pool.no_database", { message }), sqlstate);
     }
   }
 
@@ -154,15 +158,16 @@ export class LoginExchange {
     return this.#shard.password;
   }
 
-  #refuse(reason: string, cause?: unknown): void {
+  #refuse(reason: string, cause?: unknown, sqlstate: string | null = null): void {
     this.#isOver = true;
-    const { id, host, port, user, database } = this.#shard;
+    const { id, user, database } = this.#shard;
     this.#handler.onRefused(
       new Fault("pool.login_failed", {
         message: `could not log in to shard "${id}"`,
-        detail: `${host}:${port}, user "${user}", database "${database}": ${reason}.`,
+        detail: `${placeOf(this.#shard)}, user "${user}", database "${database}": ${reason}.`,
         ...(cause === undefined ? {} : { cause }),
       }),
+      sqlstate,
     );
   }
 }

@@ -8,23 +8,22 @@
  * Invariant: a lease ends in `idle` only when the shard said ReadyForQuery with status I and nothing is owed. In
  * every other case the connection is closed; nobody is ever handed the rest of somebody else's conversation.
  */
-import { type BackendPid, backendPid, type ShardId } from "../base/brands.ts";
+import type { BackendPid, ShardId } from "../base/brands.ts";
 import type { Environment } from "../base/environment.ts";
-import type { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { ShardConfig } from "../config/config.ts";
-import { type Notification, readBackendKeyData } from "../wire/backendReaders.ts";
+import type { Notification } from "../wire/backendReaders.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import * as send from "../wire/frontendWriters.ts";
-import { ByteStream, type StreamOwner } from "./byteStream.ts";
+import type { ByteStream, StreamOwner } from "./byteStream.ts";
 import { sendCancelRequest } from "./cancelRequest.ts";
 import { BACKEND_START, connectFailed } from "./connecting.ts";
 import type { ControlReply } from "./controlReply.ts";
-import { LoginExchange } from "./loginExchange.ts";
 import { Outbox } from "./outbox.ts";
 import type { Described } from "./replyMarks.ts";
 import { CONTROL } from "./replyQueue.ts";
 import { type ReadyStatus, type ReplyHandler, ReplyReader } from "./replyReader.ts";
+import { type OpenedServer, openServer } from "./serverOpening.ts";
 import { type ServerEvent, type ServerState, serverStep } from "./serverState.ts";
 
 /** Who holds the lease. */
@@ -51,8 +50,6 @@ export interface LeaseHolder {
   onLost(connection: ServerConnection, reason: string, error: ErrorFields | null): void;
 }
 
-/** Reads of 64 KiB: results are large, and server connections few. */
-const READ_BUFFER_BYTES = 64 * 1024;
 /** How many statements one server connection keeps prepared; the oldest goes first. */
 export const STATEMENTS_MAX = 500;
 
@@ -70,7 +67,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly outbox: Outbox;
   readonly replies: ReplyReader;
   /** What the shard reported by ParameterStatus. */
-  readonly parameters = new Map<string, string>();
+  readonly parameters: Map<string, string>;
   /** One text for all of `parameters`, made when asked for; equal text means equal parameters. */
   parametersVersion: string | null = null;
   /** The keys of the statements sent to this connection, least recently used first, and whether the shard has accepted them. */
@@ -85,7 +82,9 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly sqlStatements = new Map<string, string>();
   /** The settings in force beyond the login's, in canonical form; null when unknown. */
   settings: string | null = "";
-  pid: BackendPid = backendPid(0);
+  readonly pid: BackendPid;
+  /** Whether it speaks TLS with the shard. */
+  readonly isEncrypted: boolean;
   backendStart = "";
   holder: LeaseHolder | null = null;
   /** Whether LISTEN was sent to it since it was last made quiet. */
@@ -101,44 +100,35 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   readonly #options: ConnectionOptions;
   readonly #controls: { resolve(reply: ControlReply): void }[] = [];
-  #stream: ByteStream;
+  readonly #stream: ByteStream;
+  readonly #secret: Buffer;
   #state: ServerState = "connecting";
-  #login: LoginExchange | null = null;
-  #secret: Buffer = Buffer.alloc(0);
   #cancelsInFlight = 0;
   #afterCancels: (() => void)[] = [];
   #lastError: ErrorFields | null = null;
 
-  private constructor(options: ConnectionOptions, onConnected: () => void) {
+  private constructor(options: ConnectionOptions, opened: OpenedServer) {
     this.#options = options;
     this.shard = options.shard.id;
+    this.parameters = opened.parameters;
+    this.pid = opened.pid;
+    this.isEncrypted = opened.isEncrypted;
+    this.#secret = opened.secret;
+    this.#stream = opened.stream;
     this.replies = new ReplyReader(this);
-    const { host, port } = options.shard;
-    this.#stream = ByteStream.connect(host, port, this, READ_BUFFER_BYTES, onConnected);
     this.outbox = new Outbox(this.#stream);
     this.createdAtMs = options.environment.clock.monotonicMs();
+    this.#stream.setOwner(this);
+    this.#step("connected");
   }
 
   /** Connects and logs in; rejects with a Fault (`pool.connect_failed`, `pool.login_failed`). */
-  static open(options: ConnectionOptions): Promise<ServerConnection> {
-    return new Promise((resolve, reject) => {
-      const connection = new ServerConnection(options, () => connection.#startLogin(resolve, fail));
-      const timer = options.environment.clock.after(options.connectTimeoutMs, () => {
-        fail(connectFailed(options.shard, `no answer within ${options.connectTimeoutMs} ms`));
-      });
-      function fail(fault: Fault): void {
-        timer.cancel();
-        connection.#login = null;
-        reject(fault); // before the end of the connection gives another reason
-        connection.close();
-      }
-      connection.#onOpenFailed = (reason) => fail(connectFailed(options.shard, reason));
-      connection.#onOpened = () => timer.cancel();
-    });
+  static async open(options: ConnectionOptions): Promise<ServerConnection> {
+    const connection = new ServerConnection(options, await openServer(options));
+    if (options.identify) await connection.#identify();
+    connection.#step("loggedIn");
+    return connection;
   }
-
-  #onOpenFailed: ((reason: string) => void) | null = null;
-  #onOpened: (() => void) | null = null;
 
   /** The role it logged in as. */
   get user(): string {
@@ -238,8 +228,9 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   async cancel(): Promise<void> {
     if (this.#state !== "leased") return;
     this.#cancelsInFlight += 1;
-    const { host, port } = this.#options.shard;
-    await sendCancelRequest(host, port, this.pid, this.#secret, this.#options.connectTimeoutMs);
+    const { shard, environment, connectTimeoutMs } = this.#options;
+    const target = { shard, isEncrypted: this.isEncrypted, pid: this.pid, secret: this.#secret };
+    await sendCancelRequest(target, environment.clock, connectTimeoutMs);
     this.#cancelsInFlight -= 1;
     if (this.#cancelsInFlight > 0) return;
     const waiting = this.#afterCancels;
@@ -266,8 +257,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   // --- StreamOwner ---
 
   onChunk(chunk: Buffer, end: number): void {
-    if (this.#login === null) this.replies.read(chunk, end);
-    else this.#login.read(chunk, end);
+    this.replies.read(chunk, end);
   }
 
   onDrain(): void {
@@ -338,40 +328,16 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   // --- inside ---
 
-  #startLogin(resolve: (connection: ServerConnection) => void, fail: (fault: Fault) => void): void {
-    this.#step("connected");
-    this.#login = new LoginExchange(this.#options.shard, this.#options.environment.random, {
-      write: (bytes) => void this.#stream.write(bytes),
-      onParameter: (name, value) => void this.parameters.set(name, value),
-      onKey: (buffer, start, end) => {
-        const key = readBackendKeyData(buffer, start, end);
-        this.pid = backendPid(key.pid);
-        this.#secret = Buffer.from(key.secret);
-      },
-      onRefused: fail,
-      onReady: () => this.#finishLogin(resolve, fail),
-    });
-    this.#login.start();
-  }
-
-  #finishLogin(resolve: (connection: ServerConnection) => void, fail: (fault: Fault) => void): void {
-    this.#login = null;
-    const opened = () => {
-      this.#onOpened?.();
-      this.#onOpenFailed = null;
-      this.#onOpened = null;
-      this.#step("loggedIn");
-      resolve(this);
-    };
-    if (!this.#options.identify) return opened();
-    this.run(BACKEND_START, this.#options.connectTimeoutMs).then((reply) => {
-      const start = reply.kind === "complete" ? reply.rows[0]?.[0] : undefined;
-      if (start === undefined || start === null) {
-        return fail(connectFailed(this.#options.shard, "the backend's start time could not be read"));
-      }
+  async #identify(): Promise<void> {
+    const reply = await this.run(BACKEND_START, this.#options.connectTimeoutMs);
+    const start = reply.kind === "complete" ? reply.rows[0]?.[0] : undefined;
+    if (start !== undefined && start !== null) {
       this.backendStart = start;
-      opened();
-    }, fail);
+      return;
+    }
+    this.close();
+    const reason = reply.kind === "lost" ? reply.reason : "the backend's start time could not be read";
+    throw connectFailed(this.#options.shard, reason);
   }
 
   #step(event: ServerEvent): void {
@@ -380,17 +346,13 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   #lose(reason: string): void {
     if (this.#state === "closed") return;
-    const wasOpening = this.#onOpenFailed;
+    const wasOpening = this.#state === "connecting" || this.#state === "authenticating";
     this.#step("lost");
     this.#stream.destroy();
     for (const control of this.#controls.splice(0)) control.resolve({ kind: "lost", reason });
     const holder = this.holder;
     this.holder = null;
-    if (wasOpening !== null) {
-      this.#onOpenFailed = null;
-      wasOpening(reason);
-      return;
-    }
+    if (wasOpening) return; // `open` tells
     holder?.onLost(this, reason, this.#lastError);
     this.#options.onClosed(this, reason);
   }

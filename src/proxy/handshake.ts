@@ -1,7 +1,7 @@
 /**
- * From an accepted connection to a client: startup packet, authentication, greeting.
+ * From an accepted connection to a client: TLS if it is asked for, startup packet, authentication, greeting.
  *
- *     startup -> looking up -> authenticating -> greeting -> (a session takes the stream over)
+ *     startup (<-> securing) -> looking up -> authenticating -> greeting -> (a session takes the stream over)
  *         \____________\_____________\___________\______-> over
  *
  * Invariants: a connection that is not a client yet costs one small buffer and ends when `startup_timeout` is up, or
@@ -19,11 +19,12 @@ import { MessageFeed } from "../wire/messageFeed.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { PROTOCOL_MINOR_MAX, type StartupMessage, StartupReader } from "../wire/startup.ts";
 import { violationFault } from "../wire/violationFault.ts";
+import type { AcceptedLink } from "./acceptedLink.ts";
 import type { Credentials } from "./auth/credentials.ts";
 import type { Authentication, AuthenticationStep } from "./authentication.ts";
-import type { ClientLink } from "./clientLink.ts";
 import { ClientParameters } from "./clientParameters.ts";
 import type { ClientKey } from "./clientRegistry.ts";
+import type { ClientTls, SecuredClient } from "./clientTls.ts";
 import type { Gate, Place } from "./gate.ts";
 import { asRefusal, type Refusal, refusalFields } from "./refusal.ts";
 
@@ -33,10 +34,14 @@ const TOO_OFTEN_MS = 1_000;
 /** A password or SASL message has at most this many bytes. */
 const ANSWER_BYTES_MAX = 16_384;
 const NO = Buffer.from("N");
+const YES = Buffer.from("S");
+/** The first byte of TLS; no startup packet is that long. */
+const TLS_HANDSHAKE = 0x16;
 
 /** What the handshake asks of the listener. */
 export interface HandshakeHost {
   readonly gate: Gate;
+  readonly tls: ClientTls;
   newKey(minor: number): ClientKey;
   greeting(parameters: ClientParameters, place: Place): Promise<ReadonlyMap<string, string>>;
   onCancel(pid: number, secret: Buffer): void;
@@ -57,20 +62,23 @@ export interface NewClient {
 }
 
 export class Handshake implements StreamOwner {
+  readonly link: AcceptedLink;
   readonly #stream: ByteStream;
   readonly #host: HandshakeHost;
-  readonly #link: ClientLink;
   readonly #timer: Timer;
   readonly #startup: StartupReader;
   readonly #answers = new MessageFeed("client", ANSWER_BYTES_MAX);
   #message: StartupMessage | null = null;
   #authentication: Authentication | null = null;
+  /** Whether the client has said anything. */
+  #hasBegun = false;
+  #isSecuring = false;
   #penalty: Timer | null = null;
   #isOver = false;
 
-  constructor(stream: ByteStream, link: ClientLink, host: HandshakeHost) {
+  constructor(stream: ByteStream, link: AcceptedLink, host: HandshakeHost) {
+    this.link = link;
     this.#stream = stream;
-    this.#link = link;
     this.#host = host;
     const { limits, clock } = host.gate;
     this.#startup = new StartupReader(limits.startupBytesMax);
@@ -81,7 +89,10 @@ export class Handshake implements StreamOwner {
   /** Ends the handshake with an error. */
   refuse(refusal: Refusal): void {
     if (this.#isOver) return;
-    this.#stream.write(write.errorResponse({ ...refusalFields(refusal), severity: "FATAL" }));
+    // While TLS is being agreed on there is nobody yet who could read it.
+    if (!this.#isSecuring) {
+      this.#stream.write(write.errorResponse({ ...refusalFields(refusal), severity: "FATAL" }));
+    }
     this.#end(refusal instanceof Fault ? refusal.id : refusal.fields.sqlstate);
   }
 
@@ -90,14 +101,17 @@ export class Handshake implements StreamOwner {
   onChunk(chunk: Buffer, end: number): void {
     if (this.#isOver) return;
     const bytes = chunk.subarray(0, end);
+    const isFirst = !this.#hasBegun;
+    this.#hasBegun = true;
+    if (isFirst && bytes[0] === TLS_HANDSHAKE) return this.#beginTls(bytes);
     if (this.#message === null) this.#readStartup(bytes);
     else this.#readAnswers(bytes);
   }
 
   onDrain(): void {}
 
-  onClosed(): void {
-    this.#end("closed by the client");
+  onClosed(reason: string): void {
+    this.#end(this.#isSecuring ? `TLS: ${reason}` : "closed by the client");
   }
 
   // --- startup ---
@@ -108,6 +122,7 @@ export class Handshake implements StreamOwner {
       case undefined:
         return;
       case "ssl":
+        return this.#answerTlsRequest();
       case "gss":
         this.#stream.write(NO);
         return;
@@ -123,6 +138,32 @@ export class Handshake implements StreamOwner {
     }
   }
 
+  #answerTlsRequest(): void {
+    if (!this.#host.tls.isOfferedTo(this.link)) return void this.#stream.write(NO);
+    this.#stream.write(YES);
+    this.#secure(null, () => {});
+  }
+
+  /** TLS unasked, in one round trip less; for it the protocol must be named (PostgreSQL 17). */
+  #beginTls(received: Buffer): void {
+    if (!this.#host.tls.isOfferedTo(this.link)) return this.#end("TLS, which is not offered");
+    this.#secure(received, ({ hasNamedProtocol }) => {
+      if (hasNamedProtocol) return;
+      const message = "received direct SSL connection request without ALPN protocol negotiation extension";
+      this.refuse(new Fault("protocol.violation", { message }));
+    });
+  }
+
+  #secure(received: Buffer | null, onSecure: (client: SecuredClient) => void): void {
+    this.#isSecuring = true;
+    this.#startup.encrypt();
+    this.#host.tls.secure(this.#stream, received, (client) => {
+      this.#isSecuring = false;
+      this.link.tls = client.facts;
+      if (!this.#isOver) onSecure(client);
+    });
+  }
+
   #begin(message: StartupMessage): void {
     this.#message = message;
     this.#stream.pause(); // what the client has sent ahead stays where it is
@@ -131,7 +172,8 @@ export class Handshake implements StreamOwner {
 
   async #open(message: StartupMessage): Promise<void> {
     try {
-      const authentication = await this.#host.gate.open(message.parameters, this.#link);
+      this.#host.tls.permit(this.link, message.parameters.get("user") ?? "");
+      const authentication = await this.#host.gate.open(message.parameters, this.link);
       if (this.#isOver) return;
       this.#authentication = authentication;
       this.#negotiate(message);
@@ -231,7 +273,8 @@ export class Handshake implements StreamOwner {
     this.#isOver = true;
     this.#timer.cancel();
     this.#penalty?.cancel();
-    this.#stream.end();
+    if (this.#isSecuring) this.#stream.destroy();
+    else this.#stream.end();
     this.#host.onOver(this, reason);
   }
 }

@@ -15,6 +15,7 @@ import { FieldReader } from "./fieldReader.ts";
 import type { ParseMessage } from "./frontendReaders.ts";
 import { MessageBuilder } from "./messageBuilder.ts";
 
+const SSL_REQUEST = 80877103;
 const CANCEL_REQUEST = 80877102;
 const QUERY = 0x51;
 
@@ -59,6 +60,9 @@ export function startup(parameters: Iterable<readonly [name: string, value: stri
   for (const [name, value] of parameters) builder.cstring(name).cstring(value);
   return builder.uint8(0).finish();
 }
+
+/** Asks for TLS; the answer is one byte, S or N. */
+export const sslRequest = (): Buffer => new MessageBuilder(null).int32(SSL_REQUEST).finish();
 
 /** Sent on a connection of its own; `pid` and `secret` are those of BackendKeyData. */
 export const cancelRequest = (pid: number, secret: Uint8Array): Buffer =>

@@ -73,6 +73,12 @@ export class StartupReader {
     return this.#rest;
   }
 
+  /** From here on all comes through TLS, within which nothing like it can be asked for. */
+  encrypt(): void {
+    this.#sslAllowed = false;
+    this.#gssAllowed = false;
+  }
+
   /**
    * Takes the next bytes; null if they don't complete a packet. After `ssl` and `gss` more is to be pushed, after
    * anything else nothing.

@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Fault } from "../../src/base/fault.ts";
+import type { ShardConfig } from "../../src/config/config.ts";
 import { loadConfig, parseConfig } from "../../src/config/load.ts";
 import type { Variables } from "../../src/config/variables.ts";
 
@@ -45,10 +46,18 @@ function problemsOf(text: string, variables: Variables = {}): readonly string[] 
 describe("a valid file", () => {
   it("needs little, and the rest has defaults", () => {
     const config = parse(SMALLEST);
-    assert.deepEqual(config.listen, { host: "127.0.0.1", port: 6432 });
-    assert.deepEqual(config.shards, [
-      { id: "only", host: "db", port: 5432, database: "bank", user: "pgxa", password: undefined },
-    ]);
+    assert.deepEqual([config.listen.host, config.listen.port], ["127.0.0.1", 6432]);
+    assert.equal(config.listen.unixDirectory, undefined);
+    const [{ tls, ...shard }] = config.shards as [ShardConfig];
+    assert.deepEqual(shard, {
+      id: "only",
+      host: "db",
+      port: 5432,
+      database: "bank",
+      user: "pgxa",
+      password: undefined,
+    });
+    assert.deepEqual([tls?.mode, tls?.negotiation, config.clientTls.mode], ["prefer", "postgres", "disable"]);
     assert.equal(config.pool.max, 20);
     assert.equal(config.pool.checkoutTimeoutMs, 15_000);
     assert.equal(config.limits.messageBytesMax, 2 ** 30 - 1);

@@ -1,8 +1,12 @@
 /** A login over a socket with nothing but `src/wire`: what it takes of both sides to understand each other. */
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { Fault } from "../../src/base/fault.ts";
 import { readAuthentication, readErrorFields } from "../../src/wire/backendReaders.ts";
 import * as answer from "../../src/wire/backendWriters.ts";
+import { endPointHash } from "../../src/wire/certificateHash.ts";
 import { readSaslInitialResponse, readSaslResponse } from "../../src/wire/frontendReaders.ts";
 import * as send from "../../src/wire/frontendWriters.ts";
 import { md5Password } from "../../src/wire/md5Password.ts";
@@ -80,13 +84,24 @@ export interface GatekeeperHandle {
   stop(): Promise<void>;
 }
 
-/** A server that asks for SCRAM-SHA-256, lets `user` in, and says ReadyForQuery; nothing else. */
-export async function startGatekeeper(user: ScramUser): Promise<GatekeeperHandle> {
+/** What a gatekeeper with TLS shows; `offered`: what it says of SCRAM, if not the truth. */
+export interface GatekeeperTls {
+  readonly certificate: string;
+  readonly key: string;
+  readonly offered?: readonly string[];
+}
+
+/**
+ * A server that asks for SCRAM-SHA-256, lets `user` in, says ReadyForQuery, and answers each query with nothing. With
+ * `tls` it insists on that, and offers channel binding.
+ */
+export async function startGatekeeper(user: ScramUser, tls?: GatekeeperTls): Promise<GatekeeperHandle> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket.on("error", () => {}));
     socket.once("close", () => sockets.delete(socket));
-    keepGate(socket, user).catch((error: unknown) => socket.destroy(error as Error));
+    const kept = tls === undefined ? keepGate(socket, user) : keepGateSecurely(socket, user, tls);
+    kept.catch((error: unknown) => socket.destroy(error as Error));
   });
   await once(server.listen(0, "127.0.0.1"), "listening");
   const address = server.address();
@@ -100,33 +115,61 @@ export async function startGatekeeper(user: ScramUser): Promise<GatekeeperHandle
   return { port: address.port, stop };
 }
 
-async function keepGate(socket: Socket, user: ScramUser): Promise<void> {
+async function keepGateSecurely(socket: Socket, user: ScramUser, tls: GatekeeperTls): Promise<void> {
+  await once(socket, "data"); // the SSLRequest
+  socket.write("S");
+  const secure = new TLSSocket(socket, { isServer: true, cert: tls.certificate, key: tls.key });
+  secure.on("error", () => {});
+  await keepGate(secure, user, endPointHash(new X509Certificate(tls.certificate).raw), tls.offered);
+}
+
+async function keepGate(
+  socket: Socket,
+  user: ScramUser,
+  certificateHash: Buffer | null = null,
+  offered?: readonly string[],
+): Promise<void> {
   const startup = new StartupReader(10_000);
   const feed = new MessageFeed("client", 10_000);
-  const scram = new ScramServer(user, Buffer.alloc(32, 3), scriptedRandom("the gatekeeper"));
+  const random = scriptedRandom("the gatekeeper");
+  const scram = new ScramServer(user, Buffer.alloc(32, 3), random, certificateHash);
   let phase: "startup" | "first" | "final" | "in" = "startup";
   for await (const chunk of socket as AsyncIterable<Buffer>) {
     if (phase === "startup") {
       if (startup.push(chunk)?.kind !== "startup") continue;
       phase = "first";
-      socket.write(answer.authenticationSasl(["SCRAM-SHA-256"]));
+      socket.write(answer.authenticationSasl([...(offered ?? scram.mechanisms)]));
       continue;
     }
     feed.push(chunk);
     while (feed.next()) {
       const { buffer, start, end } = feed;
       if (phase === "first") {
-        const { data } = readSaslInitialResponse(buffer, start, end);
-        socket.write(answer.authenticationSaslContinue(scram.first(data ?? Buffer.alloc(0))));
+        socket.write(serverFirst(scram, buffer, start, end));
         phase = "final";
       } else if (phase === "final") {
         socket.write(verdict(scram.final(readSaslResponse(buffer, start, end))));
         phase = "in";
+      } else if (phase === "in" && feed.type === QUERY) {
+        socket.write(Buffer.concat([EMPTY_QUERY, answer.readyForQuery("I")]));
       }
     }
   }
 }
 
+/** An error, as pgxa's handshake makes it, where the exchange is broken. */
+function serverFirst(scram: ScramServer, buffer: Buffer, start: number, end: number): Buffer {
+  const { mechanism, data } = readSaslInitialResponse(buffer, start, end);
+  try {
+    return answer.authenticationSaslContinue(scram.first(data ?? Buffer.alloc(0), mechanism));
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return answer.errorResponse({ severity: "FATAL", sqlstate: error.sqlstate, message: error.message });
+  }
+}
+
+const QUERY = 0x51;
+const EMPTY_QUERY = Buffer.from([0x49, 0, 0, 0, 4]);
 const REFUSAL = { severity: "FATAL", sqlstate: "28P01", message: "password authentication failed" };
 
 const verdict = (final: Buffer | null): Buffer =>
