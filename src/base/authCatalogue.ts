@@ -19,7 +19,6 @@ export const AUTH_FAULTS = {
     "auth.hba_file in the configuration of pgxa has the rules.",
   ),
   "login.rejected": refused("28000", "client", "pg_hba.conf rejects connection"),
-  "login.wrong_certificate": refused("28000", "client", "certificate authentication failed"),
   "login.wrong_peer": refused("28000", "client", "Peer authentication failed"),
   "login.clear_text": refused(
     "28000",

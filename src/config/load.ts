@@ -79,14 +79,14 @@ function withAbsolutePaths(config: Config, source: string): Config {
   });
   return {
     ...config,
-    listen: { ...listen, unixDirectory: optional(listen.unixDirectory) },
-    clientTls: withFiles(clientTls),
     auth: {
       ...auth,
       hbaFile: optional(auth.hbaFile),
       identFile: optional(auth.identFile),
       usersFile: optional(auth.usersFile),
     },
+    listen: { ...listen, unixDirectory: optional(listen.unixDirectory) },
+    clientTls: withFiles(clientTls),
     shards: config.shards.map((shard) => ({ ...shard, tls: shard.tls && withFiles(shard.tls) })),
     transaction: {
       ...transaction,

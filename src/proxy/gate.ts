@@ -193,7 +193,7 @@ export class Gate {
     if (method !== "cert" && clientCertificate === "verify-ca") return;
     const name = certificate.commonName;
     if (name !== "" && mayBe(this.#files.ident, map, name, user)) return;
-    throw new Fault("login.wrong_certificate", {
+    throw new Fault("login.foreign_certificate", {
       message: `certificate authentication failed for user "${user}"`,
     });
   }

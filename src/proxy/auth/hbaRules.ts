@@ -100,12 +100,13 @@ class LineParser {
     if (!CONNECTIONS.has(connection)) return this.#fail(`invalid connection type "${connection}"`);
     const databases = this.#field("database").flatMap((word) => this.#database(word));
     const users = this.#field("role").flatMap((word) => this.#user(word));
-    const address = connection === "local" ? null : this.#address();
+    const isLocal = connection === "local";
+    const address = isLocal ? null : this.#address();
+    if (address === null && !isLocal) return null;
     const written = this.#single("authentication method")?.text;
-    if (written === undefined) return null;
-    const method = this.#method(written, connection as HbaConnection);
+    const method = written === undefined ? null : this.#method(written, connection as HbaConnection);
+    if (method === null) return null;
     const options = this.#options(method, connection as HbaConnection);
-    if (method === null || (address === null && connection !== "local")) return null;
     const { file, line } = this.#line;
     return {
       file,
@@ -183,10 +184,7 @@ class LineParser {
     return method as HbaMethod;
   }
 
-  #options(
-    method: HbaMethod | null,
-    connection: HbaConnection,
-  ): Pick<LoginRule, "map" | "clientCertificate"> {
+  #options(method: HbaMethod, connection: HbaConnection): Pick<LoginRule, "map" | "clientCertificate"> {
     let map: string | null = null;
     let clientCertificate: LoginRule["clientCertificate"] = null;
     for (const { text } of this.#line.fields.slice(this.#at).flat()) {
@@ -201,7 +199,7 @@ class LineParser {
     return { map, clientCertificate };
   }
 
-  #map(value: string, method: HbaMethod | null, connection: HbaConnection): string {
+  #map(value: string, method: HbaMethod, connection: HbaConnection): string {
     const isUsed = method === "peer" || method === "cert" || connection === "hostssl";
     if (!isUsed)
       this.wrong.push("the authentication option map is only for peer, cert and clientcert=verify-full");
