@@ -14,7 +14,7 @@ export const HEALTH_OPTIONS: readonly OptionSpec[] = [
     path: "health.interval",
     type: "duration",
     unit: MS,
-    default: 5 * SECOND,
+    default: 2 * SECOND,
     min: 100,
     max: HOUR,
     says: "How often each server of a shard is asked how it is; more often while something is wrong with it.",

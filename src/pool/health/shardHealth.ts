@@ -144,8 +144,7 @@ export class ShardHealth implements ShardRoute {
   }
 
   get isSilent(): boolean {
-    const { state, reason } = this.#servers[this.#primary]!.health;
-    return state === "down" || (state === "suspect" && reason.kind === "silent");
+    return hasGone(this.#servers[this.#primary]!.health);
   }
 
   /** Whether there is a server that takes writes, as far as is known. */
@@ -272,11 +271,17 @@ export class ShardHealth implements ShardRoute {
     if (facts !== null && fitnessOf(facts, this.#known) === "primary")
       this.#known = knownAfter(this.#known, facts);
     if (chosen === this.#primary) return;
-    const before = this.endpoint;
+    const before = this.#primary;
     this.#primary = chosen;
-    const { timeline } = this.#known;
-    this.#parts.log.warn("shard.primary", { shard: this.shard.id, before, now: this.endpoint, timeline });
+    this.#parts.log.warn("shard.primary", {
+      shard: this.shard.id,
+      before: this.#servers[before]!.endpoint,
+      now: this.endpoint,
+      timeline: this.#known.timeline,
+    });
+    this.#noteCalm();
     this.#reroute();
+    if (hasGone(this.#servers[before]!.health)) this.#giveUp(before);
     this.#breakerNews("judgedUp");
   }
 
@@ -312,7 +317,11 @@ export class ShardHealth implements ShardRoute {
     server.giveUpTimer?.cancel();
     server.giveUpTimer = state === "down" ? this.#giveUpLater(host) : null;
     this.#noteCalm();
-    if (host !== this.#primary) return;
+    if (host !== this.#primary) {
+      // Where another has taken over, what still waits for this one waits for nothing.
+      if (hasGone(server.health)) this.#giveUp(host);
+      return;
+    }
     if (state === "suspect" || state === "down") {
       this.#suspectedAtMs = this.#nowMs();
       for (const listener of this.#listeners) listener.onSuspected?.();
@@ -325,10 +334,13 @@ export class ShardHealth implements ShardRoute {
 
   #giveUpLater(host: number): Timer {
     const { config, environment } = this.#parts;
-    return environment.clock.after(config.giveUpMs, () => {
-      const reason = `its server is down: ${reasonText(this.#servers[host]!.health.reason)}`;
-      for (const listener of this.#listeners) listener.onGivenUp?.(host, reason);
-    });
+    return environment.clock.after(config.giveUpMs, () => this.#giveUp(host));
+  }
+
+  #giveUp(host: number): void {
+    const { state, reason } = this.#servers[host]!.health;
+    for (const listener of this.#listeners)
+      listener.onGivenUp?.(host, `its server is ${state}: ${reasonText(reason)}`);
   }
 
   #breakerNews(news: BreakerNews): void {
@@ -380,3 +392,7 @@ export class ShardHealth implements ShardRoute {
     return this.#parts.environment.clock.monotonicMs();
   }
 }
+
+/** Whether nobody should wait for its answers. */
+const hasGone = ({ state, reason }: HostHealth): boolean =>
+  state === "down" || (state === "suspect" && reason.kind === "silent");
