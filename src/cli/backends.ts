@@ -45,7 +45,6 @@ export class Backend {
         environment,
         log,
         identify,
-        checkTimeoutMs: config.health.timeoutMs,
         settleNotifications,
       });
     });

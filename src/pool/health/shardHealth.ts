@@ -91,6 +91,7 @@ export class ShardHealth implements ShardRoute {
   readonly #parts: ShardHealthParts;
   readonly #servers: readonly Server[];
   readonly #listeners = new Set<HealthListener>();
+  #config: HealthConfig;
   #primary = 0;
   #known: KnownShard = { systemIdentifier: null, timeline: null };
   #breaker: Breaker = CLOSED;
@@ -102,6 +103,7 @@ export class ShardHealth implements ShardRoute {
   constructor(parts: ShardHealthParts) {
     this.#parts = parts;
     this.shard = parts.shard;
+    this.#config = parts.config;
     const { host, port, hosts } = parts.shard;
     const nowMs = this.#nowMs();
     this.#breakerSinceMs = nowMs;
@@ -113,6 +115,15 @@ export class ShardHealth implements ShardRoute {
       saidFitness: null,
       giveUpTimer: null,
     }));
+  }
+
+  get config(): HealthConfig {
+    return this.#config;
+  }
+
+  /** What follows is judged by `config`; pauses that are running end as they began. */
+  reconfigure(config: HealthConfig): void {
+    this.#config = config;
   }
 
   // --- what is asked ---
@@ -298,7 +309,7 @@ export class ShardHealth implements ShardRoute {
   #tell(host: number, news: HostNews): void {
     const server = this.#servers[host]!;
     const before = server.health;
-    server.health = hostStep(before, news, this.#parts.config.failures, this.#nowMs());
+    server.health = hostStep(before, news, this.#config.failures, this.#nowMs());
     if (server.health.state === before.state) return;
     this.#noteState(host, server, before);
   }
@@ -333,8 +344,8 @@ export class ShardHealth implements ShardRoute {
   }
 
   #giveUpLater(host: number): Timer {
-    const { config, environment } = this.#parts;
-    return environment.clock.after(config.giveUpMs, () => this.#giveUp(host));
+    const { clock } = this.#parts.environment;
+    return clock.after(this.#config.giveUpMs, () => this.#giveUp(host));
   }
 
   #giveUp(host: number): void {
@@ -380,11 +391,11 @@ export class ShardHealth implements ShardRoute {
   }
 
   #world(): BreakerWorld {
-    const { config, environment } = this.#parts;
+    const { random } = this.#parts.environment;
     return {
-      failuresMax: config.failures,
+      failuresMax: this.#config.failures,
       nowMs: this.#nowMs(),
-      pauseMs: (pauses) => pauseMs(pauses, config, environment.random.fraction()),
+      pauseMs: (pauses) => pauseMs(pauses, this.#config, random.fraction()),
     };
   }
 
