@@ -7,7 +7,7 @@
  * are of no use any more (`HealthListener`). Nothing here waits for a shard.
  */
 import type { Environment, Timer } from "../../base/environment.ts";
-import { Fault } from "../../base/fault.ts";
+import type { Fault } from "../../base/fault.ts";
 import type { Endpoint, HealthConfig, ShardConfig } from "../../config/config.ts";
 import type { Log } from "../../observe/log.ts";
 import { pauseMs } from "./backoff.ts";
@@ -26,6 +26,7 @@ import {
   type HostHealth,
   type HostNews,
   type HostState,
+  hasGone,
   hostStep,
   hostUnasked,
   reasonText,
@@ -39,8 +40,9 @@ import {
   knownAfter,
   type ServerFacts,
 } from "./primary.ts";
-import { type Lag, replicationLag } from "./replicationLag.ts";
+import { replicationLag } from "./replicationLag.ts";
 import type { ShardRoute } from "./shardRoute.ts";
+import { type HostView, shardDown } from "./shardView.ts";
 
 /** Is told what happens to the connections it has. */
 export interface HealthListener {
@@ -52,21 +54,6 @@ export interface HealthListener {
   onRefusing?(fault: () => Fault): void;
   /** The server `host` has been down for too long for anybody to wait for its answers. */
   onGivenUp?(host: number, reason: string): void;
-}
-
-/** One server, for whoever shows it. */
-export interface HostView {
-  readonly host: string;
-  readonly port: number;
-  readonly state: HostState;
-  readonly reason: string;
-  readonly sinceMs: number;
-  readonly isPrimary: boolean;
-  /** What it is of the shard; null: it has not said. */
-  readonly fitness: Fitness | null;
-  readonly sample: HostSample | null;
-  /** Of a standby. */
-  readonly lag: Lag | null;
 }
 
 interface Server {
@@ -377,17 +364,10 @@ export class ShardHealth implements ShardRoute {
   #refusal(): Fault {
     const { id } = this.shard;
     const { health, endpoint } = this.#servers[this.#primary]!;
-    const { clock } = this.#parts.environment;
     const forMs = this.#nowMs() - this.#breakerSinceMs;
-    const since = new Date(clock.wallMs() - forMs).toISOString();
-    const state = this.hasSeveral && health.state !== "down" ? "without a primary" : "down";
-    return new Fault("pool.shard_down", {
-      message: `shard "${id}" is ${state}`,
-      detail: `${endpoint.host}:${endpoint.port}: ${reasonText(health.reason)}.`,
-      hint:
-        `It has been ${state} since ${since} (${Math.round(forMs / 1_000)} s), and pgxa tries it again by itself. ` +
-        "Other shards are not affected.",
-    });
+    const sinceMs = this.#parts.environment.clock.wallMs() - forMs;
+    const isWithout = this.hasSeveral && health.state !== "down";
+    return shardDown({ id, endpoint, health, isWithout, forMs, since: new Date(sinceMs).toISOString() });
   }
 
   #world(): BreakerWorld {
@@ -403,7 +383,3 @@ export class ShardHealth implements ShardRoute {
     return this.#parts.environment.clock.monotonicMs();
   }
 }
-
-/** Whether nobody should wait for its answers. */
-const hasGone = ({ state, reason }: HostHealth): boolean =>
-  state === "down" || (state === "suspect" && reason.kind === "silent");
