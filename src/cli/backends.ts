@@ -48,7 +48,6 @@ export class Backend {
         environment,
         log,
         identify,
-        checkTimeoutMs: config.health.timeoutMs,
         settleNotifications,
       });
     });

@@ -1,10 +1,10 @@
 /** `pgxa check`: is the file right, and is every shard fit for what pgxa will do with it? */
-import type { Config } from "../config/config.ts";
+import type { Config, ShardConfig } from "../config/config.ts";
 import { loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
 import { Progress } from "./progress.ts";
 import { checkShard, type ShardReport } from "./shardChecks.ts";
-import type { Finding, Verdict } from "./shardFindings.ts";
+import { type Finding, judgeServers, type Verdict } from "./shardFindings.ts";
 
 const HELP = `Usage: pgxa check --config FILE [--json]
 
@@ -48,9 +48,18 @@ export async function runCheck(args: readonly string[]): Promise<number> {
 }
 
 function ask(config: Config, isQuiet: boolean): Promise<readonly ShardReport[]> {
-  const all = Promise.all(config.shards.map((shard) => checkShard(shard, config)));
+  const all = Promise.all(config.shards.map((shard) => askServers(shard, config))).then((all) => all.flat());
   const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
   return isQuiet ? all : new Progress(process.stderr).step(`asking ${shards}`, () => all);
+}
+
+/** A report of each server of `shard`. */
+async function askServers(shard: ShardConfig, config: Config): Promise<readonly ShardReport[]> {
+  const servers = (shard.hosts ?? [shard]).map(({ host, port }) => ({ ...shard, host, port }));
+  const reports = await Promise.all(servers.map((server) => checkShard(server, config)));
+  const [first, ...others] = reports;
+  const together = judgeServers(reports.map(({ findings }) => findings));
+  return [{ ...first!, findings: [...first!.findings, ...together] }, ...others];
 }
 
 /** The reports as a table a person can read. */

@@ -31,7 +31,7 @@ interface Watched {
 
 export function watchShards({ shards, health: config }: Config, { environment, log }: ProxyParts): Watched {
   const health = shards.map((shard) => new ShardHealth({ shard, config, environment, log }));
-  const monitors = health.map((one) => new ShardMonitor({ health: one, config, environment }));
+  const monitors = health.map((one) => new ShardMonitor({ health: one, environment }));
   const started = Promise.all(monitors.map((monitor) => monitor.start()));
   detach(started, "clients need not wait for it");
   const stop = async (): Promise<void> => {

@@ -66,7 +66,7 @@ export function judgeFacts(facts: Facts, shard: ShardConfig, config: Config): re
   const isSharded = config.shards.length > 1;
   return [
     version(facts),
-    role(facts, isSharded),
+    role(facts, isSharded, shard.hosts !== undefined),
     ...(isSharded ? [prepared(facts, config), rights(facts, shard)] : []),
     connections(facts, config),
     ...(isSharded ? [encoding(facts)] : []),
@@ -79,8 +79,10 @@ function version({ version, major }: Facts): Finding {
   return fail("version", `${version}, older than ${VERSION_MIN}`, advice);
 }
 
-function role({ is_standby }: Facts, isSharded: boolean): Finding {
+/** `hasOthers`: another server of the shard may be its primary. */
+function role({ is_standby }: Facts, isSharded: boolean, hasOthers: boolean): Finding {
   if (!is_standby) return ok("role", "primary");
+  if (hasOthers) return ok("role", "standby");
   const advice = "Name the primary's address.";
   return isSharded
     ? fail("role", "a standby", advice)
@@ -113,6 +115,17 @@ const encoding = ({ encoding: name }: Facts): Finding =>
   name === "UTF8"
     ? ok("encoding", name)
     : warn("encoding", name, "Text shard keys beyond ASCII hash differently; use UTF8.");
+
+/** What is wrong with the servers of a shard together; `servers`: the findings of each. */
+export function judgeServers(servers: readonly (readonly Finding[])[]): readonly Finding[] {
+  const primaries = servers.filter((own) =>
+    own.some(({ what, says }) => what === "role" && says === "primary"),
+  );
+  if (servers.length === 1 || primaries.length === 1) return [];
+  return primaries.length === 0
+    ? [fail("primary", "none of the servers", "Start the primary, or promote a standby.")]
+    : [warn("primary", `${primaries.length} servers`, "Stop those over which another was promoted.")];
+}
 
 /** `skewMs`: how far the shard's clock is ahead of this machine's. */
 export function judgeClock(skewMs: number): Finding {

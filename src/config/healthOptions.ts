@@ -12,15 +12,17 @@ export const HOSTS_OPTION: OptionSpec = {
 export const HEALTH_OPTIONS: readonly OptionSpec[] = [
   {
     path: "health.interval",
+    isLive: true,
     type: "duration",
     unit: MS,
-    default: 5 * SECOND,
+    default: 2 * SECOND,
     min: 100,
     max: HOUR,
     says: "How often each server of a shard is asked how it is; more often while something is wrong with it.",
   },
   {
     path: "health.timeout",
+    isLive: true,
     type: "duration",
     unit: MS,
     default: 2 * SECOND,
@@ -30,6 +32,7 @@ export const HEALTH_OPTIONS: readonly OptionSpec[] = [
   },
   {
     path: "health.failures",
+    isLive: true,
     type: "integer",
     default: 3,
     min: 1,
@@ -38,6 +41,7 @@ export const HEALTH_OPTIONS: readonly OptionSpec[] = [
   },
   {
     path: "health.backoff_min",
+    isLive: true,
     type: "duration",
     unit: MS,
     default: 100,
@@ -47,6 +51,7 @@ export const HEALTH_OPTIONS: readonly OptionSpec[] = [
   },
   {
     path: "health.backoff_max",
+    isLive: true,
     type: "duration",
     unit: MS,
     default: 5 * SECOND,
@@ -56,6 +61,7 @@ export const HEALTH_OPTIONS: readonly OptionSpec[] = [
   },
   {
     path: "health.give_up",
+    isLive: true,
     type: "duration",
     unit: MS,
     default: 10 * SECOND,

@@ -40,7 +40,12 @@ export class NotificationHub {
   constructor(shard: ShardConfig, environment: Environment, log: Log, health: ShardHealth) {
     this.#shard = shard;
     this.#health = health;
-    this.#unwatch = health.watch({ onRerouted: () => this.#leave() });
+    this.#unwatch = health.watch({
+      onRerouted: () => this.#leave(),
+      onGivenUp: (host) => {
+        if (health.isCurrent(host)) this.#leave();
+      },
+    });
     this.#environment = environment;
     this.#log = log;
   }
@@ -105,7 +110,7 @@ export class NotificationHub {
     return opening;
   }
 
-  /** The session leads to a server that is the primary no more. */
+  /** The session leads to a server that is the primary no more, or has stopped answering. */
   #leave(): void {
     const left = this.#client;
     if (left === null) return;

@@ -45,8 +45,6 @@ export interface PoolOptions {
   readonly environment: Environment;
   readonly log: Log;
   readonly identify: boolean;
-  /** How long an idle connection may take to say that it lives. */
-  readonly checkTimeoutMs: number;
   /** Resolves when every notification made so far has been passed on. */
   settleNotifications(): Promise<void>;
 }
@@ -280,11 +278,11 @@ export class Pool {
 
   /** Asks a connection that was idle for long, or may have died in silence, whether it is still there. */
   async #lives(connection: ServerConnection): Promise<boolean> {
-    const { environment, pool, health, checkTimeoutMs } = this.#options;
+    const { environment, pool, health } = this.#options;
     const { idleSinceMs } = connection;
     const isOld = environment.clock.monotonicMs() - idleSinceMs > pool.checkAfterMs;
     if (!isOld && idleSinceMs > health.suspectedAtMs) return true;
-    const reply = await connection.run("", checkTimeoutMs);
+    const reply = await connection.run("", health.config.timeoutMs);
     connection.idleSinceMs = environment.clock.monotonicMs();
     return reply.kind === "complete" && this.#isFit(connection);
   }

@@ -8,6 +8,7 @@ import {
   judgeFacts,
   judgeKey,
   judgeLeftovers,
+  judgeServers,
 } from "../../src/cli/shardFindings.ts";
 import type { KeyType } from "../../src/config/config.ts";
 import { parseConfig } from "../../src/config/load.ts";
@@ -139,5 +140,25 @@ describe("a shard key", () => {
   it("has to be equal only where its bytes are", () => {
     const says = judgeKey(table("text"), { type: "text", typmod: -1, is_deterministic: false }).says;
     assert.match(says, /nondeterministic collation/);
+  });
+});
+
+describe("the servers of a shard", () => {
+  const server = (isStandby: boolean): readonly Finding[] => {
+    const config = configOf(1);
+    const shard = { ...config.shards[0]!, hosts: [config.shards[0]!] };
+    return judgeFacts({ ...FIT, is_standby: isStandby }, shard, config);
+  };
+  const verdictOf = (...standbys: boolean[]) =>
+    judgeServers(standbys.map(server)).map(({ verdict }) => verdict);
+
+  it("are a primary and standbys", () => {
+    assert.deepEqual(verdictOf(true, false, true), []);
+    assert.equal(server(true).find(({ what }) => what === "role")!.verdict, "ok");
+  });
+
+  it("are not standbys alone, and should not be two primaries", () => {
+    assert.deepEqual(verdictOf(true, true), ["fail"]);
+    assert.deepEqual(verdictOf(false, false), ["warn"]);
   });
 });

@@ -270,6 +270,12 @@ describe("a shard that cannot be asked", () => {
       database: "d",
     });
 
+  test("is one of which it is known that it does not answer: at once", LIMIT, async () => {
+    const shard = shardConfig({ id: "east", host: "127.0.0.1", port: 1 } as TestShard);
+    const route = { endpoint: shard, isSilent: true, noteSilence: () => {} };
+    await assert.rejects(new LockProbe(shard, route).waits(), /does not answer/);
+  });
+
   test("is one that is down", LIMIT, async () => {
     const server = createServer();
     const port = await new Promise<number>((resolve) => {

@@ -26,7 +26,6 @@ before(async () => {
   pool = new Pool({
     shard: config.shards[0]!,
     health: new ShardHealth({ shard: config.shards[0]!, config: config.health, ...world }),
-    checkTimeoutMs: config.health.timeoutMs,
     pool: config.pool,
     ...world,
     identify: false,

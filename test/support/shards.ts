@@ -7,7 +7,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { lstatSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { lstatSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
 import type { ShardId } from "../../src/base/brands.ts";
@@ -27,7 +27,8 @@ import {
   SHARD_USER,
   startEmbeddedShard,
 } from "../../src/cli/embeddedShards.ts";
-import type { Postmaster, ServerSettings } from "../../src/cli/postmaster.ts";
+import { childrenOf, signalProcess } from "../../src/cli/osProcess.ts";
+import { type Postmaster, SERVER_LOG, type ServerSettings } from "../../src/cli/postmaster.ts";
 import { keep } from "./keeper.ts";
 
 export interface ShardsOptions {
@@ -116,6 +117,35 @@ export class TestShard {
     this.#server = await startEmbeddedShard(this.#programs, this.dataDirectory, 0, this.#settings);
     this.#port = this.#server.port;
     for (const database of databases) await ensureDatabase(this.port, database);
+  }
+
+  /**
+   * A hot standby of it, made of a copy of its data while it was stopped; both run when it resolves. Whoever asks for
+   * it stops it.
+   */
+  async makeStandby(): Promise<TestShard> {
+    const directory = `${this.dataDirectory}-standby`;
+    await this.stop();
+    rmSync(join(this.dataDirectory, SERVER_LOG), { force: true }); // the tests' own, not the runner's
+    await copyAs(this.#programs, this.dataDirectory, directory);
+    writeFileSync(join(directory, "standby.signal"), "");
+    await this.restart();
+    const conninfo = `host=${this.host} port=${this.port} user=${this.user}`;
+    const settings = { ...this.#settings, primary_conninfo: conninfo };
+    const standby = new TestShard(this.id, directory, this.#programs, settings, this.database);
+    standby.#server = await startEmbeddedShard(this.#programs, directory, 0, settings);
+    standby.#port = standby.#server.port;
+    return standby;
+  }
+
+  /** Sends `signal` to the server and its processes, as they are now; it may be SIGSTOP or SIGCONT. */
+  signalAll(signal: NodeJS.Signals): void {
+    const pid = this.serverPid;
+    if (pid === null) return;
+    const isStop = signal === "SIGSTOP";
+    if (isStop) signalProcess(pid, signal); // it starts no more of them
+    for (const child of childrenOf(pid)) signalProcess(child, signal);
+    if (!isStop) signalProcess(pid, signal);
   }
 
   /** Sends `signal` to the server (SIGKILL: to all its processes) and waits until it is gone. */

@@ -60,16 +60,18 @@ const numberOf = (value: unknown): number | null =>
 
 export class HostProbe {
   readonly #shard: ShardConfig;
-  readonly #timeoutMs: number;
+  readonly #wantedTimeoutMs: () => number;
+  /** That of the session that is open. */
+  #timeoutMs = 0;
   readonly #now: () => number;
   #client: Promise<Client> | null = null;
   #isPlain = false;
   #isClosed = false;
 
-  /** `shard` at that server; `now` in monotonic ms. */
-  constructor(shard: ShardConfig, timeoutMs: number, now: () => number) {
+  /** `shard` at that server; `now` in monotonic ms; another `timeoutMs` holds from the next question on. */
+  constructor(shard: ShardConfig, timeoutMs: () => number, now: () => number) {
     this.#shard = shard;
-    this.#timeoutMs = timeoutMs;
+    this.#wantedTimeoutMs = timeoutMs;
     this.#now = now;
   }
 
@@ -91,6 +93,7 @@ export class HostProbe {
 
   async #ask(): Promise<ProbeResult> {
     if (this.#isClosed) throw new Error("closed");
+    if (this.#client !== null && this.#timeoutMs !== this.#wantedTimeoutMs()) this.#drop(this.#client);
     this.#client ??= this.#open();
     const opening = this.#client;
     try {
@@ -129,6 +132,7 @@ export class HostProbe {
   }
 
   #open(): Promise<Client> {
+    this.#timeoutMs = this.#wantedTimeoutMs();
     const client = controlClient(this.#shard, "pgxa monitor", this.#timeoutMs);
     client.on("error", () => this.#drop(opening));
     const opening = client.connect().then(

@@ -91,3 +91,7 @@ export function reasonText(reason: HostReason): string {
       return reason.says;
   }
 }
+
+/** Whether nobody should wait for its answers. */
+export const hasGone = ({ state, reason }: HostHealth): boolean =>
+  state === "down" || (state === "suspect" && reason.kind === "silent");

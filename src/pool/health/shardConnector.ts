@@ -64,7 +64,8 @@ async function tryHost(parts: ConnectorParts, host: number): Promise<Connected |
       health.noteConnected(host);
       throw error;
     }
-    const says = error.detail ?? error.message;
+    const { host: name, port } = health.endpoints[host]!;
+    const says = (error.detail ?? error.message).replace(`${name}:${port}: `, "").replace(/\.$/, "");
     health.noteFailed(host, { kind: "failed", reason: { kind: "refused", says } });
     return error;
   }

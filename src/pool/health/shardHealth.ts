@@ -7,7 +7,7 @@
  * are of no use any more (`HealthListener`). Nothing here waits for a shard.
  */
 import type { Environment, Timer } from "../../base/environment.ts";
-import { Fault } from "../../base/fault.ts";
+import type { Fault } from "../../base/fault.ts";
 import type { Endpoint, HealthConfig, ShardConfig } from "../../config/config.ts";
 import type { Log } from "../../observe/log.ts";
 import { pauseMs } from "./backoff.ts";
@@ -26,6 +26,7 @@ import {
   type HostHealth,
   type HostNews,
   type HostState,
+  hasGone,
   hostStep,
   hostUnasked,
   reasonText,
@@ -39,8 +40,9 @@ import {
   knownAfter,
   type ServerFacts,
 } from "./primary.ts";
-import { type Lag, replicationLag } from "./replicationLag.ts";
+import { replicationLag } from "./replicationLag.ts";
 import type { ShardRoute } from "./shardRoute.ts";
+import { type HostView, shardDown } from "./shardView.ts";
 
 /** Is told what happens to the connections it has. */
 export interface HealthListener {
@@ -52,21 +54,6 @@ export interface HealthListener {
   onRefusing?(fault: () => Fault): void;
   /** The server `host` has been down for too long for anybody to wait for its answers. */
   onGivenUp?(host: number, reason: string): void;
-}
-
-/** One server, for whoever shows it. */
-export interface HostView {
-  readonly host: string;
-  readonly port: number;
-  readonly state: HostState;
-  readonly reason: string;
-  readonly sinceMs: number;
-  readonly isPrimary: boolean;
-  /** What it is of the shard; null: it has not said. */
-  readonly fitness: Fitness | null;
-  readonly sample: HostSample | null;
-  /** Of a standby. */
-  readonly lag: Lag | null;
 }
 
 interface Server {
@@ -91,6 +78,7 @@ export class ShardHealth implements ShardRoute {
   readonly #parts: ShardHealthParts;
   readonly #servers: readonly Server[];
   readonly #listeners = new Set<HealthListener>();
+  #config: HealthConfig;
   #primary = 0;
   #known: KnownShard = { systemIdentifier: null, timeline: null };
   #breaker: Breaker = CLOSED;
@@ -102,6 +90,7 @@ export class ShardHealth implements ShardRoute {
   constructor(parts: ShardHealthParts) {
     this.#parts = parts;
     this.shard = parts.shard;
+    this.#config = parts.config;
     const { host, port, hosts } = parts.shard;
     const nowMs = this.#nowMs();
     this.#breakerSinceMs = nowMs;
@@ -113,6 +102,15 @@ export class ShardHealth implements ShardRoute {
       saidFitness: null,
       giveUpTimer: null,
     }));
+  }
+
+  get config(): HealthConfig {
+    return this.#config;
+  }
+
+  /** What follows is judged by `config`; pauses that are running end as they began. */
+  reconfigure(config: HealthConfig): void {
+    this.#config = config;
   }
 
   // --- what is asked ---
@@ -144,8 +142,7 @@ export class ShardHealth implements ShardRoute {
   }
 
   get isSilent(): boolean {
-    const { state, reason } = this.#servers[this.#primary]!.health;
-    return state === "down" || (state === "suspect" && reason.kind === "silent");
+    return hasGone(this.#servers[this.#primary]!.health);
   }
 
   /** Whether there is a server that takes writes, as far as is known. */
@@ -272,11 +269,17 @@ export class ShardHealth implements ShardRoute {
     if (facts !== null && fitnessOf(facts, this.#known) === "primary")
       this.#known = knownAfter(this.#known, facts);
     if (chosen === this.#primary) return;
-    const before = this.endpoint;
+    const before = this.#primary;
     this.#primary = chosen;
-    const { timeline } = this.#known;
-    this.#parts.log.warn("shard.primary", { shard: this.shard.id, before, now: this.endpoint, timeline });
+    this.#parts.log.warn("shard.primary", {
+      shard: this.shard.id,
+      before: this.#servers[before]!.endpoint,
+      now: this.endpoint,
+      timeline: this.#known.timeline,
+    });
+    this.#noteCalm();
     this.#reroute();
+    if (hasGone(this.#servers[before]!.health)) this.#giveUp(before);
     this.#breakerNews("judgedUp");
   }
 
@@ -293,7 +296,7 @@ export class ShardHealth implements ShardRoute {
   #tell(host: number, news: HostNews): void {
     const server = this.#servers[host]!;
     const before = server.health;
-    server.health = hostStep(before, news, this.#parts.config.failures, this.#nowMs());
+    server.health = hostStep(before, news, this.#config.failures, this.#nowMs());
     if (server.health.state === before.state) return;
     this.#noteState(host, server, before);
   }
@@ -312,7 +315,11 @@ export class ShardHealth implements ShardRoute {
     server.giveUpTimer?.cancel();
     server.giveUpTimer = state === "down" ? this.#giveUpLater(host) : null;
     this.#noteCalm();
-    if (host !== this.#primary) return;
+    if (host !== this.#primary) {
+      // Where another has taken over, what still waits for this one waits for nothing.
+      if (hasGone(server.health)) this.#giveUp(host);
+      return;
+    }
     if (state === "suspect" || state === "down") {
       this.#suspectedAtMs = this.#nowMs();
       for (const listener of this.#listeners) listener.onSuspected?.();
@@ -324,11 +331,14 @@ export class ShardHealth implements ShardRoute {
   }
 
   #giveUpLater(host: number): Timer {
-    const { config, environment } = this.#parts;
-    return environment.clock.after(config.giveUpMs, () => {
-      const reason = `its server is down: ${reasonText(this.#servers[host]!.health.reason)}`;
-      for (const listener of this.#listeners) listener.onGivenUp?.(host, reason);
-    });
+    const { clock } = this.#parts.environment;
+    return clock.after(this.#config.giveUpMs, () => this.#giveUp(host));
+  }
+
+  #giveUp(host: number): void {
+    const { state, reason } = this.#servers[host]!.health;
+    for (const listener of this.#listeners)
+      listener.onGivenUp?.(host, `its server is ${state}: ${reasonText(reason)}`);
   }
 
   #breakerNews(news: BreakerNews): void {
@@ -354,25 +364,18 @@ export class ShardHealth implements ShardRoute {
   #refusal(): Fault {
     const { id } = this.shard;
     const { health, endpoint } = this.#servers[this.#primary]!;
-    const { clock } = this.#parts.environment;
     const forMs = this.#nowMs() - this.#breakerSinceMs;
-    const since = new Date(clock.wallMs() - forMs).toISOString();
-    const state = this.hasSeveral && health.state !== "down" ? "without a primary" : "down";
-    return new Fault("pool.shard_down", {
-      message: `shard "${id}" is ${state}`,
-      detail: `${endpoint.host}:${endpoint.port}: ${reasonText(health.reason)}.`,
-      hint:
-        `It has been ${state} since ${since} (${Math.round(forMs / 1_000)} s), and pgxa tries it again by itself. ` +
-        "Other shards are not affected.",
-    });
+    const sinceMs = this.#parts.environment.clock.wallMs() - forMs;
+    const isWithout = this.hasSeveral && health.state !== "down";
+    return shardDown({ id, endpoint, health, isWithout, forMs, since: new Date(sinceMs).toISOString() });
   }
 
   #world(): BreakerWorld {
-    const { config, environment } = this.#parts;
+    const { random } = this.#parts.environment;
     return {
-      failuresMax: config.failures,
+      failuresMax: this.#config.failures,
       nowMs: this.#nowMs(),
-      pauseMs: (pauses) => pauseMs(pauses, config, environment.random.fraction()),
+      pauseMs: (pauses) => pauseMs(pauses, this.#config, random.fraction()),
     };
   }
 

@@ -7,7 +7,6 @@
  */
 import { detach } from "../../base/detach.ts";
 import type { Environment, Timer } from "../../base/environment.ts";
-import type { HealthConfig } from "../../config/config.ts";
 import { pauseMs } from "./backoff.ts";
 import { HostProbe, type ProbeResult } from "./hostProbe.ts";
 import type { ShardHealth } from "./shardHealth.ts";
@@ -23,7 +22,6 @@ export interface Probe {
 
 export interface MonitorParts {
   readonly health: ShardHealth;
-  readonly config: HealthConfig;
   readonly environment: Environment;
 }
 
@@ -87,7 +85,8 @@ export class ShardMonitor {
   }
 
   #delayMs({ host }: Watch): number {
-    const { health, config, environment } = this.#parts;
+    const { health, environment } = this.#parts;
+    const { config } = health;
     const fraction = environment.random.fraction();
     const { state, failures } = health.healthOf(host);
     if (state === "suspect" && failures === 0) return 0;
@@ -97,10 +96,12 @@ export class ShardMonitor {
   }
 }
 
-const probesOf = ({ health, config, environment }: MonitorParts): readonly Probe[] =>
+const probesOf = ({ health, environment }: MonitorParts): readonly Probe[] =>
   health.endpoints.map(
     (endpoint) =>
-      new HostProbe({ ...health.shard, ...endpoint }, config.timeoutMs, () =>
-        environment.clock.monotonicMs(),
+      new HostProbe(
+        { ...health.shard, ...endpoint },
+        () => health.config.timeoutMs,
+        () => environment.clock.monotonicMs(),
       ),
   );
