@@ -92,7 +92,10 @@ export class Authority {
     );
     const signature = signed(body, this.#keys.privateKey, this.#signature);
     const whole = der(SEQUENCE, body, algorithm, der(BIT_STRING, Buffer.from([0]), signature));
-    const lines = whole.toString("base64").replace(/.{64}/g, "$&\n");
+    const lines = whole
+      .toString("base64")
+      .match(/.{1,64}/g)!
+      .join("\n");
     return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
   }
 }
