@@ -5,7 +5,7 @@
  * names it; when there are many of those, the ones without clients and connections go.
  */
 import { detach } from "../base/detach.ts";
-import type { Config, PoolMode, ShardConfig } from "../config/config.ts";
+import type { Config, DatabaseConfig, PoolConfig, PoolMode, ShardConfig } from "../config/config.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
 import type { Place } from "../proxy/gate.ts";
@@ -15,6 +15,12 @@ import type { ProxyParts } from "./compose.ts";
 
 /** How many databases that no configuration names are kept although nobody uses them. */
 const UNUSED_MAX = 100;
+
+/** The limits of the pools of `database`. */
+export function poolOf({ pool }: Pick<Config, "pool">, database: DatabaseConfig | undefined): PoolConfig {
+  const max = database?.poolMax ?? pool.max;
+  return { ...pool, max, min: Math.min(pool.min, max) };
+}
 
 type DatabasePlace = Extract<Place, { kind: "database" }>;
 
@@ -26,12 +32,14 @@ export class Backend {
   clients = 0;
   readonly #parts = new Map<PoolMode, SessionParts>();
 
-  constructor(shards: readonly ShardConfig[], config: Config, { environment, log }: ProxyParts) {
+  constructor(shards: readonly ShardConfig[], config: PoolConfig, { environment, log }: ProxyParts) {
     this.hubs = shards.map((shard) => new NotificationHub(shard, environment, log));
     this.pools = shards.map((shard, i) => {
       const settleNotifications = () => this.hubs[i]!.settle();
       const identify = shards.length > 1;
-      return new Pool({ shard, pool: config.pool, environment, log, identify, settleNotifications });
+      // With several shards the queues are those of admission.ts, which lets in as many as there is room for.
+      const pool = identify ? { ...config, max: config.max + config.reserve, reserve: 0 } : config;
+      return new Pool({ shard, pool, environment, log, identify, settleNotifications });
     });
     this.greetings = new Greetings(this.pools[0]!);
   }
@@ -70,9 +78,10 @@ export class Backends {
   constructor(config: Config, world: ProxyParts) {
     this.#config = config;
     this.#world = world;
-    for (const { name, database } of config.databases) {
-      if (name === config.database) this.#listed.set(name, this.#create(database));
-      else if (name !== "*") this.#listed.set(name, this.#create(database ?? name));
+    for (const on of config.databases) {
+      const { name, database } = on;
+      if (name === config.database) this.#listed.set(name, this.#create(database, on));
+      else if (name !== "*") this.#listed.set(name, this.#create(database ?? name, on));
     }
   }
 
@@ -81,11 +90,11 @@ export class Backends {
     return this.#listed.get(this.#config.database)!;
   }
 
-  at({ name }: DatabasePlace): Backend {
+  at({ name, on }: DatabasePlace): Backend {
     const known = this.#listed.get(name) ?? this.#others.get(name);
     if (known !== undefined) return known;
     this.#sweep();
-    const backend = this.#create(name);
+    const backend = this.#create(name, on);
     this.#others.set(name, backend);
     return backend;
   }
@@ -95,11 +104,11 @@ export class Backends {
   }
 
   /** `database`: what it is called on the shards; undefined: as each shard's entry says. */
-  #create(database: string | undefined): Backend {
+  #create(database: string | undefined, on: DatabaseConfig): Backend {
     const shards = this.#config.shards.map((shard) =>
       database === undefined ? shard : { ...shard, database },
     );
-    return new Backend(shards, this.#config, this.#world);
+    return new Backend(shards, poolOf(this.#config, on), this.#world);
   }
 
   #sweep(): void {

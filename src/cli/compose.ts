@@ -15,6 +15,7 @@ import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
+import { Shares } from "../pool/share.ts";
 import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
@@ -33,7 +34,7 @@ import { CommitProtocol } from "../txn/commitProtocol.ts";
 import { FileLog } from "../txn/fileLog/fileLog.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
-import { Backends } from "./backends.ts";
+import { Backends, poolOf } from "./backends.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -65,7 +66,14 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   const backends = new Backends(config, world);
   const registry = new ClientRegistry(world.environment.random, new ClientLimits(config));
   const timeouts = new ClientTimeouts(() => registry.timed, config, world.environment.clock);
-  const admission = new Admission(config.shards.length, config.pool, world.environment.clock);
+  const admission = new Admission(
+    config.shards.length,
+    poolOf(
+      config,
+      config.databases.find(({ name }) => name === config.database),
+    ),
+    world.environment.clock,
+  );
   const deadlocks = createDeadlocks(config, {
     ...world,
     metrics,
@@ -220,6 +228,7 @@ function createListener(
     signal: (kind, pid) => registry.signal(kind, pid),
     onEnd: (session) => registry.remove(session),
   };
+  const shares = new Shares(config);
   return new Listener({
     gate: new Gate(config, environment.clock, environment.random),
     registry,
@@ -228,7 +237,7 @@ function createListener(
     createSession: (client) =>
       client.place.kind === "console"
         ? new ConsoleSession(client.stream, shared, consoleSources(detector, registry))
-        : createSession(client, backends.at(client.place).enter(client.place.mode, shared)),
+        : createSession(client, backends.at(client.place).enter(client.place.mode, shared), shares),
   });
 }
 
@@ -244,7 +253,10 @@ const consoleSources = (detector: DeadlockDetector, registry: ClientRegistry): C
   pins: () => [...registry.pins()],
 });
 
-function createSession({ stream, parameters, key }: NewClient, parts: SessionParts): Session {
-  if (parts.sharding === null) return new PlainSession(key.pid, stream, parameters, parts);
-  return new ShardedSession(key.pid, stream, parameters, parts);
+function createSession(client: NewClient, parts: SessionParts, shares: Shares): Session {
+  const { stream, parameters, key, identity } = client;
+  const application = parameters.startup.get("application_name") ?? "";
+  const share = shares.of(identity.user, identity.database ?? "", application);
+  const entrant = { pid: key.pid, stream, parameters, share };
+  return parts.sharding === null ? new PlainSession(entrant, parts) : new ShardedSession(entrant, parts);
 }

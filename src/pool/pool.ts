@@ -1,10 +1,11 @@
 /**
  * The server connections to one shard.
  *
- * `generic-pool` keeps the size between min and max, queues clients, evicts what is idle. In front of it stands a
- * short cut: a connection that comes back while nobody is queued is *parked*, still on loan from generic-pool's
- * point of view, and the next checkout takes it at once, without a promise. A sweep gives parked connections that
- * nobody took back to generic-pool, which then sees them as idle.
+ * `generic-pool` makes connections, keeps at least `min`, and evicts what is idle. In front of it stand the seats
+ * (seats.ts), in which clients queue: whoever has a seat has a connection or is about to, and generic-pool is asked for
+ * no more connections than there are seats. And a short cut: a connection that comes back is *parked*, still on loan
+ * from generic-pool's point of view, and the next checkout takes it at once, without a promise. A sweep gives parked
+ * connections that nobody took back to generic-pool, which then sees them as idle.
  *
  * generic-pool answers a failed connect by trying again until the checkout times out. A client of a shard that is
  * down is better served by the reason, at once; so the factory never fails but makes a `FailedConnect`, which the
@@ -19,8 +20,10 @@ import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import { NOBODY } from "./nobody.ts";
+import { Seats } from "./seats.ts";
 import { type LeaseHolder, ServerConnection } from "./serverConnection.ts";
 import { NO_SETTINGS } from "./settings.ts";
+import { type Asker, NO_CLIENT, type Share } from "./share.ts";
 
 interface FailedConnect {
   readonly fault: Fault;
@@ -31,6 +34,12 @@ type Resource = ServerConnection | FailedConnect;
 const isFailed = (resource: Resource): resource is FailedConnect => "fault" in resource;
 
 const SWEEP_INTERVAL_MS = 1_000;
+/** By how much of its lifetime a connection may end earlier, so that those made at once do not end at once. */
+const LIFETIME_JITTER = 0.1;
+
+/** A number in [0, 1) that is the connection's own. */
+const spread = (connection: ServerConnection): number =>
+  (Math.imul(connection.pid, 0x9e37_79b1) >>> 0) / 0x1_0000_0000;
 
 export interface PoolOptions {
   readonly shard: ShardConfig;
@@ -62,20 +71,28 @@ export class Pool {
   /** Connections nobody holds, taken from the end: the warmest first. */
   readonly #parked: ServerConnection[] = [];
   readonly #members = new Set<ServerConnection>();
+  readonly #seats: Seats;
+  /** Whose seat each connection that is held takes. */
+  readonly #held = new Map<ServerConnection, Share>();
   #sweepTimer: Timer;
   #isClosing = false;
 
   constructor(options: PoolOptions) {
     this.shard = options.shard;
     this.#options = options;
-    const { min, max, checkoutTimeoutMs, idleTimeoutMs, queueMax } = options.pool;
+    const { min, max, reserve, checkoutTimeoutMs, idleTimeoutMs } = options.pool;
+    this.#seats = new Seats({
+      limits: options.pool,
+      clock: options.environment.clock,
+      fault: (id) => this.#queueFault(id),
+      about: () => `${this.#seats.taken} of ${max} connections to shard "${this.shard.id}" are in use.`,
+    });
     this.#lender = genericPool.createPool<Resource>(
       { create: () => this.#connect(), destroy: (resource) => this.#disconnect(resource) },
       {
         min,
-        max,
+        max: max + reserve,
         acquireTimeoutMillis: checkoutTimeoutMs,
-        maxWaitingClients: queueMax,
         softIdleTimeoutMillis: idleTimeoutMs,
         evictionRunIntervalMillis: Math.min(idleTimeoutMs, 10_000),
         numTestsPerEvictionRun: max,
@@ -90,28 +107,43 @@ export class Pool {
 
   /** Whether it has no connection, and nobody waits for one. */
   get isEmpty(): boolean {
-    return this.#lender.size === 0 && this.#lender.pending === 0;
+    return this.#lender.size === 0 && this.#lender.pending === 0 && this.#seats.queued === 0;
+  }
+
+  /** How many clients hold a connection or are about to, how many are queued, and since when the first of them is. */
+  get seats(): Pick<Seats, "taken" | "queued" | "oldestSinceMs"> {
+    return this.#seats;
   }
 
   /** A parked connection, at once and if possible with `settings`; null: then `checkout` must be awaited. */
-  tryCheckout(holder: LeaseHolder, settings: string): ServerConnection | null {
-    for (;;) {
-      const connection = this.#takeParked(settings);
-      if (connection === undefined) return null;
-      if (this.#isFit(connection)) return this.#lend(connection, holder);
-      this.#discard(connection);
-    }
+  tryCheckout(holder: LeaseHolder, settings: string, { share }: Asker = NO_CLIENT): ServerConnection | null {
+    if (this.#parked.length === 0 || !this.#seats.tryTake(share)) return null;
+    const connection = this.#takeFit(settings);
+    if (connection !== null) return this.#lend(connection, holder, share);
+    this.#seats.give(share);
+    return null;
   }
 
   /** A connection, after waiting if need be; rejects with a Fault (`pool.*`). */
-  async checkout(holder: LeaseHolder, settings: string): Promise<ServerConnection> {
-    const parked = this.tryCheckout(holder, settings);
-    if (parked !== null) return parked;
+  async checkout(holder: LeaseHolder, settings: string, asker: Asker = NO_CLIENT): Promise<ServerConnection> {
+    if (this.#isClosing) throw new Fault("login.shutting_down");
+    await this.#seats.take(asker);
+    try {
+      const connection = this.#takeFit(settings) ?? (await this.#connected());
+      return this.#lend(connection, holder, asker.share);
+    } catch (error) {
+      this.#seats.give(asker.share);
+      throw error;
+    }
+  }
+
+  /** One that generic-pool has, or makes. */
+  async #connected(): Promise<ServerConnection> {
     const askedAtMs = this.#options.environment.clock.monotonicMs();
     for (;;) {
       const resource = await this.#acquire();
       if (!isFailed(resource)) {
-        if (this.#isFit(resource)) return this.#lend(resource, holder);
+        if (this.#isFit(resource)) return resource;
         this.#discard(resource);
         continue;
       }
@@ -131,6 +163,14 @@ export class Pool {
     if (!this.#isFit(connection)) return this.#discard(connection);
     if (this.#lender.pending > 0) this.#giveBack(connection);
     else this.#parked.push(connection);
+    this.#leaveSeat(connection);
+  }
+
+  #leaveSeat(connection: ServerConnection): void {
+    const share = this.#held.get(connection);
+    if (share === undefined) return;
+    this.#held.delete(connection);
+    this.#seats.give(share);
   }
 
   /** The client that last notified on the backend `pid`; null if that is not known. */
@@ -179,10 +219,20 @@ export class Pool {
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#sweepTimer.cancel();
+    this.#seats.refuseAll(new Fault("login.shutting_down"));
     this.#parked.length = 0;
     for (const connection of [...this.#members]) this.#discard(connection);
     this.#lender.clear();
     await Promise.race([this.#lender.drain().then(() => this.#lender.clear()), Promise.resolve()]);
+  }
+
+  #takeFit(settings: string): ServerConnection | null {
+    for (;;) {
+      const connection = this.#takeParked(settings);
+      if (connection === undefined) return null;
+      if (this.#isFit(connection)) return connection;
+      this.#discard(connection);
+    }
   }
 
   /** The warmest, and among those with `settings` if there are any: another has to be brought to them first. */
@@ -195,15 +245,20 @@ export class Pool {
     return this.#parked.pop();
   }
 
-  #lend(connection: ServerConnection, holder: LeaseHolder): ServerConnection {
+  #lend(connection: ServerConnection, holder: LeaseHolder, share: Share): ServerConnection {
     connection.checkOut(holder);
+    this.#held.set(connection, share);
     return connection;
   }
 
   #isFit(connection: ServerConnection): boolean {
     if (!connection.isUsable) return false;
     const age = this.#options.environment.clock.monotonicMs() - connection.createdAtMs;
-    return age < this.#options.pool.lifetimeMs;
+    const { lifetimeMs } = this.#options.pool;
+    return (
+      age < lifetimeMs * (1 - LIFETIME_JITTER) ||
+      age < lifetimeMs * (1 - LIFETIME_JITTER * spread(connection))
+    );
   }
 
   async #acquire(): Promise<Resource> {
@@ -215,15 +270,18 @@ export class Pool {
   }
 
   #acquireFault(error: unknown): Fault {
-    const { queueMax, checkoutTimeoutMs, max } = this.#options.pool;
-    const about = `Shard "${this.shard.id}", ${max} server connections`;
-    if (error instanceof Error && error.message.includes("max waitingClients")) {
-      return new Fault("pool.queue_full", { detail: `${about}, ${queueMax} clients are queued already.` });
-    }
-    if (error instanceof Error && error.name === "TimeoutError") {
-      return new Fault("pool.checkout_timeout", { detail: `${about}, waited ${checkoutTimeoutMs} ms.` });
-    }
+    if (error instanceof Error && error.name === "TimeoutError")
+      return this.#queueFault("pool.checkout_timeout");
     return new Fault("login.shutting_down", { cause: error });
+  }
+
+  #queueFault(id: "pool.queue_full" | "pool.checkout_timeout" | "session.canceled"): Fault {
+    const { queueMax, checkoutTimeoutMs, max } = this.#options.pool;
+    if (id === "session.canceled") return new Fault(id);
+    const about = `Shard "${this.shard.id}", ${max} server connections`;
+    const why =
+      id === "pool.queue_full" ? `${queueMax} clients are queued already` : `waited ${checkoutTimeoutMs} ms`;
+    return new Fault(id, { detail: `${about}, ${why}.` });
   }
 
   async #connect(): Promise<Resource> {
@@ -259,6 +317,7 @@ export class Pool {
     const parkedAt = this.#parked.indexOf(connection);
     if (parkedAt >= 0) this.#parked.splice(parkedAt, 1);
     this.#forget(connection);
+    this.#leaveSeat(connection);
   }
 
   #discard(resource: Resource): void {
@@ -267,6 +326,7 @@ export class Pool {
       resource.close();
     }
     this.#forget(resource);
+    if (!isFailed(resource)) this.#leaveSeat(resource);
   }
 
   /** Gives generic-pool its slot back, if this resource still has one. */
