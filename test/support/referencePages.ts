@@ -1,7 +1,7 @@
 /**
- * The pages of docs/ that are made from tables in the code: options and errors. Tests compare them.
+ * The pages of docs/ that are made from tables in the code: options, errors, PgBouncer's settings. Tests compare them.
  *
- *     node test/support/referencePages.ts      writes both anew
+ *     node test/support/referencePages.ts      writes them anew
  */
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -9,6 +9,7 @@ import { CATALOGUE } from "../../src/base/catalogue.ts";
 import type { FaultSpec } from "../../src/base/fault.ts";
 import { OPTIONS, type OptionSpec } from "../../src/config/options.ts";
 import { showDuration, showSize } from "../../src/config/values.ts";
+import { fromPgbouncerPage } from "./fromPgbouncerPage.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -16,6 +17,7 @@ const ROOT = resolve(import.meta.dirname, "../..");
 export const PAGES: Readonly<Record<string, () => string>> = {
   "docs/configuration.md": configurationPage,
   "docs/errors.md": errorsPage,
+  "docs/from-pgbouncer.md": () => fromPgbouncerPage(MADE, table),
 };
 
 const MADE = "<!-- Made by `node test/support/referencePages.ts`; a test compares. -->";
