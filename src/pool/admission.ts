@@ -13,8 +13,8 @@
  * those who are in may be idle for hours. The circles that may come of it are found by the deadlock detector, which sees
  * the waits that are left here (`waits`, `holders`).
  *
- * Nobody starves: a statement leaves room for a transaction that has waited longer. Among those who hold nothing yet,
- * classes and users come in turn (fairQueue.ts); those who hold connections are served in the order of arrival, for
+ * Nobody starves: where both wait, a transaction and a statement are let into a pool in turn, each leaving room for the
+ * other when it is that one's turn. Among those who hold nothing yet, classes and users come in turn (fairQueue.ts); those who hold connections are served in the order of arrival, for
  * others wait for what they hold.
  */
 import type { Clock, Timer } from "../base/environment.ts";
@@ -66,6 +66,8 @@ export class Admission {
   readonly #statements: readonly FairQueue<Waiting>[];
   /** Transactions that hold none yet. */
   readonly #newcomers = new FairQueue<Waiting>();
+  /** For each pool: whether a transaction was let in last while statements waited, so that it is their turn. */
+  readonly #isStatementsTurn: boolean[];
   /** The clients that hold a connection of any pool. */
   readonly #holdings = new Holdings();
   readonly #allows = (share: Share): boolean => this.#holdings.allows(share);
@@ -79,6 +81,7 @@ export class Admission {
     this.#holders = Array.from({ length: pools }, () => new Set());
     this.#holding = Array.from({ length: pools }, () => new Set());
     this.#statements = Array.from({ length: pools }, () => new FairQueue());
+    this.#isStatementsTurn = Array.from({ length: pools }, () => false);
     this.#lastGivenBackMs = clock.monotonicMs();
   }
 
@@ -230,8 +233,25 @@ export class Admission {
     if (!this.#isFree(pool)) return false;
     if (client.held.size > 0) return true; // its claim was counted when it came in
     if (!this.#holdings.allows(client.asker.share)) return false;
-    if (client.isOpen) return this.#holders.every((_, at) => this.#hasRoom(at, 0));
-    return this.#hasRoom(pool, this.#newcomers.size > 0 ? 1 : 0);
+    if (client.isOpen) return this.#holders.every((_, at) => this.#hasRoom(at, this.#spareForStatements(at)));
+    return this.#hasRoom(pool, this.#spareForNewcomers(pool));
+  }
+
+  #spareForStatements(pool: number): number {
+    if (!this.#isStatementsTurn[pool] || this.#statements[pool]!.size === 0) return 0;
+    return this.#statements[pool]!.next(this.#allows) === null ? 0 : 1;
+  }
+
+  #spareForNewcomers(pool: number): number {
+    if (this.#newcomers.size === 0 || this.#isStatementsTurn[pool]) return 0;
+    return this.#newcomers.next(this.#allows) === null ? 0 : 1;
+  }
+
+  /** Somebody who waited has been let in: it is the others' turn. */
+  #noteTurn({ client, pool }: Waiting): void {
+    if (!client.isOpen) this.#isStatementsTurn[pool] = false;
+    else
+      for (const at of this.#statements.keys()) this.#isStatementsTurn[at] = this.#statements[at]!.size > 0;
   }
 
   /** Whether there is room in `pool` for one more claim, and `spare` others besides. */
@@ -263,6 +283,7 @@ export class Admission {
       if (ticket === null || !this.#mayEnter(ticket.item.client, ticket.item.pool)) return; // and neither may others
       queue.take(ticket);
       ticket.item.grant();
+      this.#noteTurn(ticket.item);
     }
   }
 
