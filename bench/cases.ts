@@ -4,7 +4,7 @@
  *
  * A `pgbench` case runs pgbench's own script through one shard; `transfer` moves money between two shards;
  * `conserve` is no race but a count: thousand transfers at once, nothing lost; `deadlock` closes circles of waits and
- * measures until they are broken.
+ * measures until they are broken; `fairness` measures how long the clients of two unlike tenants wait.
  */
 
 export interface PgbenchCase {
@@ -33,7 +33,15 @@ export interface DeadlockCase {
   readonly clients: number;
 }
 
-export type Case = PgbenchCase | TransferCase | DeadlockCase;
+export interface FairnessCase {
+  readonly kind: "fairness";
+  readonly name: string;
+  readonly about: string;
+  /** Of the greedy tenant. */
+  readonly clients: number;
+}
+
+export type Case = PgbenchCase | TransferCase | DeadlockCase | FairnessCase;
 
 const selectOnly = (name: string, clients: number, protocol: PgbenchCase["protocol"]): PgbenchCase => ({
   kind: "pgbench",
@@ -64,6 +72,12 @@ export const CASES: readonly Case[] = [
   { kind: "transfer", name: "transfer", about: "transfer between accounts of two shards", clients: 8 },
   { kind: "conserve", name: "conserve", about: "transfers at once while totals are read", clients: 1000 },
   { kind: "deadlock", name: "deadlock", about: "circles of 2 to 8 transactions over two shards", clients: 8 },
+  {
+    kind: "fairness",
+    name: "fairness",
+    about: "a greedy tenant and a modest one with 5 clients share a pool of 10",
+    clients: 500,
+  },
 ];
 
 /** Server connections to each shard that a proxy may hold, the same for every proxy. */

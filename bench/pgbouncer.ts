@@ -25,19 +25,27 @@ export function knowsPreparedStatements(version: string): boolean {
   return major > 1 || (major === 1 && minor >= 21);
 }
 
+/** Users who share one pool, for all of them are one role on the shard. */
+export interface SharedPool {
+  readonly poolSize: number;
+  readonly users: readonly string[];
+}
+
 /** Throws if it does not come up. */
 export async function startPgbouncer(
   tool: Tool,
   shard: Endpoint,
   belongings: Belongings,
   directory: string,
+  shared?: SharedPool,
 ): Promise<RunningProxy> {
   const port = await freePort();
-  const home = join(directory, "pgbouncer");
+  const home = join(directory, `pgbouncer-${port}`);
   await mkdir(home);
   const file = join(home, "pgbouncer.ini");
-  await writeFile(file, settings(tool, shard, port, home));
-  await writeFile(join(home, "users.txt"), `"${shard.user}" ""\n`);
+  await writeFile(file, settings(tool, shard, port, home, shared));
+  const users = [shard.user, ...(shared?.users ?? [])];
+  await writeFile(join(home, "users.txt"), users.map((user) => `"${user}" ""\n`).join(""));
   const asNobody = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
   if (process.getuid?.() === 0) await Promise.all([chown(home, NOBODY, NOBODY), chmod(directory, 0o755)]);
   const child = belongings.spawn(tool.command, ["-q", file], asNobody);
@@ -50,10 +58,11 @@ export async function startPgbouncer(
   };
 }
 
-function settings(tool: Tool, shard: Endpoint, port: number, home: string): string {
+function settings(tool: Tool, shard: Endpoint, port: number, home: string, shared?: SharedPool): string {
+  const role = shared === undefined ? "" : ` user=${shard.user}`;
   const lines = [
     "[databases]",
-    `${shard.database} = host=${shard.host} port=${shard.port} dbname=${shard.database}`,
+    `${shard.database} = host=${shard.host} port=${shard.port} dbname=${shard.database}${role}`,
     "[pgbouncer]",
     "listen_addr = 127.0.0.1",
     `listen_port = ${port}`,
@@ -61,7 +70,7 @@ function settings(tool: Tool, shard: Endpoint, port: number, home: string): stri
     "auth_type = trust",
     `auth_file = ${join(home, "users.txt")}`,
     "pool_mode = transaction",
-    `default_pool_size = ${POOL_SIZE}`,
+    `default_pool_size = ${shared?.poolSize ?? POOL_SIZE}`,
     "max_client_conn = 1000",
     "ignore_startup_parameters = extra_float_digits",
     ...(knowsPreparedStatements(tool.version) ? ["max_prepared_statements = 200"] : []),

@@ -34,12 +34,13 @@ export async function startPgxa(
   belongings: Belongings,
   directory: string,
   nodeArguments: readonly string[] = [],
+  pool: object = { max: POOL_SIZE },
 ): Promise<RunningPgxa> {
   const [port, metricsPort] = [await freePort(), await freePort()];
   const home = join(directory, `pgxa-${port}`);
   await mkdir(home);
   const file = join(home, "pgxa.yaml");
-  await writeFile(file, stringify(configuration(shards, port, metricsPort, home)));
+  await writeFile(file, stringify({ ...configuration(shards, port, metricsPort, home), pool }));
   const child = belongings.spawn(process.execPath, [...nodeArguments, COMMAND, "up", "--config", file]);
   if (!(await accepts(port, START_TIMEOUT_MS, () => hasEnded(child.process)))) {
     throw new Error(`pgxa did not start: ${complaint("it", child.words())}`);
@@ -67,7 +68,6 @@ function configuration(
     shards: shards.map(({ id, host, port, database, user }) => ({ name: id, host, port, database, user })),
     ...(shards.length > 1 ? { tables: BANK_TABLES } : {}),
     auth: { method: "trust" },
-    pool: { max: POOL_SIZE },
     transaction: { log_directory: join(home, "decisions") },
     metrics: { port: metricsPort },
     log: { level: "error" },

@@ -5,6 +5,7 @@
  */
 import type { ConservationFigures } from "./conservation.ts";
 import { circleRows, costLines, type DeadlockFigures } from "./deadlockFigures.ts";
+import { type FairnessFigures, fairnessWords, tenantRows } from "./fairnessFigures.ts";
 import type { Machine } from "./machine.ts";
 import type { Row } from "./stats.ts";
 
@@ -17,6 +18,8 @@ export interface Results {
   readonly conservation: ConservationFigures | null;
   /** Null if the case was not run. */
   readonly deadlocks: DeadlockFigures | null;
+  /** Null if the case was not run. */
+  readonly fairness: FairnessFigures | null;
   /** Contenders that were left out, and why. */
   readonly leftOut: readonly string[];
 }
@@ -43,6 +46,7 @@ export function markdown(results: Results): string {
     results.rows.length === 0 ? "" : table([HEAD, ...results.rows.map(cells)]),
     results.conservation === null ? "" : conservationLines(results.conservation),
     results.deadlocks === null ? "" : deadlockLines(results.deadlocks),
+    results.fairness === null ? "" : fairnessLines(results.fairness),
     results.leftOut.map((line) => `- Left out: ${line}`).join("\n"),
   ];
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
@@ -82,6 +86,9 @@ function deadlockLines(figures: DeadlockFigures): string {
   const about = "From the moment the circle is closed to the victim's error.";
   return `## Deadlocks\n\n${about}\n\n${table(circleRows(figures))}\n\n${costLines(figures)}`;
 }
+
+const fairnessLines = (figures: FairnessFigures): string =>
+  `## Fairness\n\n${fairnessWords(figures)}\n\n${table(tenantRows(figures))}`;
 
 function conservationLines(figures: ConservationFigures): string {
   const rows: [string, number][] = [

@@ -13,6 +13,8 @@ import { runConserveCase } from "./conserveCase.ts";
 import { secondsOfTurns, type Turns } from "./contender.ts";
 import { runDeadlockCase } from "./deadlockCase.ts";
 import type { DeadlockFigures } from "./deadlockFigures.ts";
+import { runFairnessCase } from "./fairness.ts";
+import type { FairnessFigures } from "./fairnessFigures.ts";
 import { machineFacts } from "./machine.ts";
 import { type Options, parseOptions, USAGE, UsageError } from "./options.ts";
 import { type CaseDone, runPgbenchCase } from "./pgbenchCase.ts";
@@ -60,6 +62,7 @@ async function measure(options: Options, belongings: Belongings): Promise<Result
     rows: done.flatMap(({ rows }) => rows),
     conservation: done.find(({ conservation }) => conservation !== null)?.conservation ?? null,
     deadlocks: done.find(({ deadlocks }) => deadlocks !== null)?.deadlocks ?? null,
+    fairness: done.find(({ fairness }) => fairness !== null)?.fairness ?? null,
     leftOut: done.flatMap(({ leftOut }) => leftOut),
   };
 }
@@ -67,9 +70,10 @@ async function measure(options: Options, belongings: Belongings): Promise<Result
 interface CaseOutcome extends CaseDone {
   readonly conservation: ConservationFigures | null;
   readonly deadlocks: DeadlockFigures | null;
+  readonly fairness: FairnessFigures | null;
 }
 
-const NOTHING: CaseOutcome = { rows: [], leftOut: [], conservation: null, deadlocks: null };
+const NOTHING: CaseOutcome = { rows: [], leftOut: [], conservation: null, deadlocks: null, fairness: null };
 
 /** A case that can't be run at all is left out as a whole. */
 async function runCase(one: Case, stage: Stage, options: Options): Promise<CaseOutcome> {
@@ -92,6 +96,8 @@ async function runKind(one: Case, stage: Stage, options: Options): Promise<CaseO
       return { ...NOTHING, conservation: await runConserveCase(one, stage, options.rounds) };
     case "deadlock":
       return { ...NOTHING, deadlocks: await runDeadlockCase(one, stage, options.rounds) };
+    case "fairness":
+      return { ...NOTHING, ...(await runFairnessCase(one, stage, options.rounds * options.seconds)) };
   }
 }
 
@@ -99,6 +105,7 @@ async function runKind(one: Case, stage: Stage, options: Options): Promise<CaseO
 function estimateSeconds(cases: readonly Case[], turns: Turns): number {
   const each = cases.map((one) => {
     if (one.kind === "conserve") return CONSERVE_SECONDS;
+    if (one.kind === "fairness") return 2 * turns.rounds * turns.seconds;
     return one.kind === "deadlock" ? DEADLOCK_SECONDS * turns.rounds : secondsOfTurns(CONTENDERS, turns);
   });
   return each.reduce((total, seconds) => total + seconds, 0);
@@ -110,9 +117,9 @@ async function keep(results: Results, directory: string): Promise<void> {
   await writeFile(join(directory, "latest.json"), `${JSON.stringify(results, null, 2)}\n`);
 }
 
-function isFine({ rows, conservation, deadlocks }: Results): boolean {
+function isFine({ rows, conservation, deadlocks, fairness }: Results): boolean {
   if (conservation !== null && !isConserved(conservation)) return false;
-  return rows.length > 0 || conservation !== null || deadlocks !== null;
+  return rows.length > 0 || conservation !== null || deadlocks !== null || fairness !== null;
 }
 
 try {

@@ -52,13 +52,14 @@ export class Stage {
   static async set(cases: readonly Case[], parts: Parts): Promise<Stage> {
     const say = (line: string) => parts.progress.say(line);
     const needsPgbench = cases.some((one) => one.kind === "pgbench");
+    const needsPgbouncer = cases.some((one) => one.kind === "pgbench" || one.kind === "fairness");
     const tools: Tools = {
       pgbench: needsPgbench ? await findTool("pgbench", parts.mayInstall, say) : "not needed",
-      pgbouncer: needsPgbench ? await findTool("pgbouncer", parts.mayInstall, say) : "not needed",
+      pgbouncer: needsPgbouncer ? await findTool("pgbouncer", parts.mayInstall, say) : "not needed",
     };
     const directory = await mkdtemp(join(tmpdir(), "pgxa-bench-"));
     parts.belongings.keep("the temporary directory", () => rm(directory, { recursive: true, force: true }));
-    const count = cases.some((one) => one.kind !== "pgbench") ? 2 : 1;
+    const count = cases.some((one) => one.kind !== "pgbench" && one.kind !== "fairness") ? 2 : 1;
     say(`starting ${count === 1 ? "one shard" : `${count} shards`}…`);
     const running = await startShards(count, { settings: SHARD_SETTINGS });
     parts.belongings.keep("the shards", () => running.stop());
@@ -93,6 +94,11 @@ export class Stage {
       await pgbench.initialize(this.shards[0]!, this.#scale);
       return pgbench;
     });
+  }
+
+  /** Throws a sentence if there is none. */
+  get pgbouncerTool(): Tool {
+    return present(this.#tools.pgbouncer);
   }
 
   /** PgBouncer in front of the first shard. Throws a sentence if there is none. */

@@ -5,7 +5,7 @@
  * names it; when there are many of those, the ones without clients and connections go.
  */
 import { detach } from "../base/detach.ts";
-import type { Config, PoolMode, ShardConfig } from "../config/config.ts";
+import type { Config, DatabaseConfig, PoolConfig, PoolMode, ShardConfig } from "../config/config.ts";
 import type { UserTraffic } from "../observe/traffic.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
@@ -17,6 +17,12 @@ import type { ProxyParts } from "./compose.ts";
 
 /** How many databases that no configuration names are kept although nobody uses them. */
 const UNUSED_MAX = 100;
+
+/** The limits of the pools of `database`. */
+export function poolOf({ pool }: Pick<Config, "pool">, database: DatabaseConfig | undefined): PoolConfig {
+  const max = database?.poolMax ?? pool.max;
+  return { ...pool, max, min: Math.min(pool.min, max) };
+}
 
 type DatabasePlace = Extract<Place, { kind: "database" }>;
 
@@ -35,21 +41,16 @@ export class Backend {
   clients = 0;
   readonly #parts = new Map<string, SessionParts>();
 
-  constructor(shards: readonly ShardConfig[], config: Config, world: BackendParts) {
+  constructor(shards: readonly ShardConfig[], config: PoolConfig, world: BackendParts) {
     const { environment, log, health } = world;
+    const identify = shards.length > 1;
+    // With several shards the queues are those of admission.ts, which lets in as many as there is room for.
+    const pool = identify ? { ...config, max: config.max + config.reserve, reserve: 0 } : config;
     this.hubs = shards.map((shard, i) => new NotificationHub(shard, environment, log, health[i]!));
     this.pools = shards.map((shard, i) => {
       const settleNotifications = () => this.hubs[i]!.settle();
-      const identify = shards.length > 1;
-      return new Pool({
-        shard,
-        health: health[i]!,
-        pool: config.pool,
-        environment,
-        log,
-        identify,
-        settleNotifications,
-      });
+      const own = { shard, health: health[i]!, identify, settleNotifications };
+      return new Pool({ ...own, pool, environment, log });
     });
     this.greetings = new Greetings(this.pools);
   }
@@ -89,9 +90,10 @@ export class Backends {
   constructor(config: Config, world: BackendParts) {
     this.#config = config;
     this.#world = world;
-    for (const { name, database } of config.databases) {
-      if (name === config.database) this.#listed.set(name, this.#create(database));
-      else if (name !== "*") this.#listed.set(name, this.#create(database ?? name));
+    for (const on of config.databases) {
+      const { name, database } = on;
+      if (name === config.database) this.#listed.set(name, this.#create(database, on));
+      else if (name !== "*") this.#listed.set(name, this.#create(database ?? name, on));
     }
   }
 
@@ -106,11 +108,11 @@ export class Backends {
     return this.#listed.get(this.#config.database)!;
   }
 
-  at({ name }: DatabasePlace): Backend {
+  at({ name, on }: DatabasePlace): Backend {
     const known = this.#listed.get(name) ?? this.#others.get(name);
     if (known !== undefined) return known;
     this.#sweep();
-    const backend = this.#create(name);
+    const backend = this.#create(name, on);
     this.#others.set(name, backend);
     return backend;
   }
@@ -120,11 +122,11 @@ export class Backends {
   }
 
   /** `database`: what it is called on the shards; undefined: as each shard's entry says. */
-  #create(database: string | undefined): Backend {
+  #create(database: string | undefined, on: DatabaseConfig): Backend {
     const shards = this.#config.shards.map((shard) =>
       database === undefined ? shard : { ...shard, database },
     );
-    return new Backend(shards, this.#config, this.#world);
+    return new Backend(shards, poolOf(this.#config, on), this.#world);
   }
 
   #sweep(): void {

@@ -17,7 +17,7 @@ import { ClientTls } from "../proxy/clientTls.ts";
 import type { Listener } from "../proxy/listener.ts";
 import { Rest } from "../proxy/rest.ts";
 import { loadParser } from "../routing/parse.ts";
-import { Backends } from "./backends.ts";
+import { Backends, poolOf } from "./backends.ts";
 import { createGate, createListener, createRouter } from "./composeClients.ts";
 import { createDeadlocks, startCommits, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView } from "./composeView.ts";
@@ -69,18 +69,13 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
   const tls = new ClientTls(config.clientTls, environment.clock, log);
   const gate = createGate(config, world);
   const metrics = new Metrics();
-  const watched = watchShards(config, world);
+  const { watched, commits } = await startShards(config, world);
   const { health } = watched;
-  if (health.some(({ hasSeveral }) => hasSeveral)) await watched.started;
-  const starting = config.shards.length > 1 ? startCommits(config, world, health) : Promise.resolve(null);
-  const commits = await starting.catch(async (error: unknown) => {
-    await watched.stop();
-    throw error;
-  });
   const backends = new Backends(config, { ...world, health });
   const registry = new ClientRegistry(environment.random, new ClientLimits(config));
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
-  const admission = new Admission(config.shards.length, config.pool, environment.clock);
+  const main = config.databases.find(({ name }) => name === config.database);
+  const admission = new Admission(config.shards.length, poolOf(config, main), environment.clock);
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const { resolver } = commits ?? {};
@@ -133,6 +128,20 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
       log.info("proxy.stopped");
     },
   };
+}
+
+/** What looks after the shards; with several hosts their primaries are known when it resolves. */
+async function startShards(config: Config, world: ProxyParts) {
+  const watched = watchShards(config, world);
+  const { health } = watched;
+  try {
+    if (health.some(({ hasSeveral }) => hasSeveral)) await watched.started;
+    const commits = config.shards.length > 1 ? await startCommits(config, world, health) : null;
+    return { watched, commits };
+  } catch (error) {
+    await watched.stop();
+    throw error;
+  }
 }
 
 async function openPorts(listener: Listener, { listen }: Config) {

@@ -5,6 +5,7 @@ import type { Config } from "../config/config.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Traffic } from "../observe/traffic.ts";
 import type { Admission } from "../pool/admission.ts";
+import { Shares } from "../pool/share.ts";
 import { AuthQuery } from "../proxy/auth/authQuery.ts";
 import { DISK } from "../proxy/auth/diskFiles.ts";
 import type { ClientRegistry } from "../proxy/clientRegistry.ts";
@@ -70,6 +71,7 @@ export function createListener(
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { traffic } = view;
+  const shares = new Shares(config);
   const shared: SharedParts = {
     config,
     environment,
@@ -102,7 +104,7 @@ export function createListener(
         return new ConsoleSession(stream, { name: user, role: place.role }, parts, view);
       }
       const parts = backends.at(place).enter(place.mode, traffic.of(place.name, user), shared);
-      return createSession(client, parts);
+      return createSession(client, parts, shares);
     },
   });
 }
@@ -119,7 +121,10 @@ export const createRouter = (config: Config): Router =>
     config.tables,
   );
 
-function createSession({ stream, parameters, key }: NewClient, parts: SessionParts): Session {
-  if (parts.sharding === null) return new PlainSession(key.pid, stream, parameters, parts);
-  return new ShardedSession(key.pid, stream, parameters, parts);
+function createSession(client: NewClient, parts: SessionParts, shares: Shares): Session {
+  const { stream, parameters, key, identity } = client;
+  const application = parameters.startup.get("application_name") ?? "";
+  const share = shares.of(identity.user, identity.database ?? "", application);
+  const entrant = { pid: key.pid, stream, parameters, share };
+  return parts.sharding === null ? new PlainSession(entrant, parts) : new ShardedSession(entrant, parts);
 }

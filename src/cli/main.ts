@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { nearest } from "../config/problems.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
+import { runImportPgbouncer } from "./importPgbouncer.ts";
 import { runUp } from "./up.ts";
 
 const HELP = `pgxa: one Postgres in front of many, with transactions over all of them.
@@ -11,14 +12,15 @@ const HELP = `pgxa: one Postgres in front of many, with transactions over all of
 Usage: pgxa COMMAND [OPTIONS]
 
 Commands:
-  demo                 start a small bank on Postgres shards of its own, to try things out
-  up --config FILE     run on your own shards
-  check --config FILE  validate the file and ask every shard whether it is fit
-  help [COMMAND]       say more
+  demo                   start a small bank on Postgres shards of its own, to try things out
+  up --config FILE       run on your own shards
+  check --config FILE    validate the file and ask every shard whether it is fit
+  import-pgbouncer FILE  make such a file from PgBouncer's
+  help [COMMAND]         say more
 
 Options:
-  --help, -h           show this help, or that of the command
-  --version            show the version
+  --help, -h             show this help, or that of the command
+  --version              show the version
 `;
 
 type Command = (args: readonly string[]) => Promise<number>;
@@ -27,6 +29,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   demo: (args) => (namesConfig(args) ? runUp(args) : runDemo(args)),
   up: runUp,
   check: runCheck,
+  "import-pgbouncer": runImportPgbouncer,
   help,
 };
 

@@ -44,6 +44,7 @@ const ownOptions = (list: "databases" | "users", whose: string): readonly Option
     isOptional: true,
     min: 0,
     max: COUNT_MAX,
+    isLive: true,
     says: `The limits.${list === "users" ? "user" : "database"}_clients_max of ${whose}; 0 is no limit.`,
   },
   ...TIMEOUTS.map(

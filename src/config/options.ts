@@ -234,6 +234,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: 10_000,
     min: 1,
     max: 1_000_000,
+    isLive: true,
     says: "How many clients may be connected.",
   },
   ...CLIENT_LIMIT_OPTIONS,

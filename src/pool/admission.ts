@@ -13,29 +13,35 @@
  * those who are in may be idle for hours. The circles that may come of it are found by the deadlock detector, which sees
  * the waits that are left here (`waits`, `holders`).
  *
- * Nobody starves: a statement leaves room for a transaction that has waited longer.
+ * Nobody starves: where both wait, a transaction and a statement are let into a pool in turn, each leaving room for the
+ * other when it is that one's turn. Among those who hold nothing yet, classes and users come in turn (fairQueue.ts); those who hold connections are served in the order of arrival, for
+ * others wait for what they hold.
  */
 import type { Clock, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
-import type { PoolConfig } from "../config/config.ts";
+import { FairQueue } from "./fairQueue.ts";
+import type { SeatLimits } from "./seats.ts";
+import { type Asker, Holdings, NO_CLIENT, type Share } from "./share.ts";
+import { type WaitStep, WaitTimer } from "./waitTimer.ts";
 
 /** How long nobody may have given a connection back before a free one is given for a risk, in ms. */
 const STALLED_MS = 500;
-
-type Limits = Pick<PoolConfig, "max" | "queueMax" | "checkoutTimeoutMs">;
 
 /** A client, as far as connections go. */
 export class AdmittedClient {
   /** Who it is to others. */
   readonly owner: object;
+  /** Who it is in the queues. */
+  readonly asker: Asker;
   /** The pools of which it has a connection, or may take one. */
   readonly held = new Set<number>();
   /** Whether it is in a transaction, and may want connections of other pools before it gives these back. */
   isOpen = false;
 
-  constructor(owner: object) {
+  constructor(owner: object, asker: Asker = NO_CLIENT) {
     this.owner = owner;
+    this.asker = asker;
   }
 }
 
@@ -48,7 +54,7 @@ interface Waiting {
 }
 
 export class Admission {
-  readonly #limits: Limits;
+  readonly #limits: SeatLimits;
   readonly #clock: Clock;
   /** For each pool: who holds a connection of it. */
   readonly #holders: readonly Set<AdmittedClient>[];
@@ -57,20 +63,25 @@ export class Admission {
   /** For each pool, in the order of arrival: those who hold connections of others. */
   readonly #holding: readonly Set<Waiting>[];
   /** The same: statements outside of transactions. */
-  readonly #statements: readonly Set<Waiting>[];
-  /** Transactions that hold none yet, in the order of arrival. */
-  readonly #newcomers = new Set<Waiting>();
+  readonly #statements: readonly FairQueue<Waiting>[];
+  /** Transactions that hold none yet. */
+  readonly #newcomers = new FairQueue<Waiting>();
+  /** For each pool: whether a transaction was let in last while statements waited, so that it is their turn. */
+  readonly #isStatementsTurn: boolean[];
+  /** The clients that hold a connection of any pool. */
+  readonly #holdings = new Holdings();
+  readonly #allows = (share: Share): boolean => this.#holdings.allows(share);
   #queued = 0;
   #lastGivenBackMs: number;
   #stallTimer: Timer | null = null;
 
-  constructor(pools: number, limits: Limits, clock: Clock) {
+  constructor(pools: number, limits: SeatLimits, clock: Clock) {
     this.#limits = limits;
     this.#clock = clock;
-    const forEach = <T>(): readonly Set<T>[] => Array.from({ length: pools }, () => new Set<T>());
-    this.#holders = forEach();
-    this.#holding = forEach();
-    this.#statements = forEach();
+    this.#holders = Array.from({ length: pools }, () => new Set());
+    this.#holding = Array.from({ length: pools }, () => new Set());
+    this.#statements = Array.from({ length: pools }, () => new FairQueue());
+    this.#isStatementsTurn = Array.from({ length: pools }, () => false);
     this.#lastGivenBackMs = clock.monotonicMs();
   }
 
@@ -103,9 +114,8 @@ export class Admission {
     if (this.tryEnter(client, pool)) return Promise.resolve();
     if (this.#queued >= this.#limits.queueMax) return Promise.reject(this.#fault("pool.queue_full", pool));
     return new Promise((resolve, reject) => {
-      const queue = this.#queueOf(client, pool);
       const leave = (): void => {
-        queue.delete(waiting);
+        leaveQueue();
         this.#queued -= 1;
         timer.cancel();
         if (this.#queued === 0) this.#forgetStall();
@@ -115,18 +125,17 @@ export class Admission {
         reject(fault);
         this.#serve();
       };
-      const timer = this.#clock.after(this.#limits.checkoutTimeoutMs, () =>
-        refuse(this.#fault("pool.checkout_timeout", pool)),
-      );
       const grant = (): void => {
         leave();
         this.#give(client, pool);
         resolve();
       };
       const waiting: Waiting = { client, pool, sinceMs: this.#clock.monotonicMs(), grant, refuse };
-      queue.add(waiting);
+      const leaveQueue = this.#join(waiting);
       this.#queued += 1;
+      const timer = new WaitTimer(this.#clock, this.#steps(waiting));
       this.#watchForStall();
+      this.#serve(); // others may be waiting for what they are not allowed
     });
   }
 
@@ -135,7 +144,10 @@ export class Admission {
     if (!client.held.delete(pool)) return;
     const wasHolder = this.#holders[pool]!.delete(client);
     invariant(wasHolder, "who leaves a pool was let in");
-    if (client.held.size === 0) this.#inside.delete(client);
+    if (client.held.size === 0) {
+      this.#inside.delete(client);
+      this.#holdings.remove(client.asker.share);
+    }
     this.#lastGivenBackMs = this.#clock.monotonicMs();
     if (this.#queued > 0) this.#serve();
   }
@@ -162,7 +174,8 @@ export class Admission {
   /** Ends the wait of `owner` with `fault`. */
   refuse(owner: object, fault: Fault): void {
     for (const queue of [...this.#holding, ...this.#statements, this.#newcomers]) {
-      for (const waiting of [...queue]) if (waiting.client.owner === owner) waiting.refuse(fault);
+      for (const waiting of [...(queue as Iterable<Waiting>)])
+        if (waiting.client.owner === owner) waiting.refuse(fault);
     }
   }
 
@@ -175,16 +188,49 @@ export class Admission {
 
   // --- inside ---
 
-  #queueOf(client: AdmittedClient, pool: number): Set<Waiting> {
+  #queueOf(client: AdmittedClient, pool: number): Set<Waiting> | FairQueue<Waiting> {
     if (client.held.size > 0) return this.#holding[pool]!;
     return client.isOpen ? this.#newcomers : this.#statements[pool]!;
   }
 
+  /** Returns what takes it out again. */
+  #join(waiting: Waiting): () => void {
+    const queue = this.#queueOf(waiting.client, waiting.pool);
+    if (queue instanceof Set) {
+      queue.add(waiting);
+      return () => queue.delete(waiting);
+    }
+    const ticket = queue.add(waiting.client.asker.share, waiting);
+    return () => queue.remove(ticket);
+  }
+
+  #steps({ client, pool, refuse }: Waiting): readonly WaitStep[] {
+    const { noticeAfterMs, reserve, reserveTimeoutMs, checkoutTimeoutMs } = this.#limits;
+    const notice = { afterMs: noticeAfterMs, act: () => client.asker.onLongWait(`${this.#about(pool)}.`) };
+    return [
+      ...(noticeAfterMs > 0 ? [notice] : []),
+      ...(reserve > 0 ? [{ afterMs: reserveTimeoutMs, act: () => this.#serve() }] : []),
+      { afterMs: checkoutTimeoutMs, act: () => refuse(this.#fault("pool.checkout_timeout", pool)) },
+    ].filter(({ afterMs }) => afterMs <= checkoutTimeoutMs);
+  }
+
+  /** How many connections of each pool may be held now. */
+  get #max(): number {
+    const { max, reserve, reserveTimeoutMs } = this.#limits;
+    if (reserve === 0 || this.#queued === 0) return max;
+    const before = this.#clock.monotonicMs() - reserveTimeoutMs;
+    for (const { oldest } of [this.#newcomers, ...this.#statements]) {
+      if (oldest !== undefined && oldest.sinceMs <= before) return max + reserve;
+    }
+    return max;
+  }
+
   #isFree(pool: number): boolean {
-    return this.#holders[pool]!.size < this.#limits.max;
+    return this.#holders[pool]!.size < this.#max;
   }
 
   #give(client: AdmittedClient, pool: number): void {
+    if (client.held.size === 0) this.#holdings.add(client.asker.share);
     client.held.add(pool);
     this.#holders[pool]!.add(client);
     if (client.isOpen) this.#inside.add(client);
@@ -193,14 +239,32 @@ export class Admission {
   #mayEnter(client: AdmittedClient, pool: number): boolean {
     if (!this.#isFree(pool)) return false;
     if (client.held.size > 0) return true; // its claim was counted when it came in
-    if (client.isOpen) return this.#holders.every((_, at) => this.#hasRoom(at, 0));
-    return this.#hasRoom(pool, this.#newcomers.size > 0 ? 1 : 0);
+    if (!this.#holdings.allows(client.asker.share)) return false;
+    if (client.isOpen) return this.#holders.every((_, at) => this.#hasRoom(at, this.#spareForStatements(at)));
+    return this.#hasRoom(pool, this.#spareForNewcomers(pool));
+  }
+
+  #spareForStatements(pool: number): number {
+    if (!this.#isStatementsTurn[pool] || this.#statements[pool]!.size === 0) return 0;
+    return this.#statements[pool]!.next(this.#allows) === null ? 0 : 1;
+  }
+
+  #spareForNewcomers(pool: number): number {
+    if (this.#newcomers.size === 0 || this.#isStatementsTurn[pool]) return 0;
+    return this.#newcomers.next(this.#allows) === null ? 0 : 1;
+  }
+
+  /** Somebody who waited has been let in: it is the others' turn. */
+  #noteTurn({ client, pool }: Waiting): void {
+    if (!client.isOpen) this.#isStatementsTurn[pool] = false;
+    else
+      for (const at of this.#statements.keys()) this.#isStatementsTurn[at] = this.#statements[at]!.size > 0;
   }
 
   /** Whether there is room in `pool` for one more claim, and `spare` others besides. */
   #hasRoom(pool: number, spare: number): boolean {
     const holders = this.#holders[pool]!;
-    const room = this.#limits.max - spare - this.#inside.size;
+    const room = this.#max - spare - this.#inside.size;
     if (holders.size < room) return true; // even if all of them are others
     let others = 0;
     for (const holder of holders) if (!this.#inside.has(holder)) others += 1;
@@ -209,16 +273,24 @@ export class Admission {
 
   /** Gives what there is to those whose turn it is. */
   #serve(): void {
-    for (const queue of this.#holding) this.#serveQueue(queue);
-    this.#serveQueue(this.#newcomers);
-    for (const queue of this.#statements) this.#serveQueue(queue);
+    for (const queue of this.#holding) {
+      for (const waiting of queue) {
+        if (!this.#mayEnter(waiting.client, waiting.pool)) break; // and neither may those behind
+        waiting.grant();
+      }
+    }
+    this.#serveInTurn(this.#newcomers);
+    for (const queue of this.#statements) this.#serveInTurn(queue);
     this.#watchForStall();
   }
 
-  #serveQueue(queue: ReadonlySet<Waiting>): void {
-    for (const waiting of queue) {
-      if (!this.#mayEnter(waiting.client, waiting.pool)) return; // and neither may those behind
-      waiting.grant();
+  #serveInTurn(queue: FairQueue<Waiting>): void {
+    for (;;) {
+      const ticket = queue.next(this.#allows);
+      if (ticket === null || !this.#mayEnter(ticket.item.client, ticket.item.pool)) return; // and neither may others
+      queue.take(ticket);
+      ticket.item.grant();
+      this.#noteTurn(ticket.item);
     }
   }
 
@@ -240,20 +312,24 @@ export class Admission {
   /** Lets in who has waited longest for a pool of which a connection is free; one, and another after the next pause. */
   #takeRisk(): void {
     const waiting = [...this.#newcomers, ...this.#statements.flatMap((queue) => [...queue])];
-    const lucky = waiting.find(({ pool }) => this.#isFree(pool));
+    const lucky = waiting.find(({ client, pool }) => this.#isFree(pool) && this.#allows(client.asker.share));
     this.#lastGivenBackMs = this.#clock.monotonicMs();
     lucky?.grant();
   }
 
   #fault(id: "pool.queue_full" | "pool.checkout_timeout", pool: number): Fault {
-    const { max, queueMax, checkoutTimeoutMs } = this.#limits;
-    const inUse = `${this.#holders[pool]!.size} of ${max} connections to the shard are in use`;
-    const about = `${inUse}, and ${this.#inside.size} transactions are open`;
+    const { queueMax, checkoutTimeoutMs } = this.#limits;
+    const about = this.#about(pool);
     const detail =
       id === "pool.queue_full"
         ? `${about}; ${queueMax} clients are queued already.`
         : `${about}; waited ${checkoutTimeoutMs} ms.`;
     return new Fault(id, { detail });
+  }
+
+  #about(pool: number): string {
+    const inUse = `${this.#holders[pool]!.size} of ${this.#limits.max} connections to the shard are in use`;
+    return `${inUse}, and ${this.#inside.size} transactions are open`;
   }
 }
 

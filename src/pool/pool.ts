@@ -1,21 +1,17 @@
 /**
  * The server connections to one shard.
  *
- * `generic-pool` keeps the size between min and max, queues clients, evicts what is idle. In front of it stands a
- * short cut: a connection that comes back while nobody is queued is *parked*, still on loan from generic-pool's
- * point of view, and the next checkout takes it at once, without a promise. A sweep gives parked connections that
- * nobody took back to generic-pool, which then sees them as idle.
- *
- * generic-pool answers a failed connect by trying again until the checkout times out. A client of a shard that is
- * down is better served by the reason, at once; so the factory never fails but makes a `FailedConnect`, which the
- * checkout that gets it turns into that client's error.
+ * `generic-pool` makes connections, keeps at least `min`, and evicts what is idle. In front of it stand the seats
+ * (seats.ts), in which clients queue: whoever has a seat has a connection or is about to, and generic-pool is asked for
+ * no more connections than there are seats. And a short cut: a connection that comes back is *parked*, still on loan
+ * from generic-pool's point of view, and the next checkout takes it at once, without a promise. A sweep gives parked
+ * connections that nobody took back to generic-pool, which then sees them as idle.
  *
  * Connections lead to the shard's primary (health/). While something is wrong with the shard none is handed out
  * without having been asked whether it lives, and while it is down whoever asks for one is told so at once.
  *
  * Invariant: what `checkout` returns is logged in, idle, within its lifetime, to the primary, and nobody else's.
  */
-import genericPool, { type Pool as GenericPool } from "generic-pool";
 import { detach } from "../base/detach.ts";
 import type { Environment, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
@@ -24,19 +20,20 @@ import { Buckets } from "../observe/buckets.ts";
 import type { Log } from "../observe/log.ts";
 import { connectToPrimary } from "./health/shardConnector.ts";
 import type { ShardHealth } from "./health/shardHealth.ts";
+import { isFailed, Lender, type Resource } from "./lender.ts";
 import { NOBODY } from "./nobody.ts";
+import { RESET_TIMEOUT_MS, resetAll } from "./resetting.ts";
+import { Seats } from "./seats.ts";
 import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
-import { NO_SETTINGS } from "./settings.ts";
-
-interface FailedConnect {
-  readonly fault: Fault;
-  readonly atMs: number;
-}
-type Resource = ServerConnection | FailedConnect;
-
-const isFailed = (resource: Resource): resource is FailedConnect => "fault" in resource;
+import { type Asker, NO_CLIENT, type Share } from "./share.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
+/** By how much of its lifetime a connection may end earlier, so that those made at once do not end at once. */
+const LIFETIME_JITTER = 0.1;
+
+/** A number in [0, 1) that is the connection's own. */
+const spread = (connection: ServerConnection): number =>
+  (Math.imul(connection.pid, 0x9e37_79b1) >>> 0) / 0x1_0000_0000;
 
 export interface PoolOptions {
   readonly shard: ShardConfig;
@@ -49,55 +46,39 @@ export interface PoolOptions {
   settleNotifications(): Promise<void>;
 }
 
-const QUIETEN_TIMEOUT_MS = 5_000;
-/** All but prepared statements. */
-const RESET =
-  "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all(); " +
-  "DISCARD SEQUENCES; DISCARD TEMP";
-
-async function resetAll(connection: ServerConnection): Promise<void> {
-  connection.isUsed = false;
-  connection.settings = null;
-  const reply = await connection.run(RESET, QUIETEN_TIMEOUT_MS);
-  if (reply.kind === "complete") connection.settings = NO_SETTINGS;
-}
-
 export class Pool {
   readonly shard: ShardConfig;
   /** How long it took to get a connection that was not there at once. */
   readonly checkouts = new Buckets();
   readonly #options: PoolOptions;
-  readonly #lender: GenericPool<Resource>;
+  readonly #lender: Lender;
   /** Connections nobody holds, taken from the end: the warmest first. */
   readonly #parked: ServerConnection[] = [];
   /** All connections, with the server of the shard that each leads to. */
   readonly #members = new Map<ServerConnection, number>();
-  /** How to tell those who wait for a connection that there will be none. */
-  readonly #waiting = new Set<(fault: Fault) => void>();
   readonly #unwatch: () => void;
+  readonly #seats: Seats;
+  /** Whose seat each connection that is held takes. */
+  readonly #held = new Map<ServerConnection, Share>();
   #sweepTimer: Timer;
   #isClosing = false;
 
   constructor(options: PoolOptions) {
     this.shard = options.shard;
     this.#options = options;
-    const { min, max, checkoutTimeoutMs, idleTimeoutMs, queueMax } = options.pool;
-    this.#lender = genericPool.createPool<Resource>(
-      { create: () => this.#connect(), destroy: (resource) => this.#disconnect(resource) },
-      {
-        min,
-        max,
-        acquireTimeoutMillis: checkoutTimeoutMs,
-        maxWaitingClients: queueMax,
-        softIdleTimeoutMillis: idleTimeoutMs,
-        evictionRunIntervalMillis: Math.min(idleTimeoutMs, 10_000),
-        numTestsPerEvictionRun: max,
-        // The soft limit spares `min`; the hard one must never strike before it.
-        idleTimeoutMillis: Number.MAX_SAFE_INTEGER,
-        fifo: false,
-        autostart: min > 0,
-      },
-    );
+    const { max } = options.pool;
+    this.#seats = new Seats({
+      limits: options.pool,
+      clock: options.environment.clock,
+      fault: (id) => this.#queueFault(id),
+      about: () => `${this.#seats.taken} of ${max} connections to shard "${this.shard.id}" are in use.`,
+    });
+    this.#lender = new Lender({
+      limits: options.pool,
+      connect: () => this.#connect(),
+      disconnect: (connection) => this.#disconnect(connection),
+      timeout: () => this.#queueFault("pool.checkout_timeout"),
+    });
     this.#sweepTimer = this.#scheduleSweep();
     this.#unwatch = options.health.watch({
       onRerouted: () => this.#leaveOthers(),
@@ -124,39 +105,54 @@ export class Pool {
 
   /** How many clients are queued. */
   get queued(): number {
-    return this.#lender.pending;
+    return this.#seats.queued;
   }
 
   /** Whether it has no connection, and nobody waits for one. */
   get isEmpty(): boolean {
-    return this.#lender.size === 0 && this.#lender.pending === 0;
+    return this.#lender.size === 0 && this.#lender.pending === 0 && this.#seats.queued === 0;
+  }
+
+  /** How many clients hold a connection or are about to, how many are queued, and since when the first of them is. */
+  get seats(): Pick<Seats, "taken" | "queued" | "oldestSinceMs"> {
+    return this.#seats;
   }
 
   /** A parked connection, at once and if possible with `settings`; null: then `checkout` must be awaited. */
-  tryCheckout(holder: LeaseHolder, settings: string): ServerConnection | null {
-    if (!this.#options.health.isCalm) return null;
-    for (;;) {
-      const connection = this.#takeParked(settings);
-      if (connection === undefined) return null;
-      if (this.#isFit(connection)) return this.#lend(connection, holder);
-      this.#discard(connection);
-    }
+  tryCheckout(holder: LeaseHolder, settings: string, { share }: Asker = NO_CLIENT): ServerConnection | null {
+    if (this.#parked.length === 0 || !this.#options.health.isCalm || !this.#seats.tryTake(share)) return null;
+    const connection = this.#takeFit(settings);
+    if (connection !== null) return this.#lend(connection, holder, share);
+    this.#seats.give(share);
+    return null;
   }
 
   /** A connection, after waiting if need be; rejects with a Fault (`pool.*`). */
-  async checkout(holder: LeaseHolder, settings: string): Promise<ServerConnection> {
-    const parked = this.tryCheckout(holder, settings);
-    if (parked !== null) return parked;
+  async checkout(holder: LeaseHolder, settings: string, asker: Asker = NO_CLIENT): Promise<ServerConnection> {
+    if (this.#isClosing) throw new Fault("login.shutting_down");
+    if (this.refusal !== null) throw this.refusal;
+    const { clock } = this.#options.environment;
+    const askedAtMs = clock.monotonicMs();
+    await this.#seats.take(asker);
+    try {
+      const connection = this.#takeFit(settings) ?? (await this.#connected());
+      this.checkouts.observe(clock.monotonicMs() - askedAtMs);
+      return this.#lend(connection, holder, asker.share);
+    } catch (error) {
+      this.#seats.give(asker.share);
+      throw error;
+    }
+  }
+
+  /** One that generic-pool has, or makes. */
+  async #connected(): Promise<ServerConnection> {
     const askedAtMs = this.#options.environment.clock.monotonicMs();
     for (;;) {
       const { refusal } = this;
       if (refusal !== null) throw refusal;
-      const resource = await this.#acquire();
+      const resource = await this.#lender.acquire();
       if (!isFailed(resource)) {
-        if (this.#isFit(resource) && (await this.#lives(resource))) {
-          this.checkouts.observe(this.#options.environment.clock.monotonicMs() - askedAtMs);
-          return this.#lend(resource, holder);
-        }
+        if (this.#isFit(resource) && (await this.#lives(resource))) return resource;
         this.#discard(resource);
         continue;
       }
@@ -174,8 +170,16 @@ export class Pool {
     if (isLoud || this.#mustReset(connection)) return this.#quieten(connection);
     connection.checkIn();
     if (!this.#isFit(connection)) return this.#discard(connection);
-    if (this.#lender.pending > 0 || !this.#options.health.isCalm) this.#giveBack(connection);
+    if (this.#lender.pending > 0 || !this.#options.health.isCalm) this.#lender.giveBack(connection);
     else this.#parked.push(connection);
+    this.#leaveSeat(connection);
+  }
+
+  #leaveSeat(connection: ServerConnection): void {
+    const share = this.#held.get(connection);
+    if (share === undefined) return;
+    this.#held.delete(connection);
+    this.#seats.give(share);
   }
 
   /** The client that last notified on the backend `pid`; null if that is not known. */
@@ -202,7 +206,7 @@ export class Pool {
     const quieten = async (): Promise<void> => {
       if (connection.notifier !== null) await this.#options.settleNotifications();
       connection.notifier = null;
-      if (connection.listens) await connection.run("UNLISTEN *", QUIETEN_TIMEOUT_MS);
+      if (connection.listens) await connection.run("UNLISTEN *", RESET_TIMEOUT_MS);
       connection.listens = false;
       connection.listening.clear();
       if (this.#mustReset(connection)) await resetAll(connection);
@@ -225,10 +229,19 @@ export class Pool {
     this.#isClosing = true;
     this.#sweepTimer.cancel();
     this.#unwatch();
+    this.#seats.refuseAll(() => new Fault("login.shutting_down"));
     this.#parked.length = 0;
     for (const connection of [...this.#members.keys()]) this.#discard(connection);
-    this.#lender.clear();
-    await Promise.race([this.#lender.drain().then(() => this.#lender.clear()), Promise.resolve()]);
+    await this.#lender.close();
+  }
+
+  #takeFit(settings: string): ServerConnection | null {
+    for (;;) {
+      const connection = this.#takeParked(settings);
+      if (connection === undefined) return null;
+      if (this.#isFit(connection)) return connection;
+      this.#discard(connection);
+    }
   }
 
   /** The warmest, and among those with `settings` if there are any: another has to be brought to them first. */
@@ -241,8 +254,9 @@ export class Pool {
     return this.#parked.pop();
   }
 
-  #lend(connection: ServerConnection, holder: LeaseHolder): ServerConnection {
+  #lend(connection: ServerConnection, holder: LeaseHolder, share: Share): ServerConnection {
     connection.checkOut(holder);
+    this.#held.set(connection, share);
     return connection;
   }
 
@@ -250,30 +264,11 @@ export class Pool {
     const host = this.#members.get(connection);
     if (!connection.isUsable || host === undefined || !this.#options.health.isCurrent(host)) return false;
     const age = this.#options.environment.clock.monotonicMs() - connection.createdAtMs;
-    return age < this.#options.pool.lifetimeMs;
-  }
-
-  #acquire(): Promise<Resource> {
-    return new Promise((resolve, reject) => {
-      let isOver = false;
-      const refuse = (fault: Fault): void => {
-        isOver = true;
-        this.#waiting.delete(refuse);
-        reject(fault);
-      };
-      this.#waiting.add(refuse);
-      this.#lender.acquire().then(
-        (resource) => {
-          this.#waiting.delete(refuse);
-          if (!isOver) resolve(resource);
-          else if (isFailed(resource)) this.#discard(resource);
-          else this.#giveBack(resource);
-        },
-        (error: unknown) => {
-          if (!isOver) refuse(this.#acquireFault(error));
-        },
-      );
-    });
+    const { lifetimeMs } = this.#options.pool;
+    return (
+      age < lifetimeMs * (1 - LIFETIME_JITTER) ||
+      age < lifetimeMs * (1 - LIFETIME_JITTER * spread(connection))
+    );
   }
 
   /** Asks a connection that was idle for long, or may have died in silence, whether it is still there. */
@@ -287,16 +282,13 @@ export class Pool {
     return reply.kind === "complete" && this.#isFit(connection);
   }
 
-  #acquireFault(error: unknown): Fault {
+  #queueFault(id: "pool.queue_full" | "pool.checkout_timeout" | "session.canceled"): Fault {
     const { queueMax, checkoutTimeoutMs, max } = this.#options.pool;
+    if (id === "session.canceled") return new Fault(id);
     const about = `Shard "${this.shard.id}", ${max} server connections`;
-    if (error instanceof Error && error.message.includes("max waitingClients")) {
-      return new Fault("pool.queue_full", { detail: `${about}, ${queueMax} clients are queued already.` });
-    }
-    if (error instanceof Error && error.name === "TimeoutError") {
-      return new Fault("pool.checkout_timeout", { detail: `${about}, waited ${checkoutTimeoutMs} ms.` });
-    }
-    return new Fault("login.shutting_down", { cause: error });
+    const why =
+      id === "pool.queue_full" ? `${queueMax} clients are queued already` : `waited ${checkoutTimeoutMs} ms`;
+    return new Fault(id, { detail: `${about}, ${why}.` });
   }
 
   async #connect(): Promise<Resource> {
@@ -322,10 +314,9 @@ export class Pool {
     }
   }
 
-  async #disconnect(resource: Resource): Promise<void> {
-    if (isFailed(resource)) return;
-    this.#members.delete(resource);
-    resource.close();
+  #disconnect(connection: ServerConnection): void {
+    this.#members.delete(connection);
+    connection.close();
   }
 
   #onClosed(connection: ServerConnection, reason: string): void {
@@ -336,7 +327,8 @@ export class Pool {
     this.#options.log.info("server.closed", { shard: this.shard.id, pid: connection.pid, reason });
     const parkedAt = this.#parked.indexOf(connection);
     if (parkedAt >= 0) this.#parked.splice(parkedAt, 1);
-    this.#forget(connection);
+    this.#lender.forget(connection);
+    this.#leaveSeat(connection);
   }
 
   #discard(resource: Resource): void {
@@ -344,7 +336,8 @@ export class Pool {
       this.#members.delete(resource);
       resource.close();
     }
-    this.#forget(resource);
+    this.#lender.forget(resource);
+    if (!isFailed(resource)) this.#leaveSeat(resource);
   }
 
   /** Leads nobody to a server that is the primary no more; leases end there when they come back. */
@@ -356,26 +349,17 @@ export class Pool {
 
   /** None is lent from now on without a look. */
   #unpark(): void {
-    for (const connection of this.#parked.splice(0)) this.#giveBack(connection);
+    for (const connection of this.#parked.splice(0)) this.#lender.giveBack(connection);
   }
 
   #refuseWaiting(fault: () => Fault): void {
-    for (const refuse of [...this.#waiting]) refuse(fault());
+    this.#seats.refuseAll(fault);
+    this.#lender.refuseWaiting(fault);
   }
 
   /** Ends what still waits for an answer of a server that has been down for long. */
   #giveUp(host: number, reason: string): void {
     for (const [connection, at] of [...this.#members]) if (at === host) connection.close(reason);
-  }
-
-  /** Gives generic-pool its slot back, if this resource still has one. */
-  #forget(resource: Resource): void {
-    if (!this.#lender.isBorrowedResource(resource)) return;
-    detach(this.#lender.destroy(resource), "generic-pool only drops its entry");
-  }
-
-  #giveBack(connection: ServerConnection): void {
-    detach(this.#lender.release(connection), "the next queued client is served from within");
   }
 
   #scheduleSweep(): Timer {
@@ -390,7 +374,7 @@ export class Pool {
     const before = this.#options.environment.clock.monotonicMs() - SWEEP_INTERVAL_MS;
     while (this.#parked.length > 0 && this.#parked[0]!.idleSinceMs < before) {
       const connection = this.#parked.shift()!;
-      if (this.#isFit(connection)) this.#giveBack(connection);
+      if (this.#isFit(connection)) this.#lender.giveBack(connection);
       else this.#discard(connection);
     }
   }

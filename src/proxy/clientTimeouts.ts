@@ -31,6 +31,7 @@ export class ClientTimeouts {
   #known = new Map<string, TimeoutsConfig>();
   #intervalMs = 0;
   #timer: Timer | null = null;
+  #isBehind = false;
 
   constructor(clients: () => Iterable<TimedClient>, limits: Limits, clock: Clock) {
     this.#clients = clients;
@@ -55,8 +56,12 @@ export class ClientTimeouts {
 
   #schedule(): void {
     if (this.#intervalMs === 0) return;
-    this.#timer = this.#clock.after(this.#intervalMs, () => {
-      this.#sweep();
+    const delayMs = this.#isBehind ? INTERVAL_MIN_MS : this.#intervalMs;
+    const dueMs = this.#clock.monotonicMs() + delayMs;
+    this.#timer = this.#clock.after(delayMs, () => {
+      // After a pause of the process there may be much to read that has not been read yet: that comes first, once.
+      this.#isBehind = !this.#isBehind && this.#clock.monotonicMs() - dueMs > this.#intervalMs;
+      if (!this.#isBehind) this.#sweep();
       this.#schedule();
     });
   }

@@ -40,7 +40,7 @@ export class ClientTransaction {
 
   constructor(parts: ClientTransactionParts) {
     this.#parts = parts;
-    this.#client = new AdmittedClient(parts.owner);
+    this.#client = new AdmittedClient(parts.owner, parts.asker);
   }
 
   get current(): Transaction<ServerConnection> | null {
@@ -90,7 +90,7 @@ export class ClientTransaction {
     if (!this.#parts.admission.tryEnter(this.#client, shard)) return null;
     const { holder, parameters } = this.#parts;
     const pinned = this.#pins.get(shard);
-    const lease = pinned ?? this.#pool(shard).tryCheckout(holder, parameters.settings);
+    const lease = pinned ?? this.#pool(shard).tryCheckout(holder, parameters.settings, this.#parts.asker);
     if (lease !== null && parameters.isInForceOn(lease)) return this.#take(shard, lease);
     if (lease !== null && pinned === undefined) this.#pool(shard).checkIn(lease);
     this.#leaveUnused(shard);
@@ -323,7 +323,7 @@ export class ClientTransaction {
     const { holder, parameters } = this.#parts;
     const pool = this.#pool(shard);
     const pinned = this.#pins.get(shard);
-    const lease = pinned ?? (await pool.checkout(holder, parameters.settings));
+    const lease = pinned ?? (await pool.checkout(holder, parameters.settings, this.#parts.asker));
     try {
       if (!parameters.isInForceOn(lease)) await parameters.apply(lease);
       return lease;

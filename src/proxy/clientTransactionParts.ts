@@ -3,6 +3,7 @@ import type { Clock } from "../base/environment.ts";
 import type { Admission } from "../pool/admission.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { Asker } from "../pool/share.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import type { Refusal } from "./refusal.ts";
@@ -19,6 +20,8 @@ export interface ClientTransactionParts {
   readonly clock: Clock;
   /** Who the client is to those who look at waits for connections. */
   readonly owner: object;
+  /** Who it is in the queues. */
+  readonly asker: Asker;
   /** Called with each connection that is newly held. */
   onLease(connection: ServerConnection): void;
   /** What a shard's refusal of something pgxa asked means for the client. */

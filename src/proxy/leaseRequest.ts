@@ -6,8 +6,10 @@ import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { Asker, Share } from "../pool/share.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientSide, WAIT_LEASE } from "./clientSide.ts";
+import { longWaitNotice } from "./longWait.ts";
 import { asRefusal, type Refusal } from "./refusal.ts";
 
 export interface LeaseSeeker extends LeaseHolder {
@@ -17,7 +19,8 @@ export interface LeaseSeeker extends LeaseHolder {
   onLease(lease: ServerConnection): void;
 }
 
-export class LeaseRequest {
+export class LeaseRequest implements Asker {
+  readonly share: Share;
   readonly #seeker: LeaseSeeker;
   readonly #pool: Pool;
   /** Why the statement that asked for a lease cannot have one. */
@@ -25,7 +28,8 @@ export class LeaseRequest {
   /** How many leases were asked for; only the last is wanted. */
   #checkouts = 0;
 
-  constructor(seeker: LeaseSeeker, pool: Pool) {
+  constructor(seeker: LeaseSeeker, pool: Pool, share: Share) {
+    this.share = share;
     this.#seeker = seeker;
     this.#pool = pool;
   }
@@ -34,7 +38,7 @@ export class LeaseRequest {
   ask(): boolean {
     if (this.#refusal !== null) return false;
     const { client, parameters } = this.#seeker;
-    const lease = this.#pool.tryCheckout(this.#seeker, parameters.settings);
+    const lease = this.#pool.tryCheckout(this.#seeker, parameters.settings, this);
     if (lease !== null && parameters.isInForceOn(lease)) {
       this.#seeker.onLease(lease);
       return true;
@@ -43,6 +47,17 @@ export class LeaseRequest {
     client.meter.beginWait();
     detach(this.#checkout(lease), "it ends in a lease or a refusal");
     return false;
+  }
+
+  // --- Asker ---
+
+  get isGone(): boolean {
+    return !this.#seeker.client.isWaitingFor(WAIT_LEASE) || this.#seeker.client.isOver;
+  }
+
+  /** Nothing of a shard's is on the way to a client that waits for a connection. */
+  onLongWait(detail: string): void {
+    if (!this.isGone) this.#seeker.client.say(longWaitNotice(detail));
   }
 
   /** The statement that waits for a lease is not to run; a lease that comes for it goes back. */
@@ -68,7 +83,7 @@ export class LeaseRequest {
     const checkout = this.#checkouts;
     const isWanted = (): boolean => checkout === this.#checkouts && !client.isOver;
     try {
-      const lease = parked ?? (await this.#pool.checkout(this.#seeker, parameters.settings));
+      const lease = parked ?? (await this.#pool.checkout(this.#seeker, parameters.settings, this));
       if (isWanted() && !parameters.isInForceOn(lease)) {
         await parameters.apply(lease).catch((error: unknown) => {
           this.#pool.checkIn(lease);

@@ -11,7 +11,6 @@
  */
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
-import type { ByteStream } from "../pool/byteStream.ts";
 import type { Described } from "../pool/replyMarks.ts";
 import { RELAY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
@@ -31,7 +30,7 @@ import { LostTransaction, outcomeUnknown } from "./lostTransaction.ts";
 import type { ListenFirst, PlainEffects } from "./plainEffects.ts";
 import { ASKED, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
 import { asError, connectionLost, refusalResponse } from "./refusal.ts";
-import type { PinnedConnection, Session, SessionParts } from "./session.ts";
+import type { Entrant, PinnedConnection, Session, SessionParts } from "./session.ts";
 import { cancelForTime } from "./statementTimeout.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseSeeker, ChannelsHost {
@@ -51,12 +50,11 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   /** Messages are passed over until Sync, as after an error. */
   #isSkipping = false;
 
-  /** `pid` is the process id that the client was given. */
-  constructor(pid: number, stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
+  constructor({ pid, stream, parameters, share }: Entrant, parts: SessionParts) {
     this.#pid = pid;
     this.#channels = new ClientChannels(this, parts);
     this.#parts = parts;
-    this.#request = new LeaseRequest(this, parts.pools[0]!);
+    this.#request = new LeaseRequest(this, parts.pools[0]!, share);
     this.parameters = parameters;
     const isSession = parts.mode === "session";
     this.#statements = new PlainStatements(pid, isSession, parts, this.#channels, parameters);

@@ -8,14 +8,17 @@ import type { Participant } from "../deadlock/participant.ts";
 import type { Log } from "../observe/log.ts";
 import type { UserTraffic } from "../observe/traffic.ts";
 import type { Admission } from "../pool/admission.ts";
+import type { ByteStream } from "../pool/byteStream.ts";
 import type { NotificationHub } from "../pool/notificationHub.ts";
 import type { Pool } from "../pool/pool.ts";
+import type { Share } from "../pool/share.ts";
 import type { PinReason } from "../routing/plan.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { Phase } from "./activity.ts";
 import type { SignalKind } from "./backendSignals.ts";
+import type { ClientParameters } from "./clientParameters.ts";
 import type { ClientSide } from "./clientSide.ts";
 import type { PinCounts } from "./pins.ts";
 import type { Rest } from "./rest.ts";
@@ -54,6 +57,15 @@ export interface SessionParts {
   /** Cancels what runs for the client of that process id, or ends it; false if there is no such client. */
   signal(kind: SignalKind, pid: number): boolean;
   onEnd(session: Session): void;
+}
+
+/** A client that has just come in. */
+export interface Entrant {
+  /** The process id that it was given. */
+  readonly pid: number;
+  readonly stream: ByteStream;
+  readonly parameters: ClientParameters;
+  readonly share: Share;
 }
 
 /** A server connection that a client keeps for state that cannot be carried. */

@@ -13,7 +13,6 @@
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
-import type { ByteStream } from "../pool/byteStream.ts";
 import { type RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
@@ -31,8 +30,9 @@ import { DestinationFinder, hasTextKey } from "./destination.ts";
 import { ExtendedProtocol } from "./extendedProtocol.ts";
 import { Hints } from "./hints.ts";
 import { answerLocal, type LocalContext, type LocalPlan, throwIfFailed } from "./localStatements.ts";
+import { askerOf } from "./longWait.ts";
 import { asError, asRefusal, connectionLost, type Refusal } from "./refusal.ts";
-import type { PinnedConnection, Session, SessionParts } from "./session.ts";
+import type { Entrant, PinnedConnection, Session, SessionParts } from "./session.ts";
 import { ShardedEffects } from "./shardedEffects.ts";
 import { SimpleProtocol } from "./simpleProtocol.ts";
 import { StatementStore } from "./statementStore.ts";
@@ -66,8 +66,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   #isWorking = false;
   isCommitting = false;
 
-  /** `pid` is the process id that the client was given. */
-  constructor(pid: number, stream: ByteStream, parameters: ClientParameters, parts: SessionParts) {
+  constructor({ pid, stream, parameters, share }: Entrant, parts: SessionParts) {
     invariant(parts.sharding !== null, "a sharded session has a router");
     const { router, commits, admission, detector } = parts.sharding;
     const { clock } = parts.environment;
@@ -85,6 +84,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       holder: this,
       clock,
       owner: this.participant,
+      asker: askerOf(this, share),
       translate: (refusal) => this.participant.translate(refusal),
       onCommitted: () => {
         this.statements.noteTransactionEnd();

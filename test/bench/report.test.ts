@@ -51,6 +51,7 @@ test("a report has medians, spread, ratios, the machine, and what was left out",
     rows,
     conservation: null,
     deadlocks: null,
+    fairness: null,
     leftOut: ["pgbouncer is missing"],
   });
   assert.match(text, /2 × Example CPU, Node 26\.0\.0, Postgres 18\.4, pgbench 15\.1\. /);

@@ -4,11 +4,15 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Fault } from "../../src/base/fault.ts";
 import { Admission, AdmittedClient } from "../../src/pool/admission.ts";
+import type { SeatLimits } from "../../src/pool/seats.ts";
+import { type Asker, NO_CLIENT } from "../../src/pool/share.ts";
 import { ManualEnvironment, settle } from "../txn/manualEnvironment.ts";
 
 const CHECKOUT_TIMEOUT_MS = 1_000;
-/** How long nobody may have given a connection back before a risk is taken. */
-const STALLED_MS = 500;
+const STALLED_MS = 500; // how long nobody may have given a connection back before a risk is taken
+
+const QUEUE = { checkoutTimeoutMs: CHECKOUT_TIMEOUT_MS, queueMax: 100, noticeAfterMs: 0 };
+const LIMITS: SeatLimits = { ...QUEUE, max: 1, reserve: 0, reserveTimeoutMs: 300 };
 
 class Stage {
   readonly environment = new ManualEnvironment();
@@ -16,8 +20,8 @@ class Stage {
   /** Who was let in or refused, in order. */
   readonly events: string[] = [];
 
-  constructor({ pools = 2, max = 1, queueMax = 100, checkoutTimeoutMs = CHECKOUT_TIMEOUT_MS } = {}) {
-    this.admission = new Admission(pools, { max, queueMax, checkoutTimeoutMs }, this.environment.clock);
+  constructor({ pools = 2, ...limits }: Partial<SeatLimits> & { readonly pools?: number } = {}) {
+    this.admission = new Admission(pools, { ...LIMITS, ...limits }, this.environment.clock);
   }
 
   /** A client in a transaction that has entered `pools`. */
@@ -85,13 +89,98 @@ describe("admission", () => {
     stage.single("u", 0);
   });
 
+  it("lets users take turns, transactions and statements each among themselves", async () => {
+    const stage = new Stage({ max: 1 });
+    const plain = { name: "", weight: 1, connectionsMax: Number.POSITIVE_INFINITY };
+    const askers = ["greedy", "modest"].map((user) => ({
+      ...NO_CLIENT,
+      share: { of: plain, user, userMax: Number.POSITIVE_INFINITY },
+    }));
+    const [greedy, modest] = askers;
+    let holder = stage.single("holder", 0);
+    const waiting = new Map<string, AdmittedClient>();
+    const ask = (name: string, asker: Asker | undefined, isOpen: boolean): void => {
+      const client = new AdmittedClient(name as unknown as object, asker);
+      if (isOpen) stage.admission.begin(client);
+      waiting.set(`${name} in 0`, client);
+      stage.enter(client, 0);
+    };
+    for (const kind of ["transaction", "statement"]) {
+      for (const n of [1, 2, 3]) ask(`greedy ${kind} ${n}`, greedy, kind === "transaction");
+      ask(`modest ${kind}`, modest, kind === "transaction");
+    }
+    while (stage.events.length < 8) {
+      const before = stage.events.length;
+      stage.end(holder);
+      await settle();
+      assert.equal(stage.events.length, before + 1);
+      holder = waiting.get(stage.events.at(-1)!)!;
+    }
+    for (const kind of ["transaction", "statement"]) {
+      assert.deepEqual(
+        stage.events.filter((event) => event.includes(kind)),
+        [`greedy ${kind} 1`, `modest ${kind}`, `greedy ${kind} 2`, `greedy ${kind} 3`].map(
+          (name) => `${name} in 0`,
+        ),
+      );
+    }
+  });
+
+  it("bounds how many clients of a class hold connections, in whatever pool, and spares those who are in", async () => {
+    const stage = new Stage({ max: 3 });
+    const of = { name: "bulk", weight: 1, connectionsMax: 1 };
+    const asker = { ...NO_CLIENT, share: { of, user: "u", userMax: Number.POSITIVE_INFINITY } };
+    const [first, second] = ["first", "second"].map((name) => {
+      const client = new AdmittedClient(name as unknown as object, asker);
+      stage.admission.begin(client);
+      return client;
+    });
+    assert.ok(stage.admission.tryEnter(first!, 0));
+    assert.equal(stage.admission.tryEnter(second!, 1), false);
+    assert.ok(stage.admission.tryEnter(first!, 1), "it holds one already");
+    stage.enter(second!, 1);
+    const other = stage.open("other");
+    stage.enter(other, 1);
+    await settle();
+    assert.deepEqual(stage.events, ["other in 1"], "others do not wait behind the bound");
+    stage.end(first!);
+    await settle();
+    assert.deepEqual(stage.events, ["other in 1", "second in 1"]);
+  });
+
+  it("opens the reserve while somebody has waited for long, and no longer", async () => {
+    const stage = new Stage({ max: 1, reserve: 1, checkoutTimeoutMs: 10_000 });
+    const holder = stage.single("holder", 0);
+    stage.enter(stage.single("first"), 0);
+    await stage.environment.pass(299);
+    assert.deepEqual(stage.events, []);
+    await stage.environment.pass(1);
+    assert.deepEqual(stage.events, ["first in 0"]);
+    stage.enter(stage.single("second"), 0);
+    stage.admission.leave(holder, 0);
+    await settle();
+    assert.deepEqual(stage.events, ["first in 0"], "one is held, as many as there are without the reserve");
+  });
+
+  it("tells who waits for long, once", async () => {
+    const stage = new Stage({ max: 1, noticeAfterMs: 100 });
+    stage.single("holder", 0);
+    const told: string[] = [];
+    const client = new AdmittedClient({}, { ...NO_CLIENT, onLongWait: (detail) => told.push(detail) });
+    stage.enter(client, 0);
+    await stage.environment.pass(99);
+    assert.deepEqual(told, []);
+    await stage.environment.pass(800);
+    assert.deepEqual(told, ["1 of 1 connections to the shard are in use, and 0 transactions are open."]);
+  });
+
   it("counts a transaction that has taken nothing yet nowhere", () => {
     const stage = new Stage();
     stage.open("a");
     stage.single("s", 0);
   });
 
-  it("serves transactions in the order of arrival, and leaves them room before later statements", async () => {
+  it("serves transactions in the order of arrival, and in turn with statements", async () => {
     const stage = new Stage({ max: 2 });
     const [a, b] = [stage.open("a", 0), stage.open("b", 1)];
     for (const name of ["first", "second"]) stage.enter(stage.open(name), 0);
@@ -101,8 +190,28 @@ describe("admission", () => {
     assert.deepEqual(stage.events, ["first in 0"]);
     stage.end(b);
     await settle();
-    assert.deepEqual(stage.events, ["first in 0", "second in 0"]);
+    assert.deepEqual(stage.events, ["first in 0", "third in 0"]);
     assert.equal(stage.admission.queued, 1);
+  });
+
+  it("lets a statement in although transactions never cease to wait, and the other way round", async () => {
+    for (const isOpen of [true, false]) {
+      const stage = new Stage({ max: 2 });
+      const ask = (name: string, opens: boolean): AdmittedClient => {
+        const client = opens ? stage.open(name) : stage.single(name);
+        stage.enter(client, 0);
+        return client;
+      };
+      const inside = [stage.open("a", 0), stage.open("b", 0)];
+      const crowd = Array.from({ length: 10 }, (_, i) => ask(`crowd ${i}`, isOpen));
+      ask("lonely", !isOpen);
+      inside.push(...crowd);
+      for (let i = 0; i < 3; i += 1) {
+        stage.end(inside[i]!);
+        await settle();
+      }
+      assert.ok(stage.events.includes("lonely in 0"), stage.events.join());
+    }
   });
 
   it("lets the next in when a transaction ends whose client keeps a connection", async () => {

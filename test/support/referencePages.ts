@@ -10,6 +10,7 @@ import type { FaultSpec } from "../../src/base/fault.ts";
 import { OPTIONS, type OptionSpec } from "../../src/config/options.ts";
 import { showDuration, showSize } from "../../src/config/values.ts";
 import { consolePage } from "./consolePage.ts";
+import { fromPgbouncerPage } from "./fromPgbouncerPage.ts";
 import { metricsPage } from "./metricsPage.ts";
 import { MADE, table } from "./pageParts.ts";
 
@@ -21,6 +22,7 @@ export const PAGES: Readonly<Record<string, () => string>> = {
   "docs/errors.md": errorsPage,
   "docs/console.md": consolePage,
   "docs/metrics.md": metricsPage,
+  "docs/from-pgbouncer.md": () => fromPgbouncerPage(MADE, table),
 };
 
 function configurationPage(): string {

@@ -12,8 +12,8 @@ const USERS = [
   { name: "postgres" },
   { name: "idle", client_idle_timeout: "200ms" },
   { name: "idle_in_transaction", idle_in_transaction_timeout: "200ms" },
-  { name: "transaction", transaction_timeout: "400ms" },
-  { name: "statement", statement_timeout: "200ms" },
+  { name: "transaction", transaction_timeout: "1s" },
+  { name: "statement", statement_timeout: "500ms" },
 ];
 
 /** The SQLSTATE with which the session ends. */
@@ -95,8 +95,8 @@ for (const shards of [1, 2]) {
       const busy = async (): Promise<never> => {
         for (;;) await client.query(on("SELECT pg_sleep(0.02)"));
       };
-      await assert.rejects(busy());
-      assert.equal(await Promise.race([ended, "25P04"]), "25P04");
+      const failed = busy().catch((error: Error & { code?: string }) => error.code);
+      assert.equal(await Promise.race([ended, failed]), "25P04");
       const other = await stage.connect();
       assert.equal((await other.query(on("SELECT count(*)::int AS n FROM events"))).rows[0].n, 0);
     });
@@ -112,7 +112,7 @@ for (const shards of [1, 2]) {
 
     it("short transactions, one after the other, are spared by that", async () => {
       const client = await stage.connect({ user: "transaction" });
-      const until = performance.now() + 900;
+      const until = performance.now() + 2_500;
       while (performance.now() < until) await client.query(on("SELECT pg_sleep(0.01)"));
     });
 
@@ -148,7 +148,7 @@ for (const shards of [1, 2]) {
       const client = await RawClient.login(stage.port, { user: "statement" });
       client.send(query(on("COPY events FROM STDIN")));
       await client.until("G");
-      await watcher.query("SELECT pg_sleep(0.5)");
+      await watcher.query("SELECT pg_sleep(1.2)");
       client.send(message("d", Buffer.from("9\tlate\n"))); // Postgres does not look for a cancellation before
       const messages = await client.until("Z");
       assert.equal(errorField(messages.find(({ type }) => type === "E")!, "C"), "57014");
@@ -161,7 +161,7 @@ for (const shards of [1, 2]) {
       const client = await RawClient.login(stage.port, { user: "statement" });
       client.send(parse("", on("SELECT 5")), bind(""), execute(), Buffer.from("H\0\0\0\x04"));
       await client.until("C");
-      await watcher.query("SELECT pg_sleep(0.5)");
+      await watcher.query("SELECT pg_sleep(1.2)");
       client.send(sync());
       assert.equal(typesOf(await client.until("Z")), "Z");
       client.close();
@@ -173,7 +173,7 @@ for (const shards of [1, 2]) {
       for (const holder of holders) await holder.query(on("SELECT 1"));
       const client = await stage.connect({ user: "statement" });
       const answer = client.query(on("SELECT 8 AS n"));
-      await watcher.query("SELECT pg_sleep(0.5)");
+      await watcher.query("SELECT pg_sleep(1.2)");
       for (const holder of holders) await holder.query("COMMIT");
       assert.equal((await answer).rows[0].n, 8);
     });

@@ -1,0 +1,123 @@
+/**
+ * generic-pool, as the pool uses it: it keeps the size between min and max, opens what is missing and closes what is
+ * idle for too long. Who waits for a connection that is being opened can be told that there will be none.
+ *
+ * generic-pool answers a failed connect by trying again until the acquire times out. A client of a shard that is
+ * down is better served by the reason, at once; so the factory never fails but makes a `FailedConnect`, which whoever
+ * gets it turns into that client's error.
+ */
+import genericPool, { type Pool as GenericPool } from "generic-pool";
+import { detach } from "../base/detach.ts";
+import { Fault } from "../base/fault.ts";
+import type { PoolConfig } from "../config/config.ts";
+import type { ServerConnection } from "./serverConnection.ts";
+
+export interface FailedConnect {
+  readonly fault: Fault;
+  readonly atMs: number;
+}
+export type Resource = ServerConnection | FailedConnect;
+
+export const isFailed = (resource: Resource): resource is FailedConnect => "fault" in resource;
+
+type Limits = Pick<PoolConfig, "min" | "max" | "reserve" | "checkoutTimeoutMs" | "idleTimeoutMs">;
+
+export interface LenderOptions {
+  readonly limits: Limits;
+  /** Never rejects. */
+  connect(): Promise<Resource>;
+  disconnect(connection: ServerConnection): void;
+  /** What somebody is told who has waited for too long. */
+  timeout(): Fault;
+}
+
+export class Lender {
+  readonly #options: LenderOptions;
+  readonly #pool: GenericPool<Resource>;
+  /** How to tell those who wait for a connection that there will be none. */
+  readonly #waiting = new Set<(fault: Fault) => void>();
+
+  constructor(options: LenderOptions) {
+    this.#options = options;
+    const { min, max, reserve, checkoutTimeoutMs, idleTimeoutMs } = options.limits;
+    this.#pool = genericPool.createPool<Resource>(
+      {
+        create: () => options.connect(),
+        destroy: async (resource) => {
+          if (!isFailed(resource)) options.disconnect(resource);
+        },
+      },
+      {
+        min,
+        max: max + reserve,
+        acquireTimeoutMillis: checkoutTimeoutMs,
+        softIdleTimeoutMillis: idleTimeoutMs,
+        evictionRunIntervalMillis: Math.min(idleTimeoutMs, 10_000),
+        numTestsPerEvictionRun: max,
+        // The soft limit spares `min`; the hard one must never strike before it.
+        idleTimeoutMillis: Number.MAX_SAFE_INTEGER,
+        fifo: false,
+        autostart: min > 0,
+      },
+    );
+  }
+
+  /** Connections, lent ones and those being opened too. */
+  get size(): number {
+    return this.#pool.size;
+  }
+
+  /** How many wait. */
+  get pending(): number {
+    return this.#pool.pending;
+  }
+
+  /** An idle connection, or a new one; rejects with a Fault. */
+  acquire(): Promise<Resource> {
+    return new Promise((resolve, reject) => {
+      let isOver = false;
+      const refuse = (fault: Fault): void => {
+        isOver = true;
+        this.#waiting.delete(refuse);
+        reject(fault);
+      };
+      this.#waiting.add(refuse);
+      this.#pool.acquire().then(
+        (resource) => {
+          this.#waiting.delete(refuse);
+          if (!isOver) resolve(resource);
+          else if (isFailed(resource)) this.forget(resource);
+          else this.giveBack(resource);
+        },
+        (error: unknown) => {
+          if (!isOver) refuse(this.#faultOf(error));
+        },
+      );
+    });
+  }
+
+  refuseWaiting(fault: () => Fault): void {
+    for (const refuse of [...this.#waiting]) refuse(fault());
+  }
+
+  /** `connection` is idle; the next who waits is served from within. */
+  giveBack(connection: ServerConnection): void {
+    detach(this.#pool.release(connection), "the next who waits is served from within");
+  }
+
+  /** The slot of `resource` is free again, if it still has one. */
+  forget(resource: Resource): void {
+    if (!this.#pool.isBorrowedResource(resource)) return;
+    detach(this.#pool.destroy(resource), "generic-pool only drops its entry");
+  }
+
+  async close(): Promise<void> {
+    this.#pool.clear();
+    await Promise.race([this.#pool.drain().then(() => this.#pool.clear()), Promise.resolve()]);
+  }
+
+  #faultOf(error: unknown): Fault {
+    const isLate = error instanceof Error && error.name === "TimeoutError";
+    return isLate ? this.#options.timeout() : new Fault("login.shutting_down", { cause: error });
+  }
+}
