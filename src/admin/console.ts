@@ -204,7 +204,7 @@ function argument(verb: string, takes: Control["takes"], rest: Statement): strin
 }
 
 /** `SET option = value`, or with TO. */
-function setting(rest: Statement, user: ConsoleUser, { operations }: Sources): ConsoleCommand {
+function setting(rest: Statement, user: ConsoleUser, sources: Sources): ConsoleCommand {
   requireAdmin(user, "SET");
   const [name, sign, value, ...more] = rest;
   const isSign = sign?.text === "=" || sign?.text.toUpperCase() === "TO";
@@ -215,15 +215,26 @@ function setting(rest: Statement, user: ConsoleUser, { operations }: Sources): C
       hint: "It is SET option = value, with quotes around a value that is not one word; SHOW CONFIG has the options.",
     });
   }
-  const option = name.text.toLowerCase();
+  const option = changeable(name.text.toLowerCase(), sources);
   return {
     columns: null,
     tag: "SET",
     run: async () => {
-      await performer(operations, "SET").set(option, value.text);
+      await performer(sources.operations, "SET").set(option, value.text);
       return [];
     },
   };
+}
+
+/** The path of an option that can be changed live; `log_level` is `log.level`, too. Throws a Fault for any other. */
+function changeable(name: string, sources: Sources): string {
+  const option = sources.options().find(({ key }) => key === name || key.replace(".", "_") === name);
+  if (option === undefined) {
+    throw new Fault("console.unknown_option", { message: `unrecognized configuration parameter "${name}"` });
+  }
+  if (option.isLive) return option.key;
+  const message = `parameter "${option.key}" cannot be changed without restarting pgxa`;
+  throw new Fault("console.not_live", { message });
 }
 
 function requireAdmin({ name, role }: ConsoleUser, command: string): void {

@@ -353,6 +353,22 @@ export const CATALOGUE = {
     "this user may only look",
     "Log in as a user who may administer pgxa.",
   ),
+  "console.unknown_option": spec(
+    "42704",
+    "ERROR",
+    "statement",
+    "client",
+    "unrecognized configuration parameter",
+    "SHOW CONFIG has the options.",
+  ),
+  "console.not_live": spec(
+    "55P02",
+    "ERROR",
+    "statement",
+    "client",
+    "parameter cannot be changed without restarting pgxa",
+    "SHOW CONFIG says which options are changeable.",
+  ),
   "console.no_operations": spec("0A000", "ERROR", "statement", "operator", "this is not possible here"),
   "console.parameters": spec(
     "08P01",

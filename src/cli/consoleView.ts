@@ -48,6 +48,20 @@ interface Placed {
   readonly database: string;
 }
 
+/** A value that is worked out once for all who ask in the same turn: the metrics ask many times. */
+class Momentary<T> {
+  #value: T | null = null;
+
+  get(work: () => T): T {
+    if (this.#value !== null) return this.#value;
+    queueMicrotask(() => {
+      this.#value = null;
+    });
+    this.#value = work();
+    return this.#value;
+  }
+}
+
 const serverId = ({ shard, pid }: ServerConnection): string => `server:${shard}:${pid}`;
 
 export class ConsoleView implements view.Sources {
@@ -59,6 +73,9 @@ export class ConsoleView implements view.Sources {
   health: (shard: string) => view.ShardHealth | null = () => null;
   handshakes: () => number = () => 0;
   readonly #parts: ConsoleViewParts;
+  readonly #clients = new Momentary<readonly view.ClientView[]>();
+  readonly #servers = new Momentary<readonly view.ServerView[]>();
+  readonly #databases = new Momentary<readonly view.DatabaseView[]>();
 
   constructor(parts: ConsoleViewParts) {
     this.#parts = parts;
@@ -87,6 +104,18 @@ export class ConsoleView implements view.Sources {
   // --- clients and connections ---
 
   clients(): readonly view.ClientView[] {
+    return this.#clients.get(() => this.#lookAtClients());
+  }
+
+  servers(): readonly view.ServerView[] {
+    return this.#servers.get(() => this.#lookAtServers());
+  }
+
+  databases(): readonly view.DatabaseView[] {
+    return this.#databases.get(() => this.#lookAtDatabases());
+  }
+
+  #lookAtClients(): readonly view.ClientView[] {
     const links = new Map<object, ServerConnection>();
     for (const { connection } of this.#placed()) {
       if (connection.holder !== null && !links.has(connection.holder))
@@ -102,7 +131,9 @@ export class ConsoleView implements view.Sources {
         user: client.user,
         database: nameOf(client.place),
         state: isWaiting ? "waiting" : link === undefined && meter.queryFromMs === 0 ? "idle" : "active",
-        endpoint: stream.endpoint,
+        get endpoint() {
+          return stream.endpoint;
+        },
         applicationName: client.parameters.startup.get("application_name") ?? "",
         connectedAtMs: meter.connectedAtMs,
         requestedAtMs: meter.requestedAtMs === 0 ? meter.connectedAtMs : this.#wall(meter.requestedAtMs),
@@ -113,7 +144,7 @@ export class ConsoleView implements view.Sources {
     });
   }
 
-  servers(): readonly view.ServerView[] {
+  #lookAtServers(): readonly view.ServerView[] {
     const holders = this.#holders();
     return [...this.#placed()].map(({ connection, pool, database }) => {
       const entry = connection.holder === null ? undefined : holders.get(connection.holder);
@@ -125,7 +156,9 @@ export class ConsoleView implements view.Sources {
         database,
         user: entry?.client.user ?? pool.shard.user,
         state: isIdle ? "idle" : "active",
-        endpoint: connection.endpoint(),
+        get endpoint() {
+          return connection.endpoint();
+        },
         connectedAtMs: this.#wall(connection.createdAtMs),
         requestedAtMs: this.#wall(fromMs),
         pid: connection.pid,
@@ -135,7 +168,7 @@ export class ConsoleView implements view.Sources {
     });
   }
 
-  databases(): readonly view.DatabaseView[] {
+  #lookAtDatabases(): readonly view.DatabaseView[] {
     const { config, backends, registry } = this.#parts;
     const found = [...backends].map(([name, backend]): view.DatabaseView => {
       const listed = config.databases.find((one) => one.name === name);

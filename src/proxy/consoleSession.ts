@@ -32,6 +32,8 @@ export class ConsoleSession implements Session, ClientMessages {
   readonly #statements: ConsoleStatements;
   #status: write.TransactionStatus = "I";
   #isSkipping = false;
+  /** Ends the wait for the command that runs. */
+  #stopWaiting: ((fault: Fault) => void) | null = null;
 
   constructor(stream: ByteStream, user: ConsoleUser, parts: ConsoleParts, sources: Sources) {
     this.#parts = parts;
@@ -49,7 +51,10 @@ export class ConsoleSession implements Session, ClientMessages {
     return this.#statements.size;
   }
 
-  cancel(): void {}
+  /** Lets the client go on; what it asked for goes on, too, as a PAUSE does that others may wait for. */
+  cancel(): void {
+    this.#stopWaiting?.(new Fault("session.canceled"));
+  }
 
   timeOutStatement(): void {}
 
@@ -145,7 +150,11 @@ export class ConsoleSession implements Session, ClientMessages {
 
   async #run(command: ConsoleCommand): Promise<readonly Row[]> {
     if (this.#status === "E" && command.block !== "end") throw new Fault("session.failed_transaction");
-    const rows = await command.run();
+    const cancelled = new Promise<never>((_, reject) => {
+      this.#stopWaiting = reject;
+    });
+    const rows = await Promise.race([command.run(), cancelled]);
+    this.#stopWaiting = null;
     if (command.block === "begin") this.#status = "T";
     else if (command.block === "end") this.#status = "I";
     return rows;

@@ -138,6 +138,7 @@ describe("control commands", () => {
     "SET log.level = debug": "set(log.level,debug)",
     "SET pool.max TO '30'": "set(pool.max,30)",
     'SET "pool.max"=30': "set(pool.max,30)",
+    "set log_level = warn": "set(log.level,warn)",
   };
   for (const [text, call] of Object.entries(cases)) {
     it(`${text} is ${call}`, async () => assert.deepEqual(await told(text), [call]));
@@ -162,6 +163,11 @@ describe("control commands", () => {
   ]) {
     it(`${text} is refused`, () => assert.throws(() => commandOf(text), { id: "console.unknown_command" }));
   }
+
+  it("change no option that there is not, or that takes a restart", () => {
+    assert.throws(() => commandOf("SET log.color = 1"), { sqlstate: "42704" });
+    assert.throws(() => commandOf("SET limits.clients_max = 1"), { sqlstate: "55P02" });
+  });
 
   it("are for those who may administer", () => {
     for (const [text] of Object.entries(cases)) {

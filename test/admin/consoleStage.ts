@@ -172,7 +172,11 @@ function afterwards(): Omit<Sources, Given> {
     ],
     routes: () => [{ table: "public.accounts", kind: "sharded", key: "id", keyType: "int8", shard: null }],
     planCache: () => ({ plans: 5, hits: 9, misses: 5 }),
-    options: () => [{ key: "limits.clients_max", value: "10000", default: "10000", isLive: false }],
+    options: () => [
+      { key: "limits.clients_max", value: "10000", default: "10000", isLive: false },
+      { key: "log.level", value: "info", default: "info", isLive: true },
+      { key: "pool.max", value: "20", default: "20", isLive: true },
+    ],
     limits: () => ({ clientsMax: 10_000, serverLifetimeMs: 3_600_000 }),
     pins: () => [{ client: 7, shard: "east", pid: 4_711, reasons: ["load", "hold cursor"], pinnedMs: 12.4 }],
     inDoubt: () => [

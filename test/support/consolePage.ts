@@ -44,6 +44,7 @@ psql -h 127.0.0.1 -p 6432 -U postgres pgxa -c 'SHOW POOLS'
 - Both protocols work, text and binary, so any driver does; commands take no parameters.
 - What drivers and pools send by themselves (\`SET\`, \`BEGIN\`, \`SELECT 1\`, \`SHOW server_version\`, \`DISCARD ALL\`, …) is
   answered as by a database.
+- A cancel (Ctrl-C) ends the wait for a command such as \`PAUSE\`, and not what it has begun.
 - A user who may only look gets 42501 for every command that changes something.
 - ${Object.keys(SHOWS).length} tables can be shown; \`SHOW HELP\` lists them and the commands.
 

@@ -150,14 +150,14 @@ describe("the console", () => {
   });
 
   test("refuses what it does not know, and goes on", LIMIT, async () => {
-    for (const command of ["SELECT 1", "SHOW", "SHOW MONEY", "SHOW WAITS NOW", "BEGIN"])
+    for (const command of ["SELECT now()", "SHOW", "SHOW MONEY", "SHOW WAITS NOW"])
       await assert.rejects(stage.show(command), { code: "42601" }, command);
     assert.ok(Array.isArray(await stage.show("SHOW WAITS")));
   });
 
-  test("refuses the extended protocol, and goes on", LIMIT, async () => {
+  test("refuses parameters, and goes on", LIMIT, async () => {
     const client = await stage.stage.connect({ database: "pgxa" });
-    await assert.rejects(client.query("SHOW WAITS", [1]), { code: "0A000" });
+    await assert.rejects(client.query("SHOW WAITS", [1]), { code: "08P01" });
     assert.deepEqual((await client.query("SHOW WAITS")).rows, []);
   });
 
