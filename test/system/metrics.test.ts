@@ -129,7 +129,13 @@ describe("the log", () => {
       {
         ...config,
         auth: { ...config.auth, ...auth },
-        users: users.map((user) => ({ ...user, mode: undefined })) as typeof config.users,
+        users: users.map((user) => ({
+          ...user,
+          mode: undefined,
+          clientsMax: undefined,
+          poolMax: undefined,
+          timeouts: {},
+        })),
         transaction: { ...config.transaction, logDirectory: `${stage.home}/other` },
       },
       { log },
