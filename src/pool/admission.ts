@@ -54,7 +54,8 @@ interface Waiting {
 }
 
 export class Admission {
-  readonly #limits: SeatLimits;
+  #limits: SeatLimits;
+  #isPaused = false;
   readonly #clock: Clock;
   /** For each pool: who holds a connection of it. */
   readonly #holders: readonly Set<AdmittedClient>[];
@@ -87,6 +88,22 @@ export class Admission {
 
   get queued(): number {
     return this.#queued;
+  }
+
+  /** Nobody who holds no connection is let in from now on; who waits may wait no longer than ever. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#serve();
+  }
+
+  /** Other limits hold for whoever comes from now on, and for who waits as far as there is more room. */
+  reconfigure(limits: SeatLimits): void {
+    this.#limits = limits;
+    this.#serve();
   }
 
   /** `client` begins a transaction. */
@@ -239,6 +256,7 @@ export class Admission {
   #mayEnter(client: AdmittedClient, pool: number): boolean {
     if (!this.#isFree(pool)) return false;
     if (client.held.size > 0) return true; // its claim was counted when it came in
+    if (this.#isPaused) return false;
     if (!this.#holdings.allows(client.asker.share)) return false;
     if (client.isOpen) return this.#holders.every((_, at) => this.#hasRoom(at, this.#spareForStatements(at)));
     return this.#hasRoom(pool, this.#spareForNewcomers(pool));
@@ -312,7 +330,9 @@ export class Admission {
   /** Lets in who has waited longest for a pool of which a connection is free; one, and another after the next pause. */
   #takeRisk(): void {
     const waiting = [...this.#newcomers, ...this.#statements.flatMap((queue) => [...queue])];
-    const lucky = waiting.find(({ client, pool }) => this.#isFree(pool) && this.#allows(client.asker.share));
+    const lucky = this.#isPaused
+      ? undefined
+      : waiting.find(({ client, pool }) => this.#isFree(pool) && this.#allows(client.asker.share));
     this.#lastGivenBackMs = this.#clock.monotonicMs();
     lucky?.grant();
   }

@@ -21,6 +21,8 @@ export type Resource = ServerConnection | FailedConnect;
 export const isFailed = (resource: Resource): resource is FailedConnect => "fault" in resource;
 
 type Limits = Pick<PoolConfig, "min" | "max" | "reserve" | "checkoutTimeoutMs" | "idleTimeoutMs">;
+/** How many idle connections are looked at in a turn. */
+const EVICTIONS = 1_000;
 
 export interface LenderOptions {
   readonly limits: Limits;
@@ -53,13 +55,20 @@ export class Lender {
         acquireTimeoutMillis: checkoutTimeoutMs,
         softIdleTimeoutMillis: idleTimeoutMs,
         evictionRunIntervalMillis: Math.min(idleTimeoutMs, 10_000),
-        numTestsPerEvictionRun: max,
+        numTestsPerEvictionRun: EVICTIONS,
         // The soft limit spares `min`; the hard one must never strike before it.
         idleTimeoutMillis: Number.MAX_SAFE_INTEGER,
         fifo: false,
         autostart: min > 0,
       },
     );
+  }
+
+  /** Another size from now on; what is open beyond it goes when it comes back or has been idle. */
+  resize({ min, max, reserve }: Limits): void {
+    // generic-pool has no way to say so, and reads these whenever it decides.
+    const { _config } = this.#pool as unknown as { readonly _config: { min: number; max: number } };
+    Object.assign(_config, { min, max: max + reserve });
   }
 
   /** Connections, lent ones and those being opened too. */

@@ -21,20 +21,14 @@ import type { Log } from "../observe/log.ts";
 import { connectToPrimary } from "./health/shardConnector.ts";
 import type { ShardHealth } from "./health/shardHealth.ts";
 import { isFailed, Lender, type Resource } from "./lender.ts";
+import { isTooOld } from "./lifetime.ts";
 import { NOBODY } from "./nobody.ts";
-import { RESET_TIMEOUT_MS, resetAll } from "./resetting.ts";
+import { quieten } from "./resetting.ts";
 import { Seats } from "./seats.ts";
 import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
 import { type Asker, NO_CLIENT, type Share } from "./share.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
-/** By how much of its lifetime a connection may end earlier, so that those made at once do not end at once. */
-const LIFETIME_JITTER = 0.1;
-
-/** A number in [0, 1) that is the connection's own. */
-const spread = (connection: ServerConnection): number =>
-  (Math.imul(connection.pid, 0x9e37_79b1) >>> 0) / 0x1_0000_0000;
-
 export interface PoolOptions {
   readonly shard: ShardConfig;
   readonly health: ShardHealth;
@@ -46,11 +40,22 @@ export interface PoolOptions {
   settleNotifications(): Promise<void>;
 }
 
+/** The warmest, and among those with `settings` if there are any: another has to be brought to them first. */
+function takeParked(parked: ServerConnection[], settings: string): ServerConnection | undefined {
+  const last = parked.length - 1;
+  for (let i = last; i >= 0; i -= 1) {
+    if (parked[i]!.settings === settings) return i === last ? parked.pop() : parked.splice(i, 1)[0];
+  }
+  return parked.pop();
+}
+
 export class Pool {
   readonly shard: ShardConfig;
   /** How long it took to get a connection that was not there at once. */
   readonly checkouts = new Buckets();
-  readonly #options: PoolOptions;
+  #options: PoolOptions;
+  /** Connections made until then are not lent any more. */
+  #staleUpToMs = Number.NEGATIVE_INFINITY;
   readonly #lender: Lender;
   /** Connections nobody holds, taken from the end: the warmest first. */
   readonly #parked: ServerConnection[] = [];
@@ -162,6 +167,37 @@ export class Pool {
     }
   }
 
+  /** Lends nothing from now on, and ends every connection when it comes back. */
+  pause(): void {
+    this.#seats.pause();
+    this.refresh();
+  }
+
+  resume(): void {
+    this.#seats.resume();
+  }
+
+  /** Lends none of the connections there are now any more: idle ones end, and the others when they come back. */
+  refresh(): void {
+    this.#staleUpToMs = this.#options.environment.clock.monotonicMs();
+    for (const connection of [...this.#members.keys()]) {
+      if (connection.state === "idle") this.#discard(connection);
+    }
+  }
+
+  /** How many connections there are that `refresh` has found. */
+  get staleCount(): number {
+    let count = 0;
+    for (const { createdAtMs } of this.#members.keys()) if (createdAtMs <= this.#staleUpToMs) count += 1;
+    return count;
+  }
+
+  reconfigure(pool: PoolConfig): void {
+    this.#options = { ...this.#options, pool };
+    this.#seats.reconfigure(pool);
+    this.#lender.resize(pool);
+  }
+
   /** Takes a lease back. What is not clean is closed, not kept. */
   checkIn(connection: ServerConnection): void {
     if (!connection.isClean || this.#isClosing) return this.discard(connection);
@@ -196,23 +232,13 @@ export class Pool {
     return false;
   }
 
-  /**
-   * Waits until what a client notified on a connection has arrived, as long as it is known whose it is; and takes back
-   * what a client's LISTEN did, for clients have their notifications from the hub. With `pool.reset: always` also all
-   * that a client may have left without a word of it in its statements.
-   */
   #quieten(connection: ServerConnection): void {
     connection.passTo(NOBODY);
-    const quieten = async (): Promise<void> => {
-      if (connection.notifier !== null) await this.#options.settleNotifications();
-      connection.notifier = null;
-      if (connection.listens) await connection.run("UNLISTEN *", RESET_TIMEOUT_MS);
-      connection.listens = false;
-      connection.listening.clear();
-      if (this.#mustReset(connection)) await resetAll(connection);
-      this.checkIn(connection);
-    };
-    detach(quieten(), "one that is not clean then is closed");
+    const { settleNotifications } = this.#options;
+    const done = quieten(connection, settleNotifications, this.#mustReset(connection)).then(() =>
+      this.checkIn(connection),
+    );
+    detach(done, "one that is not clean then is closed");
   }
 
   #mustReset(connection: ServerConnection): boolean {
@@ -237,21 +263,11 @@ export class Pool {
 
   #takeFit(settings: string): ServerConnection | null {
     for (;;) {
-      const connection = this.#takeParked(settings);
+      const connection = takeParked(this.#parked, settings);
       if (connection === undefined) return null;
       if (this.#isFit(connection)) return connection;
       this.#discard(connection);
     }
-  }
-
-  /** The warmest, and among those with `settings` if there are any: another has to be brought to them first. */
-  #takeParked(settings: string): ServerConnection | undefined {
-    const last = this.#parked.length - 1;
-    for (let i = last; i >= 0; i -= 1) {
-      if (this.#parked[i]!.settings !== settings) continue;
-      return i === last ? this.#parked.pop() : this.#parked.splice(i, 1)[0];
-    }
-    return this.#parked.pop();
   }
 
   #lend(connection: ServerConnection, holder: LeaseHolder, share: Share): ServerConnection {
@@ -263,12 +279,9 @@ export class Pool {
   #isFit(connection: ServerConnection): boolean {
     const host = this.#members.get(connection);
     if (!connection.isUsable || host === undefined || !this.#options.health.isCurrent(host)) return false;
-    const age = this.#options.environment.clock.monotonicMs() - connection.createdAtMs;
-    const { lifetimeMs } = this.#options.pool;
-    return (
-      age < lifetimeMs * (1 - LIFETIME_JITTER) ||
-      age < lifetimeMs * (1 - LIFETIME_JITTER * spread(connection))
-    );
+    if (connection.createdAtMs <= this.#staleUpToMs) return false;
+    const { environment, pool } = this.#options;
+    return !isTooOld(connection, environment.clock.monotonicMs(), pool.lifetimeMs);
   }
 
   /** Asks a connection that was idle for long, or may have died in silence, whether it is still there. */

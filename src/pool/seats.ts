@@ -40,9 +40,28 @@ export class Seats {
   readonly #queue = new FairQueue<Waiting>();
   readonly #allows = (share: Share): boolean => this.#holdings.allows(share);
   #taken = 0;
+  #limits: SeatLimits;
+  #isPaused = false;
 
   constructor(options: SeatsOptions) {
     this.#options = options;
+    this.#limits = options.limits;
+  }
+
+  /** Nobody is given a seat from now on; who waits may wait no longer than ever. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#serve();
+  }
+
+  /** Other limits hold for whoever comes from now on, and for who waits as far as there is more room. */
+  reconfigure(limits: SeatLimits): void {
+    this.#limits = limits;
+    this.#serve();
   }
 
   get taken(): number {
@@ -60,7 +79,7 @@ export class Seats {
 
   /** Takes a seat if there is one without waiting; it must be given back. */
   tryTake(share: Share): boolean {
-    if (this.#queue.size > 0 || this.#taken >= this.#options.limits.max) return false;
+    if (this.#isPaused || this.#queue.size > 0 || this.#taken >= this.#limits.max) return false;
     if (!this.#holdings.allows(share)) return false;
     this.#take(share);
     return true;
@@ -69,8 +88,8 @@ export class Seats {
   /** The same after waiting if need be; rejects with a Fault (`pool.*`). */
   take(asker: Asker): Promise<void> {
     if (this.tryTake(asker.share)) return Promise.resolve();
-    const { limits, fault } = this.#options;
-    if (this.#queue.size >= limits.queueMax) return Promise.reject(fault("pool.queue_full"));
+    const { fault } = this.#options;
+    if (this.#queue.size >= this.#limits.queueMax) return Promise.reject(fault("pool.queue_full"));
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         timer.cancel();
@@ -108,8 +127,8 @@ export class Seats {
   }
 
   #steps({ asker, refuse }: Waiting): readonly WaitStep[] {
-    const { limits, fault, about } = this.#options;
-    const { noticeAfterMs, reserve, reserveTimeoutMs, checkoutTimeoutMs } = limits;
+    const { fault, about } = this.#options;
+    const { noticeAfterMs, reserve, reserveTimeoutMs, checkoutTimeoutMs } = this.#limits;
     const notice = { afterMs: noticeAfterMs, act: () => asker.onLongWait(about()) };
     return [
       ...(noticeAfterMs > 0 ? [notice] : []),
@@ -119,14 +138,14 @@ export class Seats {
   }
 
   #capacity(): number {
-    const { max, reserve, reserveTimeoutMs } = this.#options.limits;
+    const { max, reserve, reserveTimeoutMs } = this.#limits;
     const since = this.oldestSinceMs;
     if (reserve === 0 || since === null) return max;
     return this.#options.clock.monotonicMs() - since >= reserveTimeoutMs ? max + reserve : max;
   }
 
   #serve(): void {
-    while (this.#queue.size > 0 && this.#taken < this.#capacity()) {
+    while (!this.#isPaused && this.#queue.size > 0 && this.#taken < this.#capacity()) {
       const ticket = this.#queue.next(this.#allows);
       if (ticket === null) return;
       if (ticket.item.asker.isGone) {
