@@ -5,6 +5,7 @@
  */
 import { AUTH_FAULTS } from "./authCatalogue.ts";
 import type { FaultSpec } from "./fault.ts";
+import { OPERATION_FAULTS } from "./operationCatalogue.ts";
 
 const spec = (
   sqlstate: string,
@@ -86,6 +87,7 @@ export const CATALOGUE = {
   ),
   "login.not_permitted": spec("28000", "FATAL", "session", "client", "this client may not connect"),
   ...AUTH_FAULTS,
+  ...OPERATION_FAULTS,
   "login.no_database": spec("3D000", "FATAL", "session", "client", "database does not exist"),
   "login.too_many_clients": spec(
     "53300",
@@ -343,40 +345,6 @@ export const CATALOGUE = {
     "statement",
     "server",
     "the transaction was rolled back: the connection to a shard was lost",
-  ),
-  "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
-  "console.not_permitted": spec(
-    "42501",
-    "ERROR",
-    "statement",
-    "client",
-    "this user may only look",
-    "Log in as a user who may administer pgxa.",
-  ),
-  "console.unknown_option": spec(
-    "42704",
-    "ERROR",
-    "statement",
-    "client",
-    "unrecognized configuration parameter",
-    "SHOW CONFIG has the options.",
-  ),
-  "console.not_live": spec(
-    "55P02",
-    "ERROR",
-    "statement",
-    "client",
-    "parameter cannot be changed without restarting pgxa",
-    "SHOW CONFIG says which options are changeable.",
-  ),
-  "console.no_operations": spec("0A000", "ERROR", "statement", "operator", "this is not possible here"),
-  "console.parameters": spec(
-    "08P01",
-    "ERROR",
-    "statement",
-    "client",
-    "commands of the console take no parameters",
-    "Write the values into the command.",
   ),
   "deadlock.victim": spec("40P01", "ERROR", "statement", "client", "deadlock detected"),
   "deadlock.lock_timeout": spec(

@@ -33,6 +33,10 @@ export interface BackendParts extends ProxyParts {
 /** What sessions of all databases share. */
 export type SharedParts = Omit<SessionParts, "mode" | "traffic" | "pools" | "hubs">;
 
+/** With several shards the queues are those of admission.ts, which lets in as many as there is room for. */
+const ownLimits = (pool: PoolConfig, isSharded: boolean): PoolConfig =>
+  isSharded ? { ...pool, max: pool.max + pool.reserve, reserve: 0 } : pool;
+
 /** What one database's sessions are made of. */
 export class Backend {
   readonly pools: readonly Pool[];
@@ -44,8 +48,7 @@ export class Backend {
   constructor(shards: readonly ShardConfig[], config: PoolConfig, world: BackendParts) {
     const { environment, log, health } = world;
     const identify = shards.length > 1;
-    // With several shards the queues are those of admission.ts, which lets in as many as there is room for.
-    const pool = identify ? { ...config, max: config.max + config.reserve, reserve: 0 } : config;
+    const pool = ownLimits(config, identify);
     this.hubs = shards.map((shard, i) => new NotificationHub(shard, environment, log, health[i]!));
     this.pools = shards.map((shard, i) => {
       const settleNotifications = () => this.hubs[i]!.settle();
@@ -75,6 +78,12 @@ export class Backend {
     return parts;
   }
 
+  /** Other limits from now on, and for clients that come from now on everything anew. */
+  reconfigure(config: PoolConfig): void {
+    this.#parts.clear();
+    for (const pool of this.pools) pool.reconfigure(ownLimits(config, this.pools.length > 1));
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.pools.map((pool) => pool.close()));
     await Promise.all(this.hubs.map((hub) => hub.close()));
@@ -82,18 +91,49 @@ export class Backend {
 }
 
 export class Backends {
-  readonly #config: Config;
+  #config: Config;
   readonly #world: BackendParts;
+  /** Is told of every one that comes to be. */
+  onCreated: (name: string, backend: Backend) => void = () => {};
   readonly #listed = new Map<string, Backend>();
   readonly #others = new Map<string, Backend>();
+  /** Those that no new client gets to. */
+  readonly #retired = new Set<Backend>();
 
   constructor(config: Config, world: BackendParts) {
     this.#config = config;
     this.#world = world;
-    for (const on of config.databases) {
+    this.#createListed();
+  }
+
+  /**
+   * Takes a new configuration. A database that is not listed any more, or has become another one on the shard, goes
+   * when its last client has gone.
+   */
+  reconfigure(config: Config): void {
+    const before = this.#config.databases;
+    this.#config = config;
+    for (const [name, backend] of [...this.#listed]) {
+      const on = config.databases.find((database) => database.name === name);
+      const was = before.find((database) => database.name === name);
+      if (on !== undefined && on.database === was?.database) continue;
+      this.#listed.delete(name);
+      this.#retired.add(backend);
+    }
+    this.#createListed();
+    for (const [name, backend] of this) {
+      const on = config.databases.find((database) => database.name === name || database.name === "*");
+      backend.reconfigure(poolOf(config, on));
+    }
+    this.#sweep();
+  }
+
+  #createListed(): void {
+    for (const on of this.#config.databases) {
       const { name, database } = on;
-      if (name === config.database) this.#listed.set(name, this.#create(database, on));
-      else if (name !== "*") this.#listed.set(name, this.#create(database ?? name, on));
+      if (name === "*" || this.#listed.has(name)) continue;
+      const onShards = name === this.#config.database ? database : (database ?? name);
+      this.#listed.set(name, this.#create(name, onShards, on));
     }
   }
 
@@ -112,24 +152,32 @@ export class Backends {
     const known = this.#listed.get(name) ?? this.#others.get(name);
     if (known !== undefined) return known;
     this.#sweep();
-    const backend = this.#create(name, on);
+    const backend = this.#create(name, name, on);
     this.#others.set(name, backend);
     return backend;
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#listed.values(), ...this.#others.values()].map((one) => one.close()));
+    const all = [...this.#listed.values(), ...this.#others.values(), ...this.#retired];
+    await Promise.all(all.map((one) => one.close()));
   }
 
   /** `database`: what it is called on the shards; undefined: as each shard's entry says. */
-  #create(database: string | undefined, on: DatabaseConfig): Backend {
+  #create(name: string, database: string | undefined, on: DatabaseConfig): Backend {
     const shards = this.#config.shards.map((shard) =>
       database === undefined ? shard : { ...shard, database },
     );
-    return new Backend(shards, poolOf(this.#config, on), this.#world);
+    const backend = new Backend(shards, poolOf(this.#config, on), this.#world);
+    this.onCreated(name, backend);
+    return backend;
   }
 
   #sweep(): void {
+    for (const backend of this.#retired) {
+      if (backend.clients > 0) continue;
+      this.#retired.delete(backend);
+      detach(backend.close(), "nobody uses it");
+    }
     if (this.#others.size < UNUSED_MAX) return;
     for (const [name, backend] of this.#others) {
       if (!backend.isUnused) continue;

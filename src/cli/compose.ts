@@ -4,6 +4,7 @@
  * The order is that of need: the decision log is open and the resolver has looked at every shard it can reach before
  * the first client is let in. Stopping goes the other way: clients, commits that are running, pools, the log.
  */
+import type { Operations } from "../admin/operations.ts";
 import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
@@ -19,8 +20,10 @@ import { Rest } from "../proxy/rest.ts";
 import { loadParser } from "../routing/parse.ts";
 import { Backends, poolOf } from "./backends.ts";
 import { createGate, createListener, createRouter } from "./composeClients.ts";
+import { createOperator } from "./composeOperations.ts";
 import { createDeadlocks, startCommits, watchShards } from "./composeShards.ts";
-import { createEndpoint, createView } from "./composeView.ts";
+import { createEndpoint, createView, healthOf } from "./composeView.ts";
+import type { ConfigSource } from "./reloading.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -28,6 +31,10 @@ export interface ProxyParts {
   readonly environment: Environment;
   readonly log: Log;
   readonly faultPoint: FaultPointListener;
+  /** Where the configuration is read again; null: nowhere. */
+  readonly source: ConfigSource | null;
+  /** An operator has ended it by the console; `stop` is to be called. */
+  onShutdown(): void;
 }
 
 export interface RunningProxy {
@@ -35,6 +42,7 @@ export interface RunningProxy {
   readonly port: number;
   /** Lets transactions end, for `shutdown.timeout` at most, and nobody begin another; `stop` comes after it. */
   drain(): Promise<void>;
+  readonly operations: Operations;
   /** Ends every client, finishes the commits that are running, and closes everything. */
   stop(): Promise<void>;
 }
@@ -45,12 +53,14 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     environment: parts.environment ?? systemEnvironment,
     log: parts.log ?? createLog(config.log.level),
     faultPoint: parts.faultPoint ?? (() => {}),
+    source: parts.source ?? null,
+    onShutdown: parts.onShutdown ?? (() => {}),
   };
   await loadParser();
   const house = await build(config, world);
   try {
     const { host, port } = await house.open();
-    return { host, port, drain: () => house.drain(), stop: () => house.stop() };
+    return { host, port, operations: house.operations, drain: () => house.drain(), stop: () => house.stop() };
   } catch (error) {
     await house.stop();
     throw error;
@@ -60,6 +70,7 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
 interface House {
   /** Opens the ports. */
   open(): Promise<{ readonly host: string; readonly port: number }>;
+  readonly operations: Operations;
   drain(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -81,26 +92,23 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
   const { resolver } = commits ?? {};
   const deadlocks = createDeadlocks(config, { ...world, metrics, admission, registry, resolver, health });
   const router = commits === null ? null : createRouter(config);
-  const view = createView(config, world, { registry, backends, deadlocks, commits, router });
+  const live = { config };
+  const view = createView(live, world, { registry, backends, deadlocks, commits, router });
   const rest = new Rest();
-  const shared = {
-    gate,
-    tls,
-    rest,
-    backends,
-    commits,
-    router,
-    registry,
-    admission,
-    deadlocks,
-    metrics,
-    view,
-  };
+  const clients = { live, gate, tls, rest, registry, view };
+  const shared = { ...clients, backends, commits, router, admission, deadlocks, metrics };
   const listener = createListener(config, world, shared);
   view.handshakes = () => listener.handshakes;
+  view.health = (shard) => healthOf(health, shard);
   metrics.countPinned = () => registry.pinnedCount;
   let isStarted = false;
   const endpoint = createEndpoint(config, metrics, view, () => isStarted);
+  const drain = (): Promise<void> => {
+    view.isStopping = true;
+    return listener.drain(live.config.shutdown);
+  };
+  const operations = createOperator(world, { ...shared, listener, timeouts, health }, drain);
+  view.operations = operations;
   return {
     async open() {
       if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
@@ -109,10 +117,8 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
       log.info("proxy.listening", { ...where, shards: config.shards.length });
       return where;
     },
-    drain() {
-      view.isStopping = true;
-      return listener.drain(config.shutdown);
-    },
+    operations,
+    drain,
     async stop() {
       view.isStopping = true;
       await listener.stop();

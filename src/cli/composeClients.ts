@@ -50,7 +50,13 @@ export function createGate(config: Config, { environment: { clock, random }, log
   });
 }
 
+/** The configuration that is in force. */
+export interface Live {
+  config: Config;
+}
+
 export interface Shared {
+  readonly live: Live;
   readonly gate: Gate;
   readonly tls: ClientTls;
   readonly rest: Rest;
@@ -67,12 +73,12 @@ export interface Shared {
 export function createListener(
   config: Config,
   world: ProxyParts,
-  { gate, tls, rest, backends, commits, router, registry, admission, deadlocks, metrics, view }: Shared,
+  { live, gate, tls, rest, backends, commits, router, registry, admission, deadlocks, metrics, view }: Shared,
 ): Listener {
   const { environment, log, faultPoint } = world;
   const { traffic } = view;
   const shares = new Shares(config);
-  const shared: SharedParts = {
+  let shared: SharedParts = {
     config,
     environment,
     log,
@@ -99,6 +105,10 @@ export function createListener(
     noteRefusal: (reason) => noteRefusal(traffic, reason),
     createSession: (client) => {
       const { place, user, stream } = client;
+      if (shared.config !== live.config) {
+        shared = { ...shared, config: live.config };
+        shares.reconfigure(live.config);
+      }
       if (place.kind === "console") {
         const parts = { ...shared, traffic: traffic.of(CONSOLE_DATABASE, user) };
         return new ConsoleSession(stream, { name: user, role: place.role }, parts, view);

@@ -25,7 +25,8 @@ import type { Resolver } from "../txn/resolver.ts";
 import type { Backends } from "./backends.ts";
 
 export interface ConsoleViewParts {
-  readonly config: Config;
+  /** The configuration that is in force. */
+  readonly live: { readonly config: Config };
   readonly clock: Clock;
   readonly traffic: Traffic;
   readonly statistics: Statistics;
@@ -169,7 +170,8 @@ export class ConsoleView implements view.Sources {
   }
 
   #lookAtDatabases(): readonly view.DatabaseView[] {
-    const { config, backends, registry } = this.#parts;
+    const { live, backends, registry } = this.#parts;
+    const { config } = live;
     const found = [...backends].map(([name, backend]): view.DatabaseView => {
       const listed = config.databases.find((one) => one.name === name);
       const ownMode = (listed ?? config.databases.find((one) => one.name === "*"))?.mode ?? null;
@@ -189,7 +191,7 @@ export class ConsoleView implements view.Sources {
   }
 
   users(): readonly view.UserView[] {
-    const listed = this.#parts.config.users.map(({ name, mode }) => ({ name, mode: mode ?? null }));
+    const listed = this.#parts.live.config.users.map(({ name, mode }) => ({ name, mode: mode ?? null }));
     const known = new Set(listed.map(({ name }) => name));
     const others = new Set([...this.#parts.registry.entries].map(({ client }) => client.user));
     return [
@@ -265,7 +267,7 @@ export class ConsoleView implements view.Sources {
   // --- the configuration ---
 
   shards(): readonly view.ShardView[] {
-    return this.#parts.config.shards.map(({ id, host, port, database, user }) => ({
+    return this.#parts.live.config.shards.map(({ id, host, port, database, user }) => ({
       name: id,
       host,
       port,
@@ -276,7 +278,7 @@ export class ConsoleView implements view.Sources {
   }
 
   routes(): readonly view.RouteView[] {
-    return this.#parts.config.tables.map((table) => ({
+    return this.#parts.live.config.tables.map((table) => ({
       table: `${table.schema}.${table.name}`,
       kind: table.kind,
       key: table.kind === "sharded" ? table.key : null,
@@ -290,11 +292,11 @@ export class ConsoleView implements view.Sources {
   }
 
   options(): readonly view.OptionView[] {
-    return shownOptions(this.#parts.config);
+    return shownOptions(this.#parts.live.config);
   }
 
   limits(): view.LimitsView {
-    const { limits, pool } = this.#parts.config;
+    const { limits, pool } = this.#parts.live.config;
     return { clientsMax: limits.clientsMax, serverLifetimeMs: pool.lifetimeMs };
   }
 
@@ -333,7 +335,7 @@ export class ConsoleView implements view.Sources {
 
   #pool(pool: Pool): view.PoolView {
     const { host, port, database, user, id } = pool.shard;
-    const { min, max } = this.#parts.config.pool;
+    const { min, max } = this.#parts.live.config.pool;
     let active = 0;
     let idle = 0;
     for (const { holder } of pool.connections) {

@@ -68,6 +68,7 @@ export const DATABASE_OPTIONS: readonly OptionSpec[] = [
     isOptional: true,
     min: 1,
     max: 10_000,
+    isLive: true,
     says: "The pool.max of its pools.",
   },
   ...ownOptions("databases", "its clients"),
@@ -80,6 +81,7 @@ export const USER_OPTIONS: readonly OptionSpec[] = [
     isOptional: true,
     min: 1,
     max: 10_000,
+    isLive: true,
     says: "How many connections of a pool this user's clients may hold at once; all if not given. With several shards: how many of its clients may hold any.",
   },
   ...ownOptions("users", "this user's clients"),
@@ -105,6 +107,7 @@ const matchOption = (name: string, what: string): OptionSpec => ({
   path: `classes[].${name}`,
   type: "text",
   isOptional: true,
+  isLive: true,
   says: `The ${what} of its clients: names with commas between them, of which * at the end stands for anything. A client is of the first class of which everything given is true of it.`,
 });
 
@@ -112,6 +115,7 @@ export const CLASS_OPTIONS: readonly OptionSpec[] = [
   {
     path: "classes[].name",
     type: "name",
+    isLive: true,
     says: "The name of a class of clients in the queues for server connections.",
   },
   matchOption("user", "users"),
@@ -123,6 +127,7 @@ export const CLASS_OPTIONS: readonly OptionSpec[] = [
     default: 1,
     min: 1,
     max: 1_000,
+    isLive: true,
     says: "Its share of the server connections that come free while clients of several classes wait, beside the others' weights. Clients of no class are one of weight 1.",
   },
   {
@@ -131,6 +136,7 @@ export const CLASS_OPTIONS: readonly OptionSpec[] = [
     isOptional: true,
     min: 1,
     max: 10_000,
+    isLive: true,
     says: "How many connections of a pool its clients may hold at once; all if not given. With several shards: how many of its clients may hold any.",
   },
 ];

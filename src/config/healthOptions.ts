@@ -54,7 +54,7 @@ export const HEALTH_OPTIONS: readonly OptionSpec[] = [
     isLive: true,
     type: "duration",
     unit: MS,
-    default: 5 * SECOND,
+    default: SECOND,
     min: 1,
     max: HOUR,
     says: "The longest.",
@@ -76,6 +76,7 @@ export const HEALTH_OPTIONS: readonly OptionSpec[] = [
     default: 30 * SECOND,
     min: 0,
     max: 24 * HOUR,
+    isLive: true,
     says: "A server connection that was idle for longer is checked by an empty query before it is lent.",
   },
 ];

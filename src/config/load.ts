@@ -25,9 +25,7 @@ export function loadConfig(path: string, variables: Variables): Config {
 /** What of the file `path` applies to a process that runs with `running`; throws a Fault (`config.invalid`). */
 export function reloadConfig(path: string, variables: Variables, running: RawConfig): ReloadedConfig {
   const { raw, applied, waiting } = reload(running, parseRaw(readFile(path), path, variables));
-  const problems = crossProblems(raw); // of what is in the file and what has to wait together
-  if (problems.length > 0) throw misfit(path, problems);
-  return { raw, applied, waiting, config: withAbsolutePaths(buildConfig(raw), path) };
+  return { raw, applied, waiting, config: buildRunning(raw, path) };
 }
 
 export interface ReloadedConfig extends Reload {
@@ -37,6 +35,13 @@ export interface ReloadedConfig extends Reload {
 /** Reads `text`, which stands in the file `source`; throws a Fault (`config.invalid`). */
 export function parseConfig(text: string, source: string, variables: Variables): Config {
   return withAbsolutePaths(buildConfig(parseRaw(text, source, variables)), source);
+}
+
+/** The configuration of options that are in force, of which the file `path` said most; throws a Fault. */
+export function buildRunning(raw: RawConfig, path: string): Config {
+  const problems = crossProblems(raw);
+  if (problems.length > 0) throw misfit(path, problems);
+  return withAbsolutePaths(buildConfig(raw), path);
 }
 
 /** The options of the file `path` as they were written, for a later reload; throws a Fault (`config.invalid`). */

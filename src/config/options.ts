@@ -86,14 +86,22 @@ export const OPTIONS: readonly OptionSpec[] = [
   {
     path: "databases[].name",
     type: "text",
+    isLive: true,
     says: "Another database that clients may name, in front of one shard; * stands for every one that is not listed.",
   },
-  { path: "databases[].database", type: "text", isOptional: true, says: "Its name on the shard, if other." },
+  {
+    path: "databases[].database",
+    type: "text",
+    isOptional: true,
+    isLive: true,
+    says: "Its name on the shard, if other.",
+  },
   {
     path: "databases[].mode",
     type: "choice",
     isOptional: true,
     choices: ["session", "transaction", "statement"],
+    isLive: true,
     says: "The pool.mode of its clients. An entry with the name of `database` gives that one a mode.",
   },
   ...DATABASE_OPTIONS,
@@ -245,6 +253,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: MINUTE,
     min: 1,
     max: HOUR,
+    isLive: true,
     says: "How long a connection may take to become a client.",
   },
   {
@@ -254,6 +263,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: 10_000,
     min: 100,
     max: MEGABYTE,
+    isLive: true,
     says: "The longest startup packet.",
   },
   {
@@ -263,6 +273,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: 1_073_741_823,
     min: 1_024,
     max: 1_073_741_823,
+    isLive: true,
     says: "The longest message a client may send; a longer one ends its session.",
   },
   {
@@ -272,6 +283,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: 64 * MEGABYTE,
     min: 64 * 1_024,
     max: 1_073_741_823,
+    isLive: true,
     says: "The longest message that is held as a whole, so that its text can be looked at. In front of one shard longer ones pass through in pieces; in front of several, where each has to be routed, they end the session.",
   },
   {
@@ -280,6 +292,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     default: 10_000,
     min: 1,
     max: 1_000_000,
+    isLive: true,
     says: "How many prepared statements a client may keep.",
   },
 
@@ -290,6 +303,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     type: "choice",
     default: "info",
     choices: ["debug", "info", "warn", "error", "silent"],
+    isLive: true,
     says: "What is logged, as JSON lines on standard error.",
   },
 ];

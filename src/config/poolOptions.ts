@@ -17,6 +17,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: 20,
     min: 1,
     max: 10_000,
+    isLive: true,
     says: "How many server connections to each shard there may be. With several shards also how many transactions may be open at once: each is let in only when every pool has room for it.",
   },
   {
@@ -25,6 +26,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: 0,
     min: 0,
     max: 10_000,
+    isLive: true,
     says: "How many more there may be while a client has waited longer than pool.reserve_timeout.",
   },
   {
@@ -34,6 +36,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: 5 * SECOND,
     min: 1,
     max: HOUR,
+    isLive: true,
     says: "How long a client waits for a server connection before those of pool.reserve are used.",
   },
   {
@@ -43,6 +46,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: 5 * SECOND,
     min: 0,
     max: HOUR,
+    isLive: true,
     says: "How long a client waits for a server connection before a NOTICE tells it what it waits for; 0 never does.",
   },
   {
@@ -52,6 +56,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: 15 * SECOND,
     min: 1,
     max: HOUR,
+    isLive: true,
     says: "How long a client waits for a server connection.",
   },
   {
@@ -70,6 +75,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: HOUR,
     min: SECOND,
     max: 7 * 24 * HOUR,
+    isLive: true,
     says: "How old a server connection may get; it is closed when it comes back, or up to a tenth earlier, so that not all end at once.",
   },
   {
@@ -79,6 +85,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: 5 * SECOND,
     min: 1,
     max: 10 * MINUTE,
+    isLive: true,
     says: "How long connecting and logging in to a shard may take.",
   },
   {
@@ -87,6 +94,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     default: 10_000,
     min: 0,
     max: 1_000_000,
+    isLive: true,
     says: "How many clients may be queued for one pool.",
   },
   {
@@ -94,6 +102,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     type: "choice",
     default: "transaction",
     choices: ["session", "transaction", "statement"],
+    isLive: true,
     says: "How long a client keeps a server connection: until it disconnects, until its transaction ends, or for one statement, with transaction blocks refused.",
   },
   {
@@ -101,6 +110,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     type: "choice",
     default: "allow",
     choices: ["allow", "refuse"],
+    isLive: true,
     says: "What becomes of statements that make state which cannot be carried (temporary tables, session advisory locks, WITH HOLD cursors, LOAD): their client keeps its server connection until that is gone, or they are refused with 0A000.",
   },
   {
@@ -108,6 +118,7 @@ export const POOL_OPTIONS: readonly OptionSpec[] = [
     type: "choice",
     default: "tracked",
     choices: ["tracked", "always"],
+    isLive: true,
     says: "What is undone on a server connection between clients: what their statements are seen to change, or everything, with one more query per transaction. always is for applications whose functions change settings, take session locks or make temporary tables.",
   },
   {

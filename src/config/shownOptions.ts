@@ -6,7 +6,7 @@
  * A value has its option's name there, in the way of the code: `pool.idle_timeout` is `pool.idleTimeoutMs`.
  */
 import type { Config } from "./config.ts";
-import { LISTS, OPTIONS, type OptionSpec } from "./options.ts";
+import { LISTS, OPTIONS, type OptionSpec, optionAt } from "./options.ts";
 import { redacted } from "./redact.ts";
 import { showDuration, showSize } from "./values.ts";
 
@@ -27,7 +27,7 @@ export function shownOptions(config: Config): readonly ShownOption[] {
     ...OPTIONS.filter(({ path }) => !path.includes("[]")).map((spec) => {
       const [section = "", name] = spec.path.split(".");
       const values = name === undefined ? safe : (safe[camel(section)] as Values | undefined);
-      return shown(spec, spec.path, find(values ?? {}, name ?? section));
+      return shown(spec, spec.path, asked(spec.path, safe) ?? find(values ?? {}, name ?? section));
     }),
     ...LISTS.flatMap((list) => entries(list, (safe[camel(list)] as readonly Values[] | undefined) ?? [])),
   ];
@@ -45,9 +45,29 @@ function entries(list: string, values: readonly Values[]): readonly ShownOption[
   );
 }
 
+/** The options of `auth.query`, which are a value of their own, or of its default where nobody asks. */
+function asked(path: string, { auth }: Values): unknown {
+  const name = /^auth\.query(?:_(\w+))?$/.exec(path);
+  if (name === null) return undefined;
+  const query = (auth as Values)["query"] as Values | null;
+  const value = query === null ? undefined : find(query, name[1] ?? "text");
+  return (
+    value ?? (name[1] === "connections" ? query?.["connectionsMax"] : undefined) ?? optionAt(path)?.default
+  );
+}
+
 /** What is called otherwise in the code. */
 function nameOf(list: string, name: string, entry: Values): unknown {
   if (list === "shards" && name === "name") return entry["id"];
+  if (list === "classes") {
+    const patterns =
+      entry[{ user: "users", database: "databases", application_name: "applications" }[name] ?? ""];
+    return Array.isArray(patterns) ? patterns.join(", ") : undefined;
+  }
+  const own = /^(tls)_(.+)$/.exec(name) ?? /^(?:(.+)_)?timeout$/.exec(name);
+  if (own?.[1] === "tls") return find((entry["tls"] ?? {}) as Values, own[2] ?? "");
+  if (own?.[1] !== undefined) return find((entry["timeouts"] ?? {}) as Values, own[1]);
+  if (list === "shards" && name === "tls") return (entry["tls"] as Values | undefined)?.["mode"];
   if (list !== "tables") return undefined;
   if (name === "name") return `${entry["schema"]}.${entry["name"]}`;
   return name === "reference" && entry["kind"] === "reference" ? true : undefined;

@@ -185,6 +185,11 @@ export class Pool {
     }
   }
 
+  /** Ends every connection, lent ones too. */
+  drop(): void {
+    for (const connection of [...this.#members.keys()]) this.#discard(connection);
+  }
+
   /** How many connections there are that `refresh` has found. */
   get staleCount(): number {
     let count = 0;
@@ -257,7 +262,7 @@ export class Pool {
     this.#unwatch();
     this.#seats.refuseAll(() => new Fault("login.shutting_down"));
     this.#parked.length = 0;
-    for (const connection of [...this.#members.keys()]) this.#discard(connection);
+    this.drop();
     await this.#lender.close();
   }
 

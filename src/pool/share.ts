@@ -41,12 +41,18 @@ export const NO_CLIENT: Asker = { share: NO_USER, isGone: false, onLongWait() {}
 const SHARES_MAX = 10_000;
 
 export class Shares {
-  readonly #config: Pick<Config, "classes" | "users">;
-  readonly #classes: readonly (readonly [config: ClassConfig, of: ShareClass])[];
+  #config!: Pick<Config, "classes" | "users">;
+  #classes!: readonly (readonly [config: ClassConfig, of: ShareClass])[];
   readonly #known = new Map<ShareClass, Map<string, Share>>();
 
   constructor(config: Pick<Config, "classes" | "users">) {
+    this.reconfigure(config);
+  }
+
+  /** For whoever is asked about from now on; a share that somebody has stays what it is. */
+  reconfigure(config: Pick<Config, "classes" | "users">): void {
     this.#config = config;
+    this.#known.clear();
     this.#classes = config.classes.map((one) => {
       const { name, weight, connectionsMax } = one;
       return [one, { name, weight, connectionsMax: connectionsMax ?? UNBOUNDED }];

@@ -22,6 +22,8 @@ type Limits = Pick<Config, "limits" | "users" | "databases">;
 
 export class ClientLimits {
   #limits: Limits;
+  /** Databases that let nobody in, by the name clients use. */
+  readonly disabled = new Set<string>();
   #clients = 0;
   #onConsole = 0;
   readonly #ofUser = new Map<string, number>();
@@ -44,6 +46,10 @@ export class ClientLimits {
     if (database === null) {
       if (isFull && this.#onConsole >= CONSOLE_PLACES) throw new Fault("login.too_many_clients");
       return;
+    }
+    if (this.disabled.has(database)) {
+      const message = `database "${database}" is not currently accepting connections`;
+      throw new Fault("login.database_disabled", { message });
     }
     if (isFull) throw new Fault("login.too_many_clients");
     const ofUser = users.find(({ name }) => name === user)?.clientsMax ?? limits.userClientsMax;

@@ -182,7 +182,6 @@ describe("the console", () => {
         "SET x = 1",
         "SHOW PINS; SHUTDOWN",
         "/* SHOW */ PAUSE",
-        "SHOWKILL",
       ])
         await assert.rejects(ask(proxy.port, watcher, command), { code: "42501" }, command);
       const boss = { user: "boss", password: "boss's", database };

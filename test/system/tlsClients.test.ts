@@ -213,13 +213,12 @@ describe("a cancel request", LIMIT, () => {
     const sleeping = assert.rejects(client.query("SELECT pg_sleep(30)"), { code: "57014" });
     const request = Buffer.alloc(16);
     for (const [i, word] of [16, 80877102, processID, secretKey].entries()) request.writeInt32BE(word, 4 * i);
-    let isOver = false;
-    const over = sleeping.then(() => void (isOver = true));
-    while (!isOver) {
-      const canceler = await direct(port, { servername: "localhost", ALPNProtocols: ["postgresql"] });
-      canceler.write(request);
-      await Promise.race([allOf(canceler), over]);
-    }
+    const running = "SELECT FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(30)'";
+    while ((await stage.onShards(running))[0]!.length === 0);
+    const canceler = await direct(port, { servername: "localhost", ALPNProtocols: ["postgresql"] });
+    canceler.write(request);
+    await allOf(canceler);
+    await sleeping;
     assert.equal((await client.query("SELECT 1 AS one")).rows[0].one, 1);
     await client.end();
   });

@@ -1,0 +1,69 @@
+/** The part of the catalogue about what operators ask for, and what it means for clients. */
+import type { FaultSpec } from "./fault.ts";
+
+const spec = (
+  sqlstate: string,
+  severity: FaultSpec["severity"],
+  scope: FaultSpec["scope"],
+  blame: FaultSpec["blame"],
+  message: string,
+  hint?: string,
+): FaultSpec => ({ sqlstate, severity, scope, blame, message, ...(hint === undefined ? {} : { hint }) });
+
+const refused = (sqlstate: string, message: string, hint?: string): FaultSpec =>
+  spec(sqlstate, "ERROR", "statement", "operator", message, hint);
+
+export const OPERATION_FAULTS = {
+  "login.database_disabled": {
+    sqlstate: "55000",
+    severity: "FATAL",
+    scope: "session",
+    blame: "operator",
+    message: "database is not currently accepting connections",
+    hint: "An operator has disabled it; ENABLE on the console of pgxa lets clients in again.",
+  },
+  "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
+  "console.not_permitted": spec(
+    "42501",
+    "ERROR",
+    "statement",
+    "client",
+    "this user may only look",
+    "Log in as a user who may administer pgxa.",
+  ),
+  "console.unknown_option": spec(
+    "42704",
+    "ERROR",
+    "statement",
+    "client",
+    "unrecognized configuration parameter",
+    "SHOW CONFIG has the options.",
+  ),
+  "console.not_live": spec(
+    "55P02",
+    "ERROR",
+    "statement",
+    "client",
+    "parameter cannot be changed without restarting pgxa",
+    "SHOW CONFIG says which options are changeable.",
+  ),
+  "console.no_operations": spec("0A000", "ERROR", "statement", "operator", "this is not possible here"),
+  "console.parameters": spec(
+    "08P01",
+    "ERROR",
+    "statement",
+    "client",
+    "commands of the console take no parameters",
+    "Write the values into the command.",
+  ),
+  "console.no_database": refused("3D000", "there is no such database", "SHOW DATABASES has their names."),
+  "console.no_client": refused("42704", "there is no such client", "SHOW CLIENTS has their ids."),
+  "console.not_paused": refused("55000", "this database is not paused"),
+  "console.no_suspend": refused(
+    "0A000",
+    "pgxa does not suspend traffic within a transaction",
+    "PAUSE waits for transactions to end; SIGUSR2 restarts pgxa without dropping clients.",
+  ),
+  "console.no_file": refused("55000", "pgxa runs without a configuration file"),
+  "console.resumed": refused("55000", "RESUME came before the last transaction had ended"),
+} as const satisfies Readonly<Record<string, FaultSpec>>;
