@@ -188,4 +188,9 @@ export class Operator implements Operations {
   }
 }
 
-const isGivenBack = (pool: Pool): boolean => pool.seats.taken === 0 && pool.staleCount === 0;
+/** With several shards some may have been opened since, for transactions that had begun. */
+function isGivenBack(pool: Pool): boolean {
+  if (pool.seats.taken > 0) return false;
+  pool.refresh();
+  return pool.staleCount === 0;
+}

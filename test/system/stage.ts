@@ -4,7 +4,7 @@
  * Where an account lives is asked of PostgreSQL itself (`satisfies_hash_partition`), so that a mistake in pgxa's own
  * hash shows as a row on the wrong shard and not as agreement with itself.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -12,7 +12,7 @@ import { parse, stringify } from "yaml";
 import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { SERVER_LOG } from "../../src/cli/postmaster.ts";
 import type { Config } from "../../src/config/config.ts";
-import { parseConfig } from "../../src/config/load.ts";
+import { loadConfig, loadRaw, parseConfig } from "../../src/config/load.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { startShards, type TestShard } from "../support/shards.ts";
 
@@ -62,6 +62,7 @@ export class Stage {
   readonly #clients: pg.Client[] = [];
   readonly #stopShards: () => Promise<void>;
   #proxy: RunningProxy | null = null;
+  #closing: Promise<void> = Promise.resolve();
 
   constructor(
     shards: readonly TestShard[],
@@ -112,13 +113,28 @@ export class Stage {
 
   /** Starts pgxa, with `sections` of the configuration replaced. */
   async openProxy(sections: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    const text = stringify({ ...(parse(this.configText) as object), ...sections });
-    this.#proxy = await startProxy(parseConfig(text, "pgxa.yaml", {}), { log: silentLog });
+    this.writeConfig(sections);
+    const { file } = this;
+    const source = { file, variables: {}, raw: loadRaw(file, {}) };
+    const onShutdown = (): void => void this.closeProxy();
+    this.#proxy = await startProxy(loadConfig(file, {}), { log: silentLog, source, onShutdown });
   }
 
+  /** The file that the proxy reads again on RELOAD. */
+  get file(): string {
+    return join(this.home, "pgxa.yaml");
+  }
+
+  writeConfig(sections: Readonly<Record<string, unknown>> = {}): void {
+    writeFileSync(this.file, stringify({ ...(parse(this.configText) as object), ...sections }));
+  }
+
+  /** Also waits for an end that has begun already. */
   async closeProxy(): Promise<void> {
-    await this.#proxy?.stop();
+    const proxy = this.#proxy;
     this.#proxy = null;
+    if (proxy !== null) this.#closing = proxy.stop();
+    await this.#closing;
   }
 
   /** A client of pgxa; it is ended with the stage at the latest. */
