@@ -6,6 +6,7 @@
  */
 import { detach } from "../base/detach.ts";
 import type { Config, PoolMode, ShardConfig } from "../config/config.ts";
+import { NOBODY } from "../pool/nobody.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
 import type { Place } from "../proxy/gate.ts";
@@ -74,6 +75,11 @@ export class Backends {
       if (name === config.database) this.#listed.set(name, this.#create(database));
       else if (name !== "*") this.#listed.set(name, this.#create(database ?? name));
     }
+  }
+
+  /** Resolves when every shard has let pgxa in; rejects with a Fault. */
+  async reachAll(): Promise<void> {
+    await Promise.all(this.main.pools.map(async (pool) => pool.checkIn(await pool.checkout(NOBODY, ""))));
   }
 
   /** The one that `database` of the configuration names. */

@@ -8,16 +8,18 @@ import type { ConsoleSources } from "../admin/console.ts";
 import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
 import { detach } from "../base/detach.ts";
 import type { Environment } from "../base/environment.ts";
-import type { FaultPointListener } from "../base/faultPoint.ts";
+import type { FaultPointListener, HandoverPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
 import { DeadlockDetector } from "../deadlock/detector.ts";
 import { LockProbe } from "../deadlock/lockProbe.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
+import type { StreamHandle } from "../pool/byteStream.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
+import { Handover } from "../proxy/handover/handover.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
@@ -32,6 +34,7 @@ import { FileLog } from "../txn/fileLog/fileLog.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
 import { Backends } from "./backends.ts";
+import { clientPort, metricsPort } from "./restartPorts.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -39,29 +42,51 @@ export interface ProxyParts {
   readonly environment: Environment;
   readonly log: Log;
   readonly faultPoint: FaultPointListener;
+  readonly handoverPoint: HandoverPointListener;
+}
+
+/** What a process of an online restart has from the one before it. */
+export interface Inheritance {
+  /** The latest epoch of the decision log; null with one shard. */
+  readonly epoch: number | null;
+  readonly generation: number;
+  /** Its listening sockets, by name (ports.ts). */
+  readonly handles: ReadonlyMap<string, StreamHandle>;
+  /** Everything is there but the ports; resolves when they are to be opened. */
+  ready(): Promise<void>;
 }
 
 export interface RunningProxy {
   readonly host: string;
   readonly port: number;
+  readonly log: Log;
+  readonly handover: Handover;
   /** Ends every client, finishes the commits that are running, and closes everything. */
   stop(): Promise<void>;
 }
 
 const STATEMENT_NAMES_MAX = 100_000;
+/** A process that let go of its connections may take a moment until it is gone, and its decision log free. */
+const SEARCH_AFTER_MS = [0, 100, 500];
 
 /** Starts a proxy; rejects with a Fault, or with the system's error for a port that is taken. */
-export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}): Promise<RunningProxy> {
+export async function startProxy(
+  config: Config,
+  parts: Partial<ProxyParts> = {},
+  inheritance: Inheritance | null = null,
+): Promise<RunningProxy> {
   const world: ProxyParts = {
     environment: parts.environment ?? systemEnvironment,
     log: parts.log ?? createLog(config.log.level),
     faultPoint: parts.faultPoint ?? (() => {}),
+    handoverPoint: parts.handoverPoint ?? (() => {}),
   };
   await loadParser();
   const metrics = new Metrics();
-  const commits = config.shards.length > 1 ? await startCommits(config, world) : null;
+  const commits = config.shards.length > 1 ? await startCommits(config, world, inheritance) : null;
   const backends = new Backends(config, world);
-  const registry = new ClientRegistry(world.environment.random);
+  const generation = inheritance?.generation ?? 0;
+  const registry = new ClientRegistry(world.environment.random, generation);
   const admission = new Admission(config.shards.length, config.pool, world.environment.clock);
   const deadlocks = createDeadlocks(config, {
     ...world,
@@ -70,16 +95,29 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     registry,
     resolver: commits?.resolver,
   });
-  const listener = createListener(config, world, {
-    backends,
-    commits,
-    registry,
-    admission,
-    deadlocks,
-    metrics,
-  });
+  const shared = { backends, commits, registry, admission, deadlocks, metrics };
+  const createSession = sessionsOf(config, world, shared);
+  const onStrayCancel = (pid: number, secret: Buffer): void => handover.passCancel(pid, secret);
+  const listener = createListener(config, world, { ...shared, createSession, onStrayCancel });
   metrics.countPinned = () => registry.pinnedCount;
   const endpoint = new MetricsEndpoint(metrics);
+  const ports = [clientPort(config, listener), metricsPort(config, endpoint)];
+  const handover = new Handover({
+    config,
+    registry,
+    listener,
+    ports,
+    createSession,
+    generation,
+    environment: world.environment,
+    log: world.log,
+    faultPoint: world.handoverPoint,
+    latestEpoch: async () => {
+      await commits?.decisions.survey();
+      return commits?.decisions.latestEpoch ?? null;
+    },
+    onOtherGone: () => commits?.searchSoon(),
+  });
   const closeAll = async (): Promise<void> => {
     await endpoint.stop();
     await deadlocks.stop();
@@ -88,15 +126,19 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
     await backends.close();
   };
   try {
-    if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
-    const { host, port } = await listener.listen(config.listen.host, config.listen.port);
+    if (inheritance !== null) await backends.reachAll();
+    await inheritance?.ready();
+    const inherited = (name: string): StreamHandle | null => inheritance?.handles.get(name) ?? null;
+    const [client, observed] = ports.map(({ name }) => inherited(name));
+    if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port, observed);
+    const { host, port } = await listener.listen(config.listen.host, config.listen.port, client);
     world.log.info("proxy.listening", { host, port, shards: config.shards.length });
     const stop = async (): Promise<void> => {
       await listener.stop();
       await closeAll();
       world.log.info("proxy.stopped");
     };
-    return { host, port, stop };
+    return { host, port, log: world.log, handover, stop };
   } catch (error) {
     await closeAll();
     throw error;
@@ -104,15 +146,28 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
 }
 
 interface Commits {
+  readonly decisions: FileLog;
   readonly protocol: CommitProtocol;
   readonly resolver: Resolver;
+  /** Searches the shards for what another process left that is about to be gone. */
+  searchSoon(): void;
   stop(): Promise<void>;
 }
 
-async function startCommits(config: Config, { environment, log, faultPoint }: ProxyParts): Promise<Commits> {
+async function startCommits(
+  config: Config,
+  { environment, log, faultPoint }: ProxyParts,
+  inheritance: Inheritance | null,
+): Promise<Commits> {
   const { fleet, coordinator, transaction } = config;
   const wallMs = environment.clock.wallMs();
-  const decisions = await FileLog.open({ directory: transaction.logDirectory, log, wallMs, faultPoint });
+  const decisions = await FileLog.open({
+    directory: transaction.logDirectory,
+    log,
+    wallMs,
+    faultPoint,
+    ...(inheritance === null ? {} : { heirAfter: inheritance.epoch ?? 0 }),
+  });
   const controls = config.shards.map((shard) => new ShardControl(shard));
   const protocol = new CommitProtocol({
     fleet,
@@ -140,7 +195,14 @@ async function startCommits(config: Config, { environment, log, faultPoint }: Pr
     await Promise.all(controls.map((control) => control.close()));
     await decisions.close();
   };
-  return { protocol, resolver, stop };
+  const searchSoon = (): void => {
+    for (const delayMs of SEARCH_AFTER_MS) {
+      environment.clock.after(delayMs, () => {
+        for (const { id } of config.shards) resolver.wake(id);
+      });
+    }
+  };
+  return { decisions, protocol, resolver, searchSoon, stop };
 }
 
 interface Deadlocks {
@@ -189,12 +251,14 @@ interface Shared {
   readonly metrics: Metrics;
 }
 
-function createListener(
+type CreateSession = (client: NewClient) => Session;
+
+/** Makes the session of each client. */
+function sessionsOf(
   config: Config,
-  world: ProxyParts,
+  { environment, log, faultPoint }: ProxyParts,
   { backends, commits, registry, admission, deadlocks, metrics }: Shared,
-): Listener {
-  const { environment, log, faultPoint } = world;
+): CreateSession {
   const { detector } = deadlocks;
   const shared: Omit<SessionParts, "mode" | "pools" | "hubs"> = {
     config,
@@ -216,15 +280,29 @@ function createListener(
     signal: (kind, pid) => registry.signal(kind, pid),
     onEnd: (session) => registry.remove(session),
   };
+  return (client) =>
+    client.place.kind === "console"
+      ? new ConsoleSession(client.stream, shared, consoleSources(detector, registry))
+      : createSession(client, backends.at(client.place).enter(client.place.mode, shared));
+}
+
+interface ListenerShared extends Shared {
+  readonly createSession: CreateSession;
+  onStrayCancel(pid: number, secret: Buffer): void;
+}
+
+function createListener(
+  config: Config,
+  { environment, log }: ProxyParts,
+  { backends, registry, createSession, onStrayCancel }: ListenerShared,
+): Listener {
   return new Listener({
     gate: new Gate(config, environment.clock, environment.random),
     registry,
     greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,
-    createSession: (client) =>
-      client.place.kind === "console"
-        ? new ConsoleSession(client.stream, shared, consoleSources(detector, registry))
-        : createSession(client, backends.at(client.place).enter(client.place.mode, shared)),
+    createSession,
+    onStrayCancel,
   });
 }
 

@@ -44,6 +44,11 @@ export function buildConfig(raw: RawConfig): Config {
     deadlock: buildDeadlock(section("deadlock")),
     metrics: { host: section("metrics").text("host"), port: section("metrics").number("port") },
     limits: buildLimits(section("limits")),
+    restart: {
+      startTimeoutMs: section("restart").number("start_timeout"),
+      timeoutMs: section("restart").number("timeout"),
+    },
+    pidFile: top.optionalText("pid_file"),
     log: { level: section("log").text("level") as Config["log"]["level"] },
   };
 }

@@ -99,6 +99,14 @@ export interface TransactionConfig {
   readonly resolveIntervalMs: number;
 }
 
+/** The online restart. */
+export interface RestartConfig {
+  /** How long the new process may take until it can serve. */
+  readonly startTimeoutMs: number;
+  /** How long the old one stays for clients that cannot be handed over. */
+  readonly timeoutMs: number;
+}
+
 export interface LimitsConfig {
   readonly clientsMax: number;
   readonly startupTimeoutMs: number;
@@ -144,5 +152,8 @@ export interface Config {
   /** Where Prometheus reads; port 0 is nowhere. */
   readonly metrics: { readonly host: string; readonly port: number };
   readonly limits: LimitsConfig;
+  readonly restart: RestartConfig;
+  /** Where the process id is written to. */
+  readonly pidFile: string | undefined;
   readonly log: { readonly level: LogLevel };
 }

@@ -35,11 +35,13 @@ export function parseConfig(text: string, source: string, variables: Variables):
  * place would mean that every prepared transaction is to be rolled back.
  */
 function withAbsolutePaths(config: Config, source: string): Config {
-  const { logDirectory } = config.transaction;
-  if (logDirectory === "") return config;
+  const at = (path: string): string => resolve(dirname(source), path);
+  const { transaction, pidFile } = config;
+  const { logDirectory } = transaction;
   return {
     ...config,
-    transaction: { ...config.transaction, logDirectory: resolve(dirname(source), logDirectory) },
+    transaction: { ...transaction, logDirectory: logDirectory === "" ? "" : at(logDirectory) },
+    pidFile: pidFile === undefined ? undefined : at(pidFile),
   };
 }
 

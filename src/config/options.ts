@@ -8,6 +8,7 @@
 
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
+import { RESTART_OPTIONS } from "./restartOptions.ts";
 
 export type { OptionSpec, OptionType } from "./optionSpec.ts";
 
@@ -264,6 +265,8 @@ export const OPTIONS: readonly OptionSpec[] = [
     max: 1_000_000,
     says: "How many prepared statements a client may keep.",
   },
+
+  ...RESTART_OPTIONS,
 
   {
     path: "log.level",

@@ -9,7 +9,7 @@
  * flushed them. `write()` returns false when it has not; the reader of the chunk must then be paused until
  * `onDrain`. This is the back-pressure rule and the buffer-reuse rule in one.
  */
-import { connect, Socket } from "node:net";
+import { connect, type Server, Socket } from "node:net";
 
 export interface StreamOwner {
   /** New bytes in `chunk[0, end)`; the memory is used again after the return, unless the stream was paused. */
@@ -19,6 +19,13 @@ export interface StreamOwner {
   /** The stream is gone, whoever ended it; called once. */
   onClosed(reason: string): void;
 }
+
+/** Node's own object for an open socket, as far as it is anybody's business: it can be passed on. */
+export type StreamHandle = object;
+const PLAIN_HANDLES: ReadonlySet<string> = new Set(["TCP", "Pipe"]);
+
+export const handleOf = (owner: Socket | Server): StreamHandle | null =>
+  (owner as unknown as { readonly _handle: StreamHandle | null })._handle;
 
 const EMPTY = Buffer.alloc(0);
 /** A stream whose reads fill its buffer moves to one of this size, in bytes. */
@@ -72,6 +79,30 @@ export class ByteStream {
         typeof Socket
       >[0]);
     });
+  }
+
+  /** Takes over a connection that another process accepted and passed on; it is paused. */
+  static adopt(handle: StreamHandle, owner: StreamOwner, bufferBytes: number): ByteStream {
+    const stream = new ByteStream(owner, bufferBytes, (onread) => {
+      const options = { handle, onread, allowHalfOpen: false, pauseOnCreate: true };
+      return new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
+    });
+    stream.#paused = true;
+    return stream;
+  }
+
+  /**
+   * What can be passed on to another process; null if the connection is more than a socket, as with TLS, or gone. The
+   * stream must be paused, and is still this process's until it is destroyed.
+   */
+  get handle(): StreamHandle | null {
+    const handle = handleOf(this.#socket);
+    return !this.#isClosed && handle !== null && PLAIN_HANDLES.has(handle.constructor.name) ? handle : null;
+  }
+
+  /** Whether everything written has left. */
+  get isFlushed(): boolean {
+    return this.#socket.writableLength === 0;
   }
 
   /** Opens a connection; `onConnected` is called once when it stands, `owner.onClosed` when it does not. */

@@ -10,6 +10,7 @@ import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Participant } from "../deadlock/participant.ts";
 import type { SignalKind } from "./backendSignals.ts";
+import type { ClientParameters } from "./clientParameters.ts";
 import type { PinnedConnection, Session } from "./session.ts";
 
 /** BackendKeyData of a client. */
@@ -19,23 +20,33 @@ export interface ClientKey {
 }
 
 const PID_MAX = 0x7fff_ffff;
+/**
+ * Process ids differ in their remainder by this between processes that follow each other, so that a client that was
+ * handed over keeps its own, and nobody in the other process has it.
+ */
+const GENERATIONS = 8;
 /** Protocol 3.0 has room for four bytes; 3.2 for up to 256, of which Postgres uses these many. */
 const SECRET_BYTES = 4;
 const SECRET_BYTES_LONG = 32;
 
-interface Entry {
+export interface RegisteredClient {
   readonly key: ClientKey;
   readonly session: Session;
+  /** What it said at login, and has set since. */
+  readonly parameters: ClientParameters;
 }
 
 export class ClientRegistry {
   readonly #random: Randomness;
-  readonly #entries = new Map<number, Entry>();
+  readonly #entries = new Map<number, RegisteredClient>();
   readonly #pids = new Map<Session, number>();
+  readonly #generation: number;
   #onEmpty: (() => void) | null = null;
 
-  constructor(random: Randomness) {
+  /** `generation`: of processes that hand clients over to each other the next has the next; see GENERATIONS. */
+  constructor(random: Randomness, generation = 0) {
     this.#random = random;
+    this.#generation = generation % GENERATIONS;
   }
 
   get size(): number {
@@ -75,14 +86,15 @@ export class ClientRegistry {
   newKey(minor: number): ClientKey {
     const secret = Buffer.from(this.#random.bytes(minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES));
     for (;;) {
-      const pid = Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX || 1;
-      if (!this.#entries.has(pid)) return { pid, secret };
+      const random = Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX;
+      const pid = random - (random % GENERATIONS) + this.#generation;
+      if (pid > 0 && !this.#entries.has(pid)) return { pid, secret };
     }
   }
 
-  add(key: ClientKey, session: Session): void {
+  add(key: ClientKey, session: Session, parameters: ClientParameters): void {
     invariant(!this.#entries.has(key.pid), "a process id names one client");
-    this.#entries.set(key.pid, { key, session });
+    this.#entries.set(key.pid, { key, session, parameters });
     this.#pids.set(session, key.pid);
   }
 
@@ -100,6 +112,15 @@ export class ClientRegistry {
     return new Promise((resolve) => {
       this.#onEmpty = resolve;
     });
+  }
+
+  entryOf(session: Session): RegisteredClient | null {
+    const pid = this.#pids.get(session);
+    return pid === undefined ? null : this.#entries.get(pid)!;
+  }
+
+  has(pid: number): boolean {
+    return this.#entries.has(pid);
   }
 
   /** The client of that key, if the secret is right. */

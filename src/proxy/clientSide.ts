@@ -51,6 +51,15 @@ export const WAIT_CANCEL = 16;
 export const WAIT_CLIENT_DRAIN = 32;
 
 const NOTHING: Buffer = Buffer.alloc(0);
+/** What opens no batch. */
+const BETWEEN_BATCHES: ReadonlySet<number> = new Set([
+  CLIENT_MESSAGE.query,
+  CLIENT_MESSAGE.functionCall,
+  CLIENT_MESSAGE.copyData,
+  CLIENT_MESSAGE.copyDone,
+  CLIENT_MESSAGE.copyFail,
+  CLIENT_MESSAGE.terminate,
+]);
 
 type Limits = Pick<LimitsConfig, "messageBytesMax" | "messageHeldMax">;
 
@@ -75,6 +84,10 @@ export class ClientSide {
   #isPending = false;
   #isOver = false;
   #isBehind = false;
+  /** Messages of the extended protocol came, and their Sync did not. */
+  #isBatchOpen = false;
+  /** Called when the client may have come to rest; only while somebody waits for that. */
+  onRest: (() => void) | null = null;
 
   constructor(stream: ByteStream, limits: Limits, messages: ClientMessages) {
     this.stream = stream;
@@ -92,6 +105,28 @@ export class ClientSide {
   /** Whether half a message may have been passed on, of which the rest is still to come. */
   get isAmidPieces(): boolean {
     return this.#isAmidPieces;
+  }
+
+  /**
+   * Whether nothing of the client is under way here: what was read has been handled up to the last batch's end, and what
+   * was written has left. What the session itself still waits for is not seen from here.
+   */
+  get isAtRest(): boolean {
+    if (this.#isOver || this.#isPumping || this.#isPending || this.#waiting !== 0) return false;
+    const scanner = this.#scanner;
+    const isRead = scanner.isBetweenMessages && scanner.violation === null;
+    const isHandled = scanner.end + this.#carry.length === this.#chunkEnd;
+    return isRead && isHandled && !this.#isBatchOpen && !this.#isBehind && this.stream.isFlushed;
+  }
+
+  /** What was read of a message's head, and so is not handled. */
+  get carry(): Buffer {
+    return this.#carry;
+  }
+
+  /** The session has nothing to do any more, perhaps. */
+  noteRest(): void {
+    this.onRest?.();
   }
 
   isWaitingFor(reason: number): boolean {
@@ -167,6 +202,7 @@ export class ClientSide {
     this.#isBehind = false;
     this.#messages.onClientDrain();
     this.go(WAIT_CLIENT_DRAIN);
+    this.noteRest();
   }
 
   onClosed(reason: string): void {
@@ -221,7 +257,14 @@ export class ClientSide {
     if (scanner.length > this.#messageHeldMax && mayBeGiant(scanner.type)) return this.#presentGiant();
     const collector = this.#collector;
     if (!this.#isPending && !collector.take(this.#chunk, scanner)) return true;
-    return this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end);
+    const isTaken = this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end);
+    if (isTaken) this.#noteBatch(scanner.type);
+    return isTaken;
+  }
+
+  #noteBatch(type: number): void {
+    if (type === CLIENT_MESSAGE.sync) this.#isBatchOpen = false;
+    else if (!BETWEEN_BATCHES.has(type)) this.#isBatchOpen = true;
   }
 
   /** A piece of a message that is too long to be held. */

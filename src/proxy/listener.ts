@@ -7,7 +7,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { Fault } from "../base/fault.ts";
 import type { Log } from "../observe/log.ts";
-import { ByteStream } from "../pool/byteStream.ts";
+import { ByteStream, handleOf, type StreamHandle } from "../pool/byteStream.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import { CONSOLE_GREETING } from "./consoleSession.ts";
 import type { Gate, Place } from "./gate.ts";
@@ -16,7 +16,7 @@ import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
 import type { Session } from "./session.ts";
 
 /** Reads of 8 KiB from clients: statements are short and clients many; a stream that fills it gets a larger one. */
-const READ_BUFFER_BYTES = 8 * 1024;
+export const CLIENT_READ_BYTES = 8 * 1024;
 /** How many connections may be on their way in. */
 const HANDSHAKES_MAX = 1_000;
 const BACKLOG = 1_024;
@@ -28,6 +28,8 @@ export interface ListenerOptions {
   greetings(place: Place): Greetings | null;
   readonly log: Log;
   createSession(client: NewClient): Session;
+  /** A cancel request for a client that is not here. */
+  onStrayCancel(pid: number, secret: Buffer): void;
 }
 
 export class Listener implements HandshakeHost {
@@ -42,22 +44,48 @@ export class Listener implements HandshakeHost {
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
   }
 
-  /** Opens the port; resolves with where it is. Rejects with the system's error, for example EADDRINUSE. */
-  listen(host: string, port: number): Promise<{ readonly host: string; readonly port: number }> {
+  /** The listening socket, to be passed on; null while there is none. */
+  get handle(): StreamHandle | null {
+    return handleOf(this.#server);
+  }
+
+  /** Where it listens; 0 while it does not. */
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === "object" && address !== null ? address.port : 0;
+  }
+
+  /** How many connections are on their way in. */
+  get handshakes(): number {
+    return this.#handshakes.size;
+  }
+
+  /** Accepts no more; those who are in or on their way in stay. */
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
+  /**
+   * Opens the port, or accepts on `handle`, a listening socket of another process; resolves with where it is. Rejects
+   * with the system's error, for example EADDRINUSE.
+   */
+  listen(
+    host: string,
+    port: number,
+    handle: StreamHandle | null = null,
+  ): Promise<{ readonly host: string; readonly port: number }> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
+      this.#server.listen(handle ?? { host, port, backlog: BACKLOG }, () => {
         this.#server.removeListener("error", reject);
-        const address = this.#server.address();
-        const bound = typeof address === "object" && address !== null ? address.port : port;
-        resolve({ host, port: bound });
+        resolve({ host, port: this.port });
       });
     });
   }
 
   /** Closes the port and ends every connection with 57P01; resolves when all are gone. */
   async stop(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = this.close();
     const fault = new Fault("login.shutting_down");
     for (const handshake of [...this.#handshakes]) handshake.refuse(fault);
     for (const session of [...this.#options.registry.sessions]) session.terminate(fault);
@@ -79,13 +107,15 @@ export class Listener implements HandshakeHost {
   }
 
   onCancel(pid: number, secret: Buffer): void {
-    this.#options.registry.find(pid, secret)?.cancel();
+    const session = this.#options.registry.find(pid, secret);
+    if (session === null) this.#options.onStrayCancel(pid, secret);
+    else session.cancel();
   }
 
   onClient(handshake: Handshake, client: NewClient, rest: Buffer): void {
     this.#handshakes.delete(handshake);
     const session = this.#options.createSession(client);
-    this.#options.registry.add(client.key, session);
+    this.#options.registry.add(client.key, session, client.parameters);
     this.#options.log.debug("client.connected", { pid: client.key.pid, user: client.user });
     if (rest.length > 0) session.client.onChunk(rest, rest.length);
     else client.stream.resume();
@@ -103,7 +133,7 @@ export class Listener implements HandshakeHost {
       socket.destroy();
       return;
     }
-    const stream = ByteStream.accept(socket, NOBODY_YET, READ_BUFFER_BYTES);
+    const stream = ByteStream.accept(socket, NOBODY_YET, CLIENT_READ_BYTES);
     this.#handshakes.add(new Handshake(stream, this));
   }
 }

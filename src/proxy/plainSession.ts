@@ -80,6 +80,12 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     return this.#effects.pins.on(this.#lease);
   }
 
+  /** What goes with the client when it is handed over to another process. */
+  get belongings() {
+    const isFree = this.#lease === null && !this.#isBatchOpen && !this.#isSkipping;
+    return { isFree, ...this.#statements.stores, channels: this.#channels };
+  }
+
   terminate(fault: Fault): void {
     this.#client.refuse(fault);
   }

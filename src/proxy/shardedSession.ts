@@ -228,6 +228,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   onCopyIn(): void {
     this.client.go(WAIT_REPLY);
   }
+  readonly ownChannels = (): ClientChannels => this.#channels;
   readonly outlives = () => true;
   readonly hearsItself = () => false;
   onShape(): void {}
