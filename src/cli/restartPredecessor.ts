@@ -19,11 +19,6 @@ import { StopRequested } from "./stopRequest.ts";
 /** Names the old process to the new one. */
 export const PREDECESSOR_VARIABLE = "PGXA_PREDECESSOR";
 
-/** A process that another one started with a channel between them. */
-type SendingProcess = NodeJS.Process & {
-  send(message: object, onSent: (error: Error | null) => void): boolean;
-};
-
 type Welcome = Extract<ToSuccessor, { kind: "welcome" }>;
 
 export class Predecessor implements Peer<ToPredecessor> {
@@ -87,11 +82,11 @@ export class Predecessor implements Peer<ToPredecessor> {
 
   send(message: ToPredecessor): void {
     // What the old process does not hear any more, its end answers.
-    if (process.connected) (process as SendingProcess).send(message, () => {});
+    if (process.connected) process.send?.(message, () => {});
   }
 
   close(): void {
-    if (process.connected) process.disconnect();
+    if (process.connected) process.disconnect?.();
   }
 
   get #hasAll(): boolean {
