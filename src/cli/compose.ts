@@ -8,6 +8,7 @@ import type { ConsoleSources } from "../admin/console.ts";
 import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
 import { detach } from "../base/detach.ts";
 import type { Environment } from "../base/environment.ts";
+import { Fault } from "../base/fault.ts";
 import type { FaultPointListener, HandoverPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
 import { DeadlockDetector } from "../deadlock/detector.ts";
@@ -19,7 +20,7 @@ import type { StreamHandle } from "../pool/byteStream.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { Gate } from "../proxy/gate.ts";
-import { Handover } from "../proxy/handover/handover.ts";
+import { Handover, type HandoverOptions } from "../proxy/handover/handover.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
@@ -49,6 +50,8 @@ export interface ProxyParts {
 export interface Inheritance {
   /** The latest epoch of the decision log; null with one shard. */
   readonly epoch: number | null;
+  /** Where that is. */
+  readonly logDirectory: string;
   readonly generation: number;
   /** Its listening sockets, by name (ports.ts). */
   readonly handles: ReadonlyMap<string, StreamHandle>;
@@ -102,21 +105,13 @@ export async function startProxy(
   metrics.countPinned = () => registry.pinnedCount;
   const endpoint = new MetricsEndpoint(metrics);
   const ports = [clientPort(config, listener), metricsPort(config, endpoint)];
-  const handover = new Handover({
-    config,
+  const handover = createHandover(config, world, {
     registry,
     listener,
     ports,
     createSession,
     generation,
-    environment: world.environment,
-    log: world.log,
-    faultPoint: world.handoverPoint,
-    latestEpoch: async () => {
-      await commits?.decisions.survey();
-      return commits?.decisions.latestEpoch ?? null;
-    },
-    onOtherGone: () => commits?.searchSoon(),
+    commits,
   });
   const closeAll = async (): Promise<void> => {
     await endpoint.stop();
@@ -134,6 +129,7 @@ export async function startProxy(
     const { host, port } = await listener.listen(config.listen.host, config.listen.port, client);
     world.log.info("proxy.listening", { host, port, shards: config.shards.length });
     const stop = async (): Promise<void> => {
+      handover.close();
       await listener.stop();
       await closeAll();
       world.log.info("proxy.stopped");
@@ -166,7 +162,7 @@ async function startCommits(
     log,
     wallMs,
     faultPoint,
-    ...(inheritance === null ? {} : { heirAfter: inheritance.epoch ?? 0 }),
+    ...heirOf(inheritance, transaction.logDirectory),
   });
   const controls = config.shards.map((shard) => new ShardControl(shard));
   const protocol = new CommitProtocol({
@@ -203,6 +199,17 @@ async function startCommits(
     }
   };
   return { decisions, protocol, resolver, searchSoon, stop };
+}
+
+/** Throws a Fault if the process before this one has its decisions elsewhere, where nobody would find them. */
+function heirOf(inheritance: Inheritance | null, logDirectory: string): { heirAfter?: number } {
+  if (inheritance === null || inheritance.epoch === null) return {};
+  if (inheritance.logDirectory === logDirectory) return { heirAfter: inheritance.epoch };
+  throw new Fault("config.invalid", {
+    message: "transaction.log_directory cannot change in an online restart",
+    detail: `It was ${inheritance.logDirectory}, and is ${logDirectory}.`,
+    hint: "Stop pgxa, move the directory, and start pgxa again.",
+  });
 }
 
 interface Deadlocks {
@@ -284,6 +291,27 @@ function sessionsOf(
     client.place.kind === "console"
       ? new ConsoleSession(client.stream, shared, consoleSources(detector, registry))
       : createSession(client, backends.at(client.place).enter(client.place.mode, shared));
+}
+
+type HandoverParts = Pick<
+  HandoverOptions,
+  "registry" | "listener" | "ports" | "createSession" | "generation"
+> & { readonly commits: Commits | null };
+
+function createHandover(config: Config, world: ProxyParts, { commits, ...parts }: HandoverParts): Handover {
+  const { environment, log, handoverPoint } = world;
+  return new Handover({
+    ...parts,
+    config,
+    environment,
+    log,
+    faultPoint: handoverPoint,
+    latestEpoch: async () => {
+      await commits?.decisions.survey();
+      return commits?.decisions.latestEpoch ?? null;
+    },
+    onOtherGone: () => commits?.searchSoon(),
+  });
 }
 
 interface ListenerShared extends Shared {

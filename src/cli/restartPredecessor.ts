@@ -55,7 +55,7 @@ export class Predecessor implements Peer<ToPredecessor> {
 
   /** What this process gets; `stop` resolves when it is to stop before its turn. */
   inheritance(stop: Promise<void>): Inheritance {
-    const { epoch, generation } = this.#welcome!;
+    const { epoch, logDirectory, generation } = this.#welcome!;
     let isStopped = false;
     void stop.then(() => {
       isStopped = true;
@@ -68,7 +68,7 @@ export class Predecessor implements Peer<ToPredecessor> {
       if (isStopped) throw new StopRequested();
       this.#handoverPoint("arrival.before-accepting");
     };
-    return { epoch, generation, handles: this.#handles, ready };
+    return { epoch, logDirectory, generation, handles: this.#handles, ready };
   }
 
   /** This process accepts connections; from now on clients come. */

@@ -117,9 +117,9 @@ export class Restarts {
     this.#speaksVersion = version === HANDOVER_VERSION;
     if (!this.#speaksVersion)
       log.warn("restart.client_kept", { reason: "the new process is of another version" });
-    const { epoch, generation, ports } = await handover.invitation();
+    const { ports, ...invitation } = await handover.invitation();
     const handles = ports.length;
-    this.#send({ kind: "welcome", version: HANDOVER_VERSION, epoch, generation, handles });
+    this.#send({ kind: "welcome", version: HANDOVER_VERSION, ...invitation, handles });
     for (const { name, handle } of ports) this.#send({ kind: "handle", name }, handle!);
     handoverPoint("handover.invited");
   }

@@ -71,6 +71,7 @@ async function run(config: Config, parts: UpParts, { stop, restart, predecessor 
       onOver: () => resolve("over"),
     });
   });
+  proxy.handover.requestRestart = () => restart.restarts?.begin() ?? null;
   if ((await ended) === "stop") predecessor?.send({ kind: "stopping" });
   await proxy.stop();
   restart.restarts?.close();

@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { areGone, isAlive, signalProcess } from "../../src/cli/osProcess.ts";
+import { query, RawClient, terminate } from "./rawClient.ts";
 import { RestartStage } from "./restartStage.ts";
 
 const PATIENCE_MS = 30_000;
@@ -136,6 +138,61 @@ for (const shards of [1, 2]) {
       await server.end();
       await listener.query(`${EAST} UNLISTEN news`);
       await listener.end();
+    });
+
+    test(
+      "not a byte is lost or said twice, wherever messages are cut and however many are ahead",
+      TIMEOUT,
+      async () => {
+        let isOver = false;
+        const ask = async (ahead: number): Promise<number> => {
+          const client = await RawClient.login(stage.port);
+          let asked = 0;
+          let answered = 0;
+          const answers = (async () => {
+            for (;;) {
+              while (answered === asked && !isOver) await delay(0);
+              if (answered === asked) return;
+              const [row] = (await client.until("Z")).filter(({ type }) => type === "D");
+              answered += 1;
+              assert.equal(row!.body.subarray(6).toString(), String(answered));
+            }
+          })();
+          while (!isOver) {
+            if (asked - answered >= ahead) {
+              await delay(0);
+              continue;
+            }
+            const message = query(`${EAST} SELECT ${asked + 1}`);
+            const cut = 1 + (asked % (message.length - 1));
+            client.send(message.subarray(0, cut));
+            asked += 1;
+            await delay(asked % 3);
+            client.send(message.subarray(cut));
+          }
+          await answers;
+          client.send(terminate());
+          client.close();
+          return answered;
+        };
+        const asking = [1, 1, 1, 2, 2, 3].map(ask);
+        for (let round = 0; round < 3; round += 1) {
+          const old = stage.pid;
+          await stage.restart();
+          assert.ok(await areGone([old], PATIENCE_MS), "all of them go over");
+        }
+        isOver = true;
+        for (const count of await Promise.all(asking)) assert.ok(count > 10);
+      },
+    );
+
+    test("a client of the console goes over, too", TIMEOUT, async () => {
+      const client = await stage.connect({ database: "pgxa" });
+      const old = stage.pid;
+      await stage.restart();
+      assert.ok(await areGone([old], PATIENCE_MS));
+      assert.deepEqual((await client.query("SHOW PINS")).rows, []);
+      await client.end();
     });
 
     test("a temporary table keeps its client where it is, until time is up", TIMEOUT, async () => {

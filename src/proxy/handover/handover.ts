@@ -56,6 +56,8 @@ export class Handover {
   #arrivals: Arrivals | null = null;
   #successor: Peer<ToSuccessor> | null = null;
   #departure: Departure | null = null;
+  /** Begins an online restart; says why not if it does not. Set by the process that can. */
+  requestRestart: () => string | null = () => "only pgxa up can be restarted online";
 
   constructor(options: HandoverOptions) {
     this.#options = options;
@@ -65,9 +67,10 @@ export class Handover {
 
   /** What a new process is told first, and the listening sockets it gets. */
   async invitation() {
-    const { generation, ports, latestEpoch } = this.#options;
+    const { generation, ports, latestEpoch, config } = this.#options;
     const open = ports.filter(({ handle }) => handle !== null);
-    return { epoch: await latestEpoch(), generation: generation + 1, ports: open };
+    const { logDirectory } = config.transaction;
+    return { epoch: await latestEpoch(), logDirectory, generation: generation + 1, ports: open };
   }
 
   /**
@@ -106,7 +109,20 @@ export class Handover {
     this.#departure?.stop();
     this.#departure = null;
     this.#options.onOtherGone();
-    for (const port of this.#options.ports) if (port.handle === null) await port.reopen();
+    for (const port of this.#options.ports) {
+      if (port.handle !== null) continue;
+      await port.reopen().catch((error: Error) => {
+        this.#options.log.error("restart.failed", { reason: `its port is not open again: ${error.message}` });
+      });
+    }
+  }
+
+  /** The process stops: nobody comes or goes any more. */
+  close(): void {
+    this.#departure?.stop();
+    this.#departure = null;
+    this.#predecessor = null;
+    this.#successor = null;
   }
 
   // --- as the new process ---

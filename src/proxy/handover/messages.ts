@@ -75,6 +75,7 @@ export type ToSuccessor =
       readonly version: number;
       /** The latest epoch of the decision log; null with one shard. */
       readonly epoch: number | null;
+      readonly logDirectory: string;
       readonly generation: number;
       /** How many handles follow. */
       readonly handles: number;
