@@ -1,7 +1,7 @@
 /** Real shards, and `pgxa up` in processes of its own that are restarted online. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
@@ -81,8 +81,10 @@ export class RestartStage {
     writeFileSync(this.#diesFile, `${pid} ${point}`);
   }
 
+  /** Whether the process that was to die is gone. */
   get hasDied(): boolean {
-    return !existsSync(this.#diesFile);
+    const [, pid] = /^died (\d+)$/.exec(readFileSync(this.#diesFile, "utf8")) ?? [];
+    return pid !== undefined && !isAlive(Number(pid));
   }
 
   count(event: string): number {

@@ -2,7 +2,7 @@
  * `pgxa up` as it is, but that it dies when the file named by PGXA_TEST_DIES says so: `PID POINT`, the process id and a
  * fault point, or `any POINT`. A process that is started by an online restart runs this again, with the same variable.
  */
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { runUp } from "../../src/cli/up.ts";
 
 const file = process.env["PGXA_TEST_DIES"] ?? "";
@@ -15,7 +15,7 @@ function at(point: string): void {
     return;
   }
   if (order !== `any ${point}` && order !== `${process.pid} ${point}`) return;
-  rmSync(file);
+  writeFileSync(file, `died ${process.pid}`);
   process.kill(process.pid, "SIGKILL");
 }
 
