@@ -75,10 +75,10 @@ export class Restarts {
     return null;
   };
 
-  /** This process stops: a new one that does not serve yet goes with it. */
+  /** This process stops: a new one goes with it, unless it serves already or was told to. */
   close(): void {
     const child = this.#child;
-    const isServing = this.#state === "leaving" || this.#state === "over";
+    const isServing = this.#state !== "starting" && this.#state !== "none";
     this.#state = "over";
     this.#timer?.cancel();
     if (child === null) return;
