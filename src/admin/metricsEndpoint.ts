@@ -45,11 +45,24 @@ export class MetricsEndpoint {
     });
   }
 
-  /** Opens the port; resolves with it. Rejects with the system's error, for example EADDRINUSE. */
-  listen(host: string, port: number): Promise<number> {
+  /** The server, whose listening socket can be passed on. */
+  get server(): Server {
+    return this.#server;
+  }
+
+  /** Accepts no more; requests that are here are answered. */
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
+  /**
+   * Opens the port, or accepts on `handle`, a listening socket of another process; resolves with it. Rejects with the
+   * system's error, for example EADDRINUSE.
+   */
+  listen(host: string, port: number, handle: object | null = null): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen(handle ?? { host, port }, () => {
         this.#server.removeListener("error", reject);
         resolve((this.#server.address() as AddressInfo).port);
       });

@@ -24,3 +24,24 @@ export type FaultPoint = (typeof FAULT_POINTS)[number];
 
 /** `index` counts the participants that passed this point in one transaction, from 0. */
 export type FaultPointListener = (point: FaultPoint, index: number) => void;
+
+/** The same for an online restart: moments of the old process and, from `arrival` on, of the new one. */
+export const HANDOVER_POINTS = [
+  "handover.invited",
+  "handover.before-take-over",
+  "handover.stopped-accepting",
+  "client.before-send",
+  "client.after-send",
+  "client.before-go",
+  "client.after-go",
+  "arrival.before-ready",
+  "arrival.before-accepting",
+  "arrival.accepting",
+  "arrival.before-taken",
+  "arrival.after-taken",
+  "arrival.go",
+] as const;
+
+export type HandoverPoint = (typeof HANDOVER_POINTS)[number];
+
+export type HandoverPointListener = (point: HandoverPoint) => void;

@@ -8,6 +8,7 @@ import { detach } from "../base/detach.ts";
 import type { Config, DatabaseConfig, PoolConfig, PoolMode, ShardConfig } from "../config/config.ts";
 import type { UserTraffic } from "../observe/traffic.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
+import { NOBODY } from "../pool/nobody.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
 import type { Place } from "../proxy/gate.ts";
@@ -141,6 +142,11 @@ export class Backends {
   *[Symbol.iterator](): IterableIterator<readonly [name: string, backend: Backend]> {
     yield* this.#listed;
     yield* this.#others;
+  }
+
+  /** Resolves when every shard has let pgxa in; rejects with a Fault. */
+  async reachAll(): Promise<void> {
+    await Promise.all(this.main.pools.map(async (pool) => pool.checkIn(await pool.checkout(NOBODY, ""))));
   }
 
   /** The one that `database` of the configuration names. */

@@ -4,26 +4,36 @@
  * The order is that of need: the decision log is open and the resolver has looked at every shard it can reach before
  * the first client is let in. Stopping goes the other way: clients, commits that are running, pools, the log.
  */
+import type { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
 import type { Operations } from "../admin/operations.ts";
 import type { Environment } from "../base/environment.ts";
-import type { FaultPointListener } from "../base/faultPoint.ts";
+import type { FaultPointListener, HandoverPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
+import type { StreamHandle } from "../pool/byteStream.ts";
 import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
 import { ClientTls } from "../proxy/clientTls.ts";
-import type { Listener } from "../proxy/listener.ts";
+import type { Handover } from "../proxy/handover/handover.ts";
 import { Rest } from "../proxy/rest.ts";
 import { loadParser } from "../routing/parse.ts";
 import { Backends, poolOf } from "./backends.ts";
-import { createGate, createListener, createRouter } from "./composeClients.ts";
+import {
+  createGate,
+  createHandover,
+  createListener,
+  createRouter,
+  type Shared,
+  sessionsOf,
+} from "./composeClients.ts";
 import { createOperator } from "./composeOperations.ts";
 import { createDeadlocks, startCommits, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView, healthOf } from "./composeView.ts";
 import type { ConfigSource } from "./reloading.ts";
+import { Ports } from "./restartPorts.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -31,15 +41,31 @@ export interface ProxyParts {
   readonly environment: Environment;
   readonly log: Log;
   readonly faultPoint: FaultPointListener;
+  readonly handoverPoint: HandoverPointListener;
   /** Where the configuration is read again; null: nowhere. */
   readonly source: ConfigSource | null;
   /** An operator has ended it by the console; `stop` is to be called. */
   onShutdown(): void;
 }
 
+/** What a process of an online restart has from the one before it. */
+export interface Inheritance {
+  /** The latest epoch of the decision log; null with one shard. */
+  readonly epoch: number | null;
+  /** Where that is. */
+  readonly logDirectory: string;
+  readonly generation: number;
+  /** Its listening sockets, by name (restartPorts.ts). */
+  readonly handles: ReadonlyMap<string, StreamHandle>;
+  /** Everything is there but the ports; resolves when they are to be opened. */
+  ready(): Promise<void>;
+}
+
 export interface RunningProxy {
   readonly host: string;
   readonly port: number;
+  readonly log: Log;
+  readonly handover: Handover;
   /** Lets transactions end, for `shutdown.timeout` at most, and nobody begin another; `stop` comes after it. */
   drain(): Promise<void>;
   readonly operations: Operations;
@@ -48,19 +74,27 @@ export interface RunningProxy {
 }
 
 /** Starts a proxy; rejects with a Fault, or with the system's error for a port that is taken. */
-export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}): Promise<RunningProxy> {
+export async function startProxy(
+  config: Config,
+  parts: Partial<ProxyParts> = {},
+  inheritance: Inheritance | null = null,
+): Promise<RunningProxy> {
   const world: ProxyParts = {
     environment: parts.environment ?? systemEnvironment,
     log: parts.log ?? createLog(config.log.level),
     faultPoint: parts.faultPoint ?? (() => {}),
+    handoverPoint: parts.handoverPoint ?? (() => {}),
     source: parts.source ?? null,
     onShutdown: parts.onShutdown ?? (() => {}),
   };
   await loadParser();
-  const house = await build(config, world);
+  const house = await build(config, world, inheritance);
   try {
-    const { host, port } = await house.open();
-    return { host, port, operations: house.operations, drain: () => house.drain(), stop: () => house.stop() };
+    if (inheritance !== null) await house.reachShards();
+    await inheritance?.ready();
+    const { host, port } = await house.open(inheritance?.handles ?? new Map());
+    const { handover, operations, drain, stop } = house;
+    return { host, port, log: world.log, handover, operations, drain, stop };
   } catch (error) {
     await house.stop();
     throw error;
@@ -68,22 +102,28 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
 }
 
 interface House {
-  /** Opens the ports. */
-  open(): Promise<{ readonly host: string; readonly port: number }>;
+  readonly handover: Handover;
   readonly operations: Operations;
+  /** Resolves when every shard has let pgxa in; rejects with a Fault. */
+  reachShards(): Promise<void>;
+  /** Opens the ports, or accepts on those that were inherited. */
+  open(
+    inherited: ReadonlyMap<string, StreamHandle>,
+  ): Promise<{ readonly host: string; readonly port: number }>;
   drain(): Promise<void>;
   stop(): Promise<void>;
 }
 
-async function build(config: Config, world: ProxyParts): Promise<House> {
+async function build(config: Config, world: ProxyParts, inheritance: Inheritance | null): Promise<House> {
   const { environment, log } = world;
   const tls = new ClientTls(config.clientTls, environment.clock, log);
   const gate = createGate(config, world);
   const metrics = new Metrics();
-  const { watched, commits } = await startShards(config, world);
+  const { watched, commits } = await startShards(config, world, inheritance);
   const { health } = watched;
   const backends = new Backends(config, { ...world, health });
-  const registry = new ClientRegistry(environment.random, new ClientLimits(config));
+  const generation = inheritance?.generation ?? 0;
+  const registry = new ClientRegistry(environment.random, new ClientLimits(config), generation);
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
   const main = config.databases.find(({ name }) => name === config.database);
   const admission = new Admission(config.shards.length, poolOf(config, main), environment.clock);
@@ -97,12 +137,11 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
   const rest = new Rest();
   const clients = { live, gate, tls, rest, registry, view };
   const shared = { ...clients, backends, commits, router, admission, deadlocks, metrics };
-  const listener = createListener(config, world, shared);
-  view.handshakes = () => listener.handshakes;
   view.health = (shard) => healthOf(health, shard);
   metrics.countPinned = () => registry.pinnedCount;
   let isStarted = false;
   const endpoint = createEndpoint(config, metrics, view, () => isStarted);
+  const { listener, ports, handover } = createDoors(config, world, shared, endpoint, generation);
   const drain = (): Promise<void> => {
     view.isStopping = true;
     return listener.drain(live.config.shutdown);
@@ -110,9 +149,10 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
   const operations = createOperator(world, { ...shared, listener, timeouts, health }, drain);
   view.operations = operations;
   return {
-    async open() {
-      if (config.metrics.port !== 0) await endpoint.listen(config.metrics.host, config.metrics.port);
-      const where = await openPorts(listener, config);
+    handover,
+    reachShards: () => backends.reachAll(),
+    async open(inherited) {
+      const where = await ports.open(inherited);
       isStarted = true;
       log.info("proxy.listening", { ...where, shards: config.shards.length });
       return where;
@@ -121,6 +161,7 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
     drain,
     async stop() {
       view.isStopping = true;
+      handover.close();
       await listener.stop();
       timeouts.close();
       await deadlocks.stop();
@@ -136,23 +177,35 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
   };
 }
 
+/** Where clients come in, from the network or from the process before this one. */
+function createDoors(
+  config: Config,
+  world: ProxyParts,
+  shared: Shared,
+  endpoint: MetricsEndpoint,
+  generation: number,
+) {
+  const createSession = sessionsOf(config, world, shared);
+  const listener = createListener(world, shared, createSession, (pid, secret) =>
+    handover.passCancel(pid, secret),
+  );
+  const ports = new Ports(config, listener, endpoint);
+  const own = { listener, ports: ports.all, createSession, generation };
+  const handover = createHandover(config, world, { ...shared, ...own });
+  shared.view.handshakes = () => listener.handshakes;
+  return { listener, ports, handover };
+}
+
 /** What looks after the shards; with several hosts their primaries are known when it resolves. */
-async function startShards(config: Config, world: ProxyParts) {
+async function startShards(config: Config, world: ProxyParts, inheritance: Inheritance | null) {
   const watched = watchShards(config, world);
   const { health } = watched;
   try {
     if (health.some(({ hasSeveral }) => hasSeveral)) await watched.started;
-    const commits = config.shards.length > 1 ? await startCommits(config, world, health) : null;
+    const commits = config.shards.length > 1 ? await startCommits(config, world, health, inheritance) : null;
     return { watched, commits };
   } catch (error) {
     await watched.stop();
     throw error;
   }
-}
-
-async function openPorts(listener: Listener, { listen }: Config) {
-  const { unixDirectory, unixMode } = listen;
-  const { host, port } = await listener.listen(listen.host, listen.port);
-  if (unixDirectory === undefined) return { host, port };
-  return { host, port, unixSocket: await listener.listenUnix(unixDirectory, port, unixMode) };
 }

@@ -12,6 +12,7 @@ import type { ClientRegistry } from "../proxy/clientRegistry.ts";
 import type { ClientTls } from "../proxy/clientTls.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { CONSOLE_DATABASE, Gate } from "../proxy/gate.ts";
+import { Handover, type HandoverOptions } from "../proxy/handover/handover.ts";
 import type { NewClient } from "../proxy/handshake.ts";
 import { Listener } from "../proxy/listener.ts";
 import { PeerUsers } from "../proxy/peerUsers.ts";
@@ -70,11 +71,14 @@ export interface Shared {
   readonly view: ConsoleView;
 }
 
-export function createListener(
+export type CreateSession = (client: NewClient) => Session;
+
+/** Makes the session of each client. */
+export function sessionsOf(
   config: Config,
   world: ProxyParts,
-  { live, gate, tls, rest, backends, commits, router, registry, admission, deadlocks, metrics, view }: Shared,
-): Listener {
+  { live, rest, backends, commits, router, registry, admission, deadlocks, metrics, view }: Shared,
+): CreateSession {
   const { environment, log, faultPoint } = world;
   const { traffic } = view;
   const shares = new Shares(config);
@@ -94,6 +98,27 @@ export function createListener(
     signal: (kind, pid) => registry.signal(kind, pid),
     onEnd: (session) => registry.remove(session),
   };
+  return (client) => {
+    const { place, user, stream } = client;
+    if (shared.config !== live.config) {
+      shared = { ...shared, config: live.config };
+      shares.reconfigure(live.config);
+    }
+    if (place.kind === "console") {
+      const parts = { ...shared, traffic: traffic.of(CONSOLE_DATABASE, user) };
+      return new ConsoleSession(stream, { name: user, role: place.role }, parts, view);
+    }
+    const parts = backends.at(place).enter(place.mode, traffic.of(place.name, user), shared);
+    return createSession(client, parts, shares);
+  };
+}
+
+export function createListener(
+  { log }: ProxyParts,
+  { gate, tls, rest, backends, registry, view }: Shared,
+  createSession: CreateSession,
+  onStrayCancel: (pid: number, secret: Buffer) => void,
+): Listener {
   return new Listener({
     gate,
     tls,
@@ -102,20 +127,33 @@ export function createListener(
     rest,
     greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
     log,
-    noteRefusal: (reason) => noteRefusal(traffic, reason),
-    createSession: (client) => {
-      const { place, user, stream } = client;
-      if (shared.config !== live.config) {
-        shared = { ...shared, config: live.config };
-        shares.reconfigure(live.config);
-      }
-      if (place.kind === "console") {
-        const parts = { ...shared, traffic: traffic.of(CONSOLE_DATABASE, user) };
-        return new ConsoleSession(stream, { name: user, role: place.role }, parts, view);
-      }
-      const parts = backends.at(place).enter(place.mode, traffic.of(place.name, user), shared);
-      return createSession(client, parts, shares);
+    noteRefusal: (reason) => noteRefusal(view.traffic, reason),
+    createSession,
+    onStrayCancel,
+  });
+}
+
+type HandoverParts = Pick<
+  HandoverOptions,
+  "registry" | "rest" | "listener" | "ports" | "createSession" | "generation"
+> & { readonly commits: Commits | null };
+
+export function createHandover(
+  config: Config,
+  { environment, log, handoverPoint }: ProxyParts,
+  { commits, ...parts }: HandoverParts,
+): Handover {
+  return new Handover({
+    ...parts,
+    config,
+    environment,
+    log,
+    faultPoint: handoverPoint,
+    latestEpoch: async () => {
+      await commits?.decisions.survey();
+      return commits?.decisions.latestEpoch ?? null;
     },
+    onOtherGone: () => commits?.searchSoon(),
   });
 }
 

@@ -3,15 +3,20 @@ import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
 import { loadRaw } from "../config/load.ts";
-import { type ProxyParts, type RunningProxy, startProxy } from "./compose.ts";
+import { type Inheritance, type ProxyParts, type RunningProxy, startProxy } from "./compose.ts";
 import { explain, loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
+import { removePidFile, writePidFile } from "./restartPidFile.ts";
+import { Predecessor } from "./restartPredecessor.ts";
+import { Restarts } from "./restartSuccessor.ts";
+import { StopRequested } from "./stopRequest.ts";
 
 const HELP = `Usage: pgxa up --config FILE
 
 Runs pgxa with the configuration in FILE until it gets SIGINT or SIGTERM. SIGTERM lets
-transactions end first (shutdown.timeout), SIGINT does not. SIGHUP reads FILE again. A second signal ends it at
-once; what was in doubt is settled at the next start.
+transactions end first (shutdown.timeout), SIGINT does not. A second signal ends it at
+once; what was in doubt is settled at the next start. SIGHUP reads FILE again, SIGUSR2
+restarts pgxa without dropping clients: see docs/operations.md.
 
 Options:
   --config FILE, -c FILE  the YAML file; config/pgxa.yaml is an example with every option
@@ -20,8 +25,12 @@ Options:
 
 const SAME_SIGNAL_MS = 500;
 
+type UpParts = Partial<Pick<ProxyParts, "faultPoint" | "handoverPoint" | "source">>;
+/** Why a process stops: transactions are to end first, or not; or its successor has all its clients. */
+type Stop = "drain" | "now" | "over";
+
 /** Resolves with the exit code: 0 after a stop, 1 if it could not run, 2 for a wrong command line or configuration. */
-export async function runUp(args: readonly string[]): Promise<number> {
+export async function runUp(args: readonly string[], parts: UpParts = {}): Promise<number> {
   const options = readConfigOptions("up", args, false);
   if (options.kind === "help") {
     console.log(HELP);
@@ -31,28 +40,74 @@ export async function runUp(args: readonly string[]): Promise<number> {
     console.error(options.says);
     return 2;
   }
-  const config = loadOrComplain(options.file);
-  if (config === null) return 2;
   const stop = signalToStop();
-  const proxy = await start(config, {
-    source: { file: options.file, variables: process.env, raw: loadRaw(options.file, process.env) },
-    onShutdown: stop.now,
+  const restart = new RestartSignal();
+  const predecessor = await Predecessor.meet(parts.handoverPoint ?? (() => {}));
+  try {
+    const config = loadOrComplain(options.file);
+    if (config === null) return 2;
+    const variables = process.env;
+    const source = { file: options.file, variables, raw: loadRaw(options.file, variables) };
+    return await run(config, { ...parts, source }, { stop, restart, predecessor });
+  } finally {
+    predecessor?.close();
+  }
+}
+
+interface Turns {
+  /** Resolves when the process is to stop. */
+  readonly stop: Promise<Stop>;
+  readonly restart: RestartSignal;
+  readonly predecessor: Predecessor | null;
+}
+
+async function run(config: Config, parts: UpParts, { stop, restart, predecessor }: Turns): Promise<number> {
+  let onShutdown = (): void => {};
+  const shutdown = new Promise<Stop>((resolve) => {
+    onShutdown = () => resolve("now");
   });
+  const proxy = await start(config, { ...parts, onShutdown }, predecessor?.inheritance(stop));
   if (proxy === null) return 1;
-  const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
-  console.log(`pgxa is listening on ${proxy.host}:${proxy.port}, database ${config.database}, ${shards}`);
+  if (config.pidFile !== undefined) writePidFile(config.pidFile);
+  predecessor?.serve(proxy.handover);
   const onReload = (): void => detach(proxy.operations.reload().catch(complain), "the log has said why not");
   process.on("SIGHUP", onReload);
-  if ((await stop.signal) === "SIGTERM") await proxy.drain();
+  const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
+  console.log(`pgxa is listening on ${proxy.host}:${proxy.port}, database ${config.database}, ${shards}`);
+  const ended = new Promise<Stop>((resolve) => {
+    void stop.then(resolve);
+    void shutdown.then(resolve);
+    restart.restarts = new Restarts({
+      handover: proxy.handover,
+      log: proxy.log,
+      startTimeoutMs: config.restart.startTimeoutMs,
+      handoverPoint: parts.handoverPoint ?? (() => {}),
+      onStop: (drains) => resolve(drains ? "drain" : "now"),
+      onOver: () => resolve("over"),
+    });
+  });
+  const { restarts } = restart;
+  proxy.handover.requestRestart = () => restarts!.begin();
+  const how = await ended;
+  if (how !== "over") predecessor?.send({ kind: "stopping", drains: how === "drain" });
+  await restarts!.giveUp();
+  if (how === "drain") await Promise.all([proxy.drain(), predecessor?.gone]);
   await proxy.stop();
+  restarts!.close();
+  if (config.pidFile !== undefined) removePidFile(config.pidFile);
   return 0;
 }
 
-async function start(config: Config, parts: Partial<ProxyParts>): Promise<RunningProxy | null> {
+async function start(
+  config: Config,
+  parts: Partial<ProxyParts>,
+  inheritance: Inheritance | undefined,
+): Promise<RunningProxy | null> {
   const { host, port } = config.listen;
   try {
-    return await startProxy(config, parts);
+    return await startProxy(config, parts, inheritance ?? null);
   } catch (error) {
+    if (error instanceof StopRequested) return null;
     if (error instanceof Fault) console.error(explain(error));
     else console.error(explainSystemError(error, host, port));
     return null;
@@ -73,15 +128,18 @@ function explainSystemError(error: unknown, host: string, port: number): string 
   }
 }
 
-interface StopSignal {
-  /** Null: somebody else has seen to it that nobody is left. */
-  readonly signal: Promise<NodeJS.Signals | null>;
-  now(): void;
-}
-
 /** A reload that was refused is told in the log. */
 function complain(error: unknown): void {
   if (!(error instanceof Fault)) throw error;
+}
+
+/** SIGUSR2, also while the process starts, when it must not end it. */
+class RestartSignal {
+  restarts: Restarts | null = null;
+
+  constructor() {
+    process.on("SIGUSR2", () => this.restarts?.begin());
+  }
 }
 
 /**
@@ -89,18 +147,15 @@ function complain(error: unknown): void {
  * once; one that comes together with the first is the same Ctrl-C, which reaches a process under npm from the terminal
  * and again from npm.
  */
-function signalToStop(): StopSignal {
-  let now = (): void => {};
-  const signal = new Promise<NodeJS.Signals | null>((resolve) => {
-    now = () => resolve(null);
+function signalToStop(): Promise<Stop> {
+  return new Promise((resolve) => {
     let firstMs: number | null = null;
     const onSignal = (signal: NodeJS.Signals): void => {
       firstMs ??= performance.now();
       if (performance.now() - firstMs > SAME_SIGNAL_MS) process.exit(130);
-      resolve(signal);
+      resolve(signal === "SIGTERM" ? "drain" : "now");
     };
     process.on("SIGINT", onSignal);
     process.on("SIGTERM", onSignal);
   });
-  return { signal, now };
 }

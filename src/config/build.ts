@@ -66,6 +66,11 @@ export function buildConfig(raw: RawConfig): Config {
       delayMs: section("shutdown").number("delay"),
       timeoutMs: section("shutdown").number("timeout"),
     },
+    restart: {
+      startTimeoutMs: section("restart").number("start_timeout"),
+      timeoutMs: section("restart").number("timeout"),
+    },
+    pidFile: top.optionalText("pid_file"),
     log: { level: section("log").text("level") as Config["log"]["level"] },
   };
 }

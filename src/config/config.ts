@@ -187,6 +187,14 @@ export interface TransactionConfig {
   readonly resolveIntervalMs: number;
 }
 
+/** The online restart. */
+export interface RestartConfig {
+  /** How long the new process may take until it can serve. */
+  readonly startTimeoutMs: number;
+  /** How long the old one stays for clients that cannot be handed over. */
+  readonly timeoutMs: number;
+}
+
 export interface LimitsConfig {
   readonly clientsMax: number;
   /** The next three: 0 is no limit. */
@@ -281,5 +289,8 @@ export interface Config {
   readonly limits: LimitsConfig;
   /** What SIGTERM does: how long everything goes on, and how long transactions may take to end then. */
   readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number };
+  readonly restart: RestartConfig;
+  /** Where the process id is written to. */
+  readonly pidFile: string | undefined;
   readonly log: { readonly level: LogLevel };
 }

@@ -92,6 +92,7 @@ function withAbsolutePaths(config: Config, source: string): Config {
     },
     listen: { ...listen, unixDirectory: optional(listen.unixDirectory) },
     clientTls: withFiles(clientTls),
+    pidFile: optional(config.pidFile),
     shards: config.shards.map((shard) => ({ ...shard, tls: shard.tls && withFiles(shard.tls) })),
     transaction: {
       ...transaction,

@@ -18,6 +18,7 @@ import { HEALTH_OPTIONS, HOSTS_OPTION } from "./healthOptions.ts";
 import { METRICS_OPTIONS } from "./metricsOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
+import { RESTART_OPTIONS } from "./restartOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
 import { CLIENT_TLS_OPTIONS, SHARD_TLS_OPTIONS, UNIX_OPTIONS } from "./tlsOptions.ts";
 
@@ -297,6 +298,7 @@ export const OPTIONS: readonly OptionSpec[] = [
   },
 
   ...SHUTDOWN_OPTIONS,
+  ...RESTART_OPTIONS,
 
   {
     path: "log.level",

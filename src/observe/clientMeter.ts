@@ -21,7 +21,7 @@ export class ClientMeter {
   readonly #clock: Clock;
   readonly #totals: UserTraffic["totals"];
   /** Wall time of the login. */
-  readonly connectedAtMs: number;
+  connectedAtMs: number;
   /** When the query that runs began, in monotonic ms; 0 while none does. */
   queryFromMs = 0;
   /** The same of the transaction. */

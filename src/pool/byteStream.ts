@@ -12,7 +12,7 @@
  * A stream may turn to TLS (`secure`); what it reads then is decrypted into memory of its own, and the rules are the
  * same.
  */
-import { connect, Socket, type TcpNetConnectOpts } from "node:net";
+import { connect, type Server, Socket, type TcpNetConnectOpts } from "node:net";
 import type { TLSSocket } from "node:tls";
 
 /** Where a stream leads: a host's port, or the path of a Unix socket. */
@@ -26,6 +26,13 @@ export interface StreamOwner {
   /** The stream is gone, whoever ended it; called once. */
   onClosed(reason: string): void;
 }
+
+/** Node's own object for an open socket, as far as it is anybody's business: it can be passed on. */
+export type StreamHandle = object;
+const PLAIN_HANDLES: ReadonlySet<string> = new Set(["TCP", "Pipe"]);
+
+export const handleOf = (owner: Socket | Server): StreamHandle | null =>
+  (owner as unknown as { readonly _handle: StreamHandle | null })._handle;
 
 const EMPTY = Buffer.alloc(0);
 /** A stream whose reads fill its buffer moves to one of this size, in bytes. */
@@ -76,6 +83,30 @@ export class ByteStream {
         typeof Socket
       >[0]);
     });
+  }
+
+  /** Takes over a connection that another process accepted and passed on; it is paused. */
+  static adopt(handle: StreamHandle, owner: StreamOwner, bufferBytes: number): ByteStream {
+    const stream = new ByteStream(owner, bufferBytes, (onread) => {
+      const options = { handle, onread, allowHalfOpen: false, pauseOnCreate: true };
+      return new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
+    });
+    stream.#paused = true;
+    return stream;
+  }
+
+  /**
+   * What can be passed on to another process; null if the connection is more than a socket, as with TLS, or gone. The
+   * stream must be paused, and is still this process's until it is destroyed.
+   */
+  get handle(): StreamHandle | null {
+    const handle = handleOf(this.#socket);
+    return !this.#isClosed && handle !== null && PLAIN_HANDLES.has(handle.constructor.name) ? handle : null;
+  }
+
+  /** Whether everything written has left. */
+  get isFlushed(): boolean {
+    return this.#socket.writableLength === 0;
   }
 
   /** Opens a connection; `onConnected` is called once when it stands, `owner.onClosed` when it does not. */

@@ -75,6 +75,12 @@ export class NotificationHub {
     quiet?.catch(() => {}); // a session that is lost listens to nothing
   }
 
+  /** Notifies all that listen to `channel`, here and in other processes; rejects with the shard's or driver's error. */
+  async notify(channel: string): Promise<void> {
+    const client = await (this.#client ?? this.#open());
+    await client.query(`NOTIFY ${quoted(channel)}`);
+  }
+
   /** Resolves when everything that was notified before has been passed on. */
   async settle(): Promise<void> {
     if (this.#listeners.size === 0) return;

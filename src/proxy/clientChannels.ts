@@ -40,6 +40,12 @@ interface Subscription extends ChannelListener {
   isLive: boolean;
 }
 
+/** A channel of a shard. */
+export interface ShardChannel {
+  readonly shard: number;
+  readonly channel: string;
+}
+
 interface Change {
   readonly kind: "listen" | "unlisten";
   /** Of a channel; null is every one. */
@@ -56,7 +62,8 @@ const keyOf = (shard: number, channel: string): string => `${shard} ${channel}`;
 
 export class ClientChannels {
   readonly #host: ChannelsHost;
-  readonly #hubs: readonly NotificationHub[];
+  /** In the order of the shards. */
+  readonly hubs: readonly NotificationHub[];
   readonly #rest: Rest;
   /** All that is heard, committed or not yet. */
   readonly #subscriptions = new Map<string, Subscription>();
@@ -66,10 +73,15 @@ export class ClientChannels {
   #waitingBytes = 0;
   /** The client has not taken what was written. */
   #isBehind = false;
+  /** Set while another process may still be writing to the client. */
+  #isHeld = false;
+  /** Shards of which another process tells the client, and what came from there. */
+  readonly #deaf = new Set<number>();
+  #late: Waiting[] = [];
 
   constructor(host: ChannelsHost, { hubs, rest }: ChannelsParts) {
     this.#host = host;
-    this.#hubs = hubs;
+    this.hubs = hubs;
     this.#rest = rest;
   }
 
@@ -94,13 +106,13 @@ export class ClientChannels {
     const key = keyOf(shard, channel);
     this.#subscriptions.set(key, subscription);
     try {
-      await this.#hubs[shard]!.listen(channel, subscription);
+      await this.hubs[shard]!.listen(channel, subscription);
     } catch (error) {
       this.#subscriptions.delete(key);
       throw error;
     }
     subscription.isLive = true;
-    if (this.#subscriptions.get(key) !== subscription) this.#hubs[shard]!.unlisten(channel, subscription);
+    if (this.#subscriptions.get(key) !== subscription) this.hubs[shard]!.unlisten(channel, subscription);
   }
 
   /** The same for a client that is ended if it cannot be. */
@@ -148,10 +160,43 @@ export class ClientChannels {
     this.#dropAllBut(new Set());
   }
 
+  /** The channels that are listened to, if all is settled: nothing waits, nothing is to be decided. Else null. */
+  get settled(): readonly ShardChannel[] | null {
+    const all = [...this.#subscriptions.values()];
+    const isSettled = all.every(({ isLive }) => isLive) && all.length === this.#committed.size;
+    if (!isSettled || this.#changes.length > 0 || this.#waiting.length > 0 || this.#isBehind) return null;
+    return all.map(({ shard, channel }) => ({ shard, channel }));
+  }
+
+  /** Listens to what the client listened to in another process, and sends it nothing until `go`; rejects with a Fault. */
+  async restore(channels: readonly ShardChannel[]): Promise<void> {
+    this.#isHeld = true;
+    for (const { shard, channel } of channels) await this.listen(shard, channel);
+    this.#committed = new Set(channels.map(({ shard, channel }) => keyOf(shard, channel)));
+  }
+
+  /** What comes from `shard` from now on is told by another process, unless `resume` comes. */
+  deafen(shard: number): void {
+    this.#deaf.add(shard);
+  }
+
+  /** What came from `shard` up to now was told by another process. */
+  forgetWaiting(shard: number): void {
+    this.#keepWaiting(({ key }) => this.#subscriptions.get(key)?.shard !== shard);
+  }
+
+  /** The client is this process's, perhaps again. */
+  resume(): void {
+    this.#deaf.clear();
+    this.#waiting.push(...this.#late.splice(0));
+    this.#isHeld = false;
+    this.flush();
+  }
+
   /** Something of the client's has ended: sends what waits, if the client may have it now. */
   flush(): void {
-    if (this.#rest.listener !== null && this.#host.isQuiet) this.#rest.listener(this.#host);
-    if (this.#waiting.length === 0 || this.#isBehind || !this.#host.isQuiet) return;
+    if (this.#rest.isWatched) this.#rest.note(this.#host);
+    if (this.#waiting.length === 0 || this.#isBehind || this.#isHeld || !this.#host.isQuiet) return;
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#waitingBytes = 0;
@@ -173,9 +218,13 @@ export class ClientChannels {
     for (const [key, subscription] of this.#subscriptions) {
       if (keys.has(key)) continue;
       this.#subscriptions.delete(key);
-      this.#hubs[subscription.shard]!.unlisten(subscription.channel, subscription);
+      this.hubs[subscription.shard]!.unlisten(subscription.channel, subscription);
     }
-    this.#waiting = this.#waiting.filter(({ key }) => keys.has(key));
+    this.#keepWaiting(({ key }) => keys.has(key));
+  }
+
+  #keepWaiting(isKept: (one: Waiting) => boolean): void {
+    this.#waiting = this.#waiting.filter(isKept);
     this.#waitingBytes = this.#waiting.reduce((bytes, { message }) => bytes + message.length, 0);
   }
 
@@ -183,7 +232,8 @@ export class ClientChannels {
     const { client } = this.#host;
     if (!isLive || client.isOver || this.#host.hearsItself(shard, pid, channel)) return;
     const message = notificationResponse(this.#host.notifierOf(shard, pid), channel, payload);
-    this.#waiting.push({ key: keyOf(shard, channel), message });
+    const queue = this.#deaf.has(shard) ? this.#late : this.#waiting;
+    queue.push({ key: keyOf(shard, channel), message });
     this.#waitingBytes += message.length;
     if (this.#waitingBytes > WAITING_BYTES_MAX) {
       this.close();

@@ -19,7 +19,17 @@ const BACKSLASH = 0x5c;
 /** What the startup packet carries that is not a setting. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(["user", "database", "replication", "options"]);
 
+/** All that is known of a client's settings, as it goes from process to process. */
+export interface ParametersState {
+  /** What the startup packet said. */
+  readonly packet: readonly (readonly [name: string, value: string])[];
+  readonly settings: string;
+  readonly custom: readonly string[];
+  readonly told: readonly (readonly [name: string, value: string])[];
+}
+
 export class ClientParameters {
+  readonly #packet: ReadonlyMap<string, string>;
   /** What the startup packet set, by name. */
   readonly startup: ReadonlyMap<string, string>;
   settings: string;
@@ -32,9 +42,23 @@ export class ClientParameters {
 
   /** `startup`: the startup packet's parameters. Throws a Fault if its `options` are beyond understanding. */
   constructor(startup: ReadonlyMap<string, string>) {
+    this.#packet = startup;
     this.startup = startupSettings(startup);
     this.settings = settingsOf(this.startup);
     for (const name of this.startup.keys()) this.noteName(name);
+  }
+
+  get state(): ParametersState {
+    const { settings } = this;
+    return { packet: [...this.#packet], settings, custom: [...this.#custom], told: [...this.#told] };
+  }
+
+  static restore({ packet, settings, custom, told }: ParametersState): ClientParameters {
+    const parameters = new ClientParameters(new Map(packet));
+    parameters.settings = settings;
+    for (const name of custom) parameters.noteName(name);
+    for (const [name, value] of told) parameters.noteTold(name, value);
+    return parameters;
   }
 
   /** Whether `connection` can be used by this client as it is. */

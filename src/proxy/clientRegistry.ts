@@ -23,6 +23,11 @@ export interface ClientKey {
 }
 
 const PID_MAX = 0x7fff_ffff;
+/**
+ * Process ids differ in their remainder by this between processes that follow each other, so that a client that was
+ * handed over keeps its own, and nobody in the other process has it.
+ */
+const GENERATIONS = 8;
 /** Protocol 3.0 has room for four bytes; 3.2 for up to 256, of which Postgres uses these many. */
 const SECRET_BYTES = 4;
 const SECRET_BYTES_LONG = 32;
@@ -38,11 +43,14 @@ export class ClientRegistry {
   readonly limits: ClientLimits;
   readonly #entries = new Map<number, Entry>();
   readonly #pids = new Map<Session, number>();
+  readonly #generation: number;
   #onEmpty: (() => void)[] = [];
 
-  constructor(random: Randomness, limits: ClientLimits) {
+  /** `generation`: of processes that hand clients over to each other the next has the next; see GENERATIONS. */
+  constructor(random: Randomness, limits: ClientLimits, generation = 0) {
     this.#random = random;
     this.limits = limits;
+    this.#generation = generation % GENERATIONS;
   }
 
   get size(): number {
@@ -90,8 +98,9 @@ export class ClientRegistry {
   newKey(minor: number): ClientKey {
     const secret = Buffer.from(this.#random.bytes(minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES));
     for (;;) {
-      const pid = Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX || 1;
-      if (!this.#entries.has(pid)) return { pid, secret };
+      const random = Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX;
+      const pid = random - (random % GENERATIONS) + this.#generation;
+      if (pid > 0 && !this.#entries.has(pid)) return { pid, secret };
     }
   }
 
@@ -119,6 +128,15 @@ export class ClientRegistry {
     return new Promise((resolve) => {
       this.#onEmpty.push(resolve);
     });
+  }
+
+  entryOf(session: Session): Entry | null {
+    const pid = this.#pids.get(session);
+    return pid === undefined ? null : this.#entries.get(pid)!;
+  }
+
+  has(pid: number): boolean {
+    return this.#entries.has(pid);
   }
 
   /** The client of that key, if the secret is right. */

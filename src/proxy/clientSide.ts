@@ -57,6 +57,15 @@ export const WAIT_CANCEL = 16;
 export const WAIT_CLIENT_DRAIN = 32;
 
 const NOTHING: Buffer = Buffer.alloc(0);
+/** What opens no batch. */
+const BETWEEN_BATCHES: ReadonlySet<number> = new Set([
+  CLIENT_MESSAGE.query,
+  CLIENT_MESSAGE.functionCall,
+  CLIENT_MESSAGE.copyData,
+  CLIENT_MESSAGE.copyDone,
+  CLIENT_MESSAGE.copyFail,
+  CLIENT_MESSAGE.terminate,
+]);
 
 /** What it is made of. */
 export interface ClientSideParts {
@@ -89,6 +98,11 @@ export class ClientSide {
   #isPending = false;
   #isOver = false;
   #isBehind = false;
+  /** Messages of the extended protocol came, and their Sync did not. */
+  #isBatchOpen = false;
+  #isExpected = false;
+  /** Why it is to be ended once it has arrived. */
+  #farewell: Fault | null = null;
 
   constructor(
     stream: ByteStream,
@@ -115,6 +129,33 @@ export class ClientSide {
 
   get isWaiting(): boolean {
     return this.#waiting !== 0;
+  }
+
+  /**
+   * Whether nothing of the client is under way here: what was read has been handled up to the last batch's end, and what
+   * was written has left. What the session itself still waits for is not seen from here.
+   */
+  get isAtRest(): boolean {
+    if (this.#isOver || this.#isPumping || this.#isPending || this.#waiting !== 0) return false;
+    const scanner = this.#scanner;
+    const isRead = scanner.isBetweenMessages && scanner.violation === null;
+    const isHandled = scanner.end + this.#carry.length === this.#chunkEnd;
+    return isRead && isHandled && !this.#isBatchOpen && !this.#isBehind && this.stream.isFlushed;
+  }
+
+  /** What was read of a message's head, and so is not handled. */
+  get carry(): Buffer {
+    return this.#carry;
+  }
+
+  /** The client is another process's until `arrive` is called; who has to end it has to wait for that. */
+  expect(): void {
+    this.#isExpected = true;
+  }
+
+  arrive(): void {
+    this.#isExpected = false;
+    if (this.#farewell !== null) this.refuse(this.#farewell);
   }
 
   isWaitingFor(reason: number): boolean {
@@ -170,6 +211,10 @@ export class ClientSide {
   /** Ends the session with a last error; nothing of the client is read any more. */
   refuse(fault: Fault): void {
     if (this.#isOver) return;
+    if (this.#isExpected) {
+      this.#farewell ??= fault;
+      return;
+    }
     this.say(faultResponse(fault));
     this.end();
   }
@@ -275,7 +320,13 @@ export class ClientSide {
     if (!this.#messages.onMessage(scanner.type, collector.buffer, collector.start, collector.end))
       return false;
     this.meter.taken(scanner.type);
+    this.#noteBatch(scanner.type);
     return true;
+  }
+
+  #noteBatch(type: number): void {
+    if (type === CLIENT_MESSAGE.sync) this.#isBatchOpen = false;
+    else if (!BETWEEN_BATCHES.has(type)) this.#isBatchOpen = true;
   }
 
   /** A piece of a message that is too long to be held. */

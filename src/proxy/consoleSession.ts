@@ -51,6 +51,11 @@ export class ConsoleSession implements Session, ClientMessages {
     return this.#statements.size;
   }
 
+  /** What goes with the client when it is handed over to another process; null in a transaction block. */
+  get belongings(): ConsoleStatements | null {
+    return this.#status === "I" && !this.#isSkipping ? this.#statements : null;
+  }
+
   /** Lets the client go on; what it asked for goes on, too, as a PAUSE does that others may wait for. */
   cancel(): void {
     this.#stopWaiting?.(new Fault("session.canceled"));

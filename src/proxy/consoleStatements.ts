@@ -17,6 +17,7 @@ type Understand = (statement: Statement) => ConsoleCommand;
 /** Null: the empty query. */
 interface Prepared {
   readonly command: ConsoleCommand | null;
+  readonly text: string;
 }
 
 interface Portal extends Prepared {
@@ -47,6 +48,16 @@ export class ConsoleStatements {
     return this.#statements.size;
   }
 
+  /** The statements there are, as name and text. */
+  get state(): readonly (readonly [name: string, text: string])[] {
+    return [...this.#statements].map(([name, { text }]) => [name, text] as const);
+  }
+
+  /** Prepares what a client had prepared in another process; throws a Fault for what this one does not understand. */
+  restore(state: readonly (readonly [name: string, text: string])[]): void {
+    for (const [name, text] of state) this.#parse({ name, text });
+  }
+
   /** A portal does not outlive its batch, or its transaction block. */
   clearPortals(): void {
     this.#portals.clear();
@@ -72,7 +83,7 @@ export class ConsoleStatements {
     }
   }
 
-  #parse({ name, text }: read.ParseMessage): readonly Buffer[] {
+  #parse({ name, text }: Pick<read.ParseMessage, "name" | "text">): readonly Buffer[] {
     const [statement, ...more] = readStatements(text);
     if (more.length > 0) {
       const message = "cannot insert multiple commands into a prepared statement";
@@ -81,7 +92,7 @@ export class ConsoleStatements {
     if (name !== "" && this.#statements.has(name)) throw new Fault("session.duplicate_statement");
     if (this.#statements.size >= this.#max) throw new Fault("session.too_many_statements");
     const command = statement === undefined ? null : this.#understand(statement);
-    this.#statements.set(name, { command });
+    this.#statements.set(name, { command, text });
     return [write.parseComplete()];
   }
 

@@ -35,6 +35,12 @@ export class Hints {
     return local === undefined ? (this.#session[name] ?? null) : local;
   }
 
+  /** What stands for the session, by name; outside a transaction. */
+  get state(): readonly (readonly [name: HintName, value: string])[] {
+    const entries = Object.entries(this.#session) as [HintName, Hint | null][];
+    return entries.flatMap(([name, hint]) => (hint === null ? [] : [[name, hint.value] as const]));
+  }
+
   set(name: HintName, hint: Hint | null, isLocal: boolean): void {
     if (isLocal) this.#local = { ...this.#local, [name]: hint };
     else this.#session = { ...this.#session, [name]: hint };

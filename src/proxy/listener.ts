@@ -4,14 +4,13 @@
  * Invariant: no more than `clients_max` clients are in or have proved that they may come in, and no more than
  * `handshakes_max` others are on the way; for one more of those the oldest of the greediest gives way.
  */
-import { chmodSync } from "node:fs";
 import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
 import { CONSOLE_GREETING } from "../admin/driverProbes.ts";
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
-import { ByteStream } from "../pool/byteStream.ts";
+import { ByteStream, handleOf, type StreamHandle } from "../pool/byteStream.ts";
 import { AcceptedLink } from "./acceptedLink.ts";
 import type { ClientIdentity } from "./clientLimits.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
@@ -23,10 +22,17 @@ import { HandshakeRoom } from "./handshakeRoom.ts";
 import type { PeerUsers } from "./peerUsers.ts";
 import type { Rest } from "./rest.ts";
 import type { Session } from "./session.ts";
-import { clearSocketPath, socketPath } from "./unixSocket.ts";
+import {
+  adoptSocketFile,
+  bindSocketFile,
+  isInPlace,
+  removeSocketFile,
+  type SocketFile,
+  socketPath,
+} from "./unixSocket.ts";
 
 /** Reads of 8 KiB from clients: statements are short and clients many; a stream that fills it gets a larger one. */
-const READ_BUFFER_BYTES = 8 * 1024;
+export const CLIENT_READ_BYTES = 8 * 1024;
 const BACKLOG = 1_024;
 
 export interface ListenerOptions {
@@ -41,6 +47,8 @@ export interface ListenerOptions {
   /** Somebody was not let in, or went away before. */
   noteRefusal(reason: string): void;
   createSession(client: NewClient): Session;
+  /** A cancel request for a client that is not here. */
+  onStrayCancel(pid: number, secret: Buffer): void;
 }
 
 export class Listener implements HandshakeHost {
@@ -53,6 +61,8 @@ export class Listener implements HandshakeHost {
   #isDraining = false;
   readonly #handshakes = new HandshakeRoom<Handshake>();
   readonly #unixServer: Server;
+  /** Of the Unix socket; null while there is none, or another process has it. */
+  #unixFile: SocketFile | null = null;
 
   constructor(options: ListenerOptions) {
     this.gate = options.gate;
@@ -62,20 +72,65 @@ export class Listener implements HandshakeHost {
     this.#unixServer = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket, "unix"));
   }
 
-  /** Opens the port; resolves with where it is. Rejects with the system's error, for example EADDRINUSE. */
-  async listen(host: string, port: number): Promise<{ readonly host: string; readonly port: number }> {
-    await open(this.#server, { host, port });
-    const address = this.#server.address();
-    return { host, port: typeof address === "object" && address !== null ? address.port : port };
+  /** The listening socket, to be passed on; null while there is none. */
+  get handle(): StreamHandle | null {
+    return handleOf(this.#server);
   }
 
-  /** Opens the Unix socket of `port` with the mode `mode`; resolves with its path. Rejects like `listen`, or with a Fault. */
-  async listenUnix(directory: string, port: number, mode: number): Promise<string> {
+  /** The same of the Unix socket; null also if its file has gone, for then nobody finds it. */
+  get unixHandle(): StreamHandle | null {
+    return this.#unixFile !== null && isInPlace(this.#unixFile) ? handleOf(this.#unixServer) : null;
+  }
+
+  /** Where it listens; 0 while it does not. */
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === "object" && address !== null ? address.port : 0;
+  }
+
+  /**
+   * Opens the port, or accepts on `handle`, a listening socket of another process; resolves with where it is. Rejects
+   * with the system's error, for example EADDRINUSE.
+   */
+  async listen(
+    host: string,
+    port: number,
+    handle: StreamHandle | null = null,
+  ): Promise<{ readonly host: string; readonly port: number }> {
+    await open(this.#server, handle ?? { host, port });
+    return { host, port: this.port };
+  }
+
+  /**
+   * Opens the Unix socket of `port` with the mode `mode`, or accepts on `handle`, which another process opened; resolves
+   * with its path. Rejects like `listen`, or with a Fault.
+   */
+  async listenUnix(
+    directory: string,
+    port: number,
+    mode: number,
+    handle: StreamHandle | null = null,
+  ): Promise<string> {
     const path = socketPath(directory, port);
-    await clearSocketPath(path);
-    await open(this.#unixServer, { path });
-    chmodSync(path, mode);
+    if (handle === null) {
+      this.#unixFile = await bindSocketFile(path, mode, (own) => open(this.#unixServer, { path: own }));
+    } else {
+      await open(this.#unixServer, handle);
+      this.#unixFile = adoptSocketFile(path, mode);
+    }
     return path;
+  }
+
+  /** Accepts no more at the port; those who are in or on their way in stay. */
+  close(): Promise<void> {
+    return close(this.#server);
+  }
+
+  /** The same of the Unix socket; its file goes with it unless another process accepts there. */
+  closeUnix(isHandedOn = false): Promise<void> {
+    if (this.#unixFile !== null && !isHandedOn) removeSocketFile(this.#unixFile);
+    this.#unixFile = null;
+    return close(this.#unixServer);
   }
 
   /**
@@ -108,7 +163,7 @@ export class Listener implements HandshakeHost {
 
   /** Closes the port and ends every connection with 57P01; resolves when all are gone. */
   async stop(): Promise<void> {
-    const closed = Promise.all([close(this.#server), close(this.#unixServer)]);
+    const closed = Promise.all([this.close(), this.closeUnix()]);
     const fault = new Fault("login.shutting_down");
     for (const handshake of this.#handshakes.guests) handshake.refuse(fault);
     for (const session of [...this.#options.registry.sessions]) session.terminate(fault);
@@ -136,7 +191,9 @@ export class Listener implements HandshakeHost {
   }
 
   onCancel(pid: number, secret: Buffer): void {
-    this.#options.registry.find(pid, secret)?.cancel();
+    const session = this.#options.registry.find(pid, secret);
+    if (session === null) this.#options.onStrayCancel(pid, secret);
+    else session.cancel();
   }
 
   onProven(handshake: Handshake): void {
@@ -162,7 +219,7 @@ export class Listener implements HandshakeHost {
   // --- inside ---
 
   #accept(socket: Socket, kind: "tcp" | "unix"): void {
-    const stream = ByteStream.accept(socket, NOBODY_YET, READ_BUFFER_BYTES);
+    const stream = ByteStream.accept(socket, NOBODY_YET, CLIENT_READ_BYTES);
     const link = new AcceptedLink(kind, stream, this.#options.peers);
     const handshake = new Handshake(stream, link, this);
     const giveWay = (other: Handshake): void => other.refuse(new Fault("login.gave_way"));
@@ -170,17 +227,17 @@ export class Listener implements HandshakeHost {
   }
 }
 
-function open(server: Server, where: ListenOptions): Promise<void> {
+function open(server: Server, where: ListenOptions | StreamHandle): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ ...where, backlog: BACKLOG }, () => {
+    server.listen(where, BACKLOG, () => {
       server.removeListener("error", reject);
       resolve();
     });
   });
 }
 
-/** Resolves when it is closed, also if it never was open. The file of a Unix socket goes with it. */
+/** Resolves when it is closed, also if it never was open. */
 const close = (server: Server): Promise<void> => new Promise((resolve) => server.close(() => resolve()));
 
 const NOBODY_YET = { onChunk() {}, onDrain() {}, onClosed() {} };

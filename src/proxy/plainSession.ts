@@ -39,6 +39,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   readonly #channels: ClientChannels;
   readonly #parts: SessionParts;
   readonly client: ClientSide;
+  readonly participant = null;
   readonly #statements: PlainStatements;
   readonly #effects: PlainEffects;
   readonly parameters: ClientParameters;
@@ -64,10 +65,6 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#lost = new LostTransaction(this.client, this.#statements);
   }
 
-  get participant(): null {
-    return null;
-  }
-
   cancel(): void {
     const lease = this.#lease;
     if (lease === null) this.#request.cancel();
@@ -82,6 +79,12 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   pins(): readonly PinnedConnection[] {
     return this.#effects.pins.on(this.#lease);
+  }
+
+  /** What goes with the client when it is handed over to another process. */
+  get belongings() {
+    const isFree = this.#lease === null && !this.#lost.isOpen && !this.#isBatchOpen && !this.#isSkipping;
+    return { isFree, ...this.#statements.stores, channels: this.#channels };
   }
 
   terminate(fault: Fault): void {

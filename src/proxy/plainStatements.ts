@@ -86,6 +86,11 @@ export class PlainStatements {
     return this.#statements.size;
   }
 
+  /** Where the client's prepared statements are. */
+  get stores() {
+    return { statements: this.#statements, sql: this.#sql, look: this.#look };
+  }
+
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
     const text = readQuery(buffer, start, end, "latin1");
@@ -339,7 +344,7 @@ export class PlainStatements {
 }
 
 /** Whether a text may ask for process ids or prepared statements, which are others to a client; seldom. */
-const ABOUT_SESSIONS = /_backend|pg_prepared_s/i;
+export const ABOUT_SESSIONS = /_backend|pg_prepared_s/i;
 
 const PREPARE_TIMEOUT_MS = 60_000;
 /** Texts are read byte for byte here. */

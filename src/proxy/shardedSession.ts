@@ -237,6 +237,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   onCopyIn(): void {
     this.client.go(WAIT_REPLY);
   }
+  readonly ownChannels = (): ClientChannels => this.#channels;
   readonly outlives = (_connection: ServerConnection, error: ErrorFields): ErrorFields => asError(error);
   readonly hearsItself = () => false;
   onShape(): void {}

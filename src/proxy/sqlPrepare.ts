@@ -116,7 +116,8 @@ export class ExecutedStatements {
   }
 }
 
-const isExecutable = (statement: Statement): statement is ExecutableStatement => "template" in statement;
+export const isExecutable = (statement: Statement): statement is ExecutableStatement =>
+  "template" in statement;
 
 function read({ statements }: ShardedSession, message: Parameters<typeof send.parse>[0]): Statement {
   const parse = send.parse(message);

@@ -18,7 +18,7 @@ import * as send from "../wire/frontendWriters.ts";
 import { reserved } from "./statementFaults.ts";
 import type { Statement, StatementStore } from "./statementStore.ts";
 
-type Prepare = Extract<SessionEffect, { kind: "prepare" }>;
+export type Prepare = Extract<SessionEffect, { kind: "prepare" }>;
 
 /** It may wait for locks on what it names. */
 const PREPARE_TIMEOUT_MS = 600_000;
@@ -44,6 +44,15 @@ export class SqlStatements {
 
   names(): IterableIterator<string> {
     return this.#prepared.keys();
+  }
+
+  /** What a client prepared in another process. */
+  restore(prepared: readonly Prepare[]): void {
+    for (const prepare of prepared) this.#prepared.set(prepare.name, prepare);
+  }
+
+  get state(): readonly Prepare[] {
+    return [...this.#prepared.values()];
   }
 
   has(name: string): boolean {
