@@ -63,8 +63,6 @@ export class Pool {
   readonly #members = new Map<ServerConnection, number>();
   readonly #unwatch: () => void;
   readonly #seats: Seats;
-  /** Whose seat each connection that is held takes. */
-  readonly #held = new Map<ServerConnection, Share>();
   #sweepTimer: Timer;
   #isClosing = false;
 
@@ -217,10 +215,9 @@ export class Pool {
   }
 
   #leaveSeat(connection: ServerConnection): void {
-    const share = this.#held.get(connection);
-    if (share === undefined) return;
-    this.#held.delete(connection);
-    this.#seats.give(share);
+    const { seatOf } = connection;
+    connection.seatOf = null;
+    if (seatOf !== null) this.#seats.give(seatOf);
   }
 
   /** The client that last notified on the backend `pid`; null if that is not known. */
@@ -277,7 +274,7 @@ export class Pool {
 
   #lend(connection: ServerConnection, holder: LeaseHolder, share: Share): ServerConnection {
     connection.checkOut(holder);
-    this.#held.set(connection, share);
+    connection.seatOf = share;
     return connection;
   }
 

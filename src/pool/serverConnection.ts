@@ -25,6 +25,7 @@ import { CONTROL } from "./replyQueue.ts";
 import { type ReadyStatus, type ReplyHandler, ReplyReader } from "./replyReader.ts";
 import { type OpenedServer, openServer } from "./serverOpening.ts";
 import { type ServerEvent, type ServerState, serverStep } from "./serverState.ts";
+import type { Share } from "./share.ts";
 
 /** Who holds the lease. */
 export interface LeaseHolder {
@@ -87,6 +88,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly isEncrypted: boolean;
   backendStart = "";
   holder: LeaseHolder | null = null;
+  /** Whose seat in the pool it takes while it is lent. */
+  seatOf: Share | null = null;
   /** Whether LISTEN was sent to it since it was last made quiet. */
   listens = false;
   /** The channels to which it surely listens itself, and not the client's hub alone. */
