@@ -5,12 +5,14 @@
  * names it; when there are many of those, the ones without clients and connections go.
  */
 import { detach } from "../base/detach.ts";
+import { Fault } from "../base/fault.ts";
 import type { Config, DatabaseConfig, PoolConfig, PoolMode, ShardConfig } from "../config/config.ts";
 import type { UserTraffic } from "../observe/traffic.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import { NOBODY } from "../pool/nobody.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
+import type { Credentials, Proof } from "../proxy/auth/credentials.ts";
 import type { Place } from "../proxy/gate.ts";
 import { Greetings } from "../proxy/greetings.ts";
 import type { Session, SessionParts } from "../proxy/session.ts";
@@ -23,6 +25,30 @@ const UNUSED_MAX = 100;
 export function poolOf({ pool }: Pick<Config, "pool">, database: DatabaseConfig | undefined): PoolConfig {
   const max = database?.poolMax ?? pool.max;
   return { ...pool, max, min: Math.min(pool.min, max) };
+}
+
+/** The same for users that log in to the shard themselves. */
+const OWN_MAX = 1_000;
+
+interface OwnBackend {
+  readonly name: string;
+  readonly credentials: Credentials;
+  readonly backend: Backend;
+}
+
+type Login = Pick<ShardConfig, "user" | "password" | "scramKeys">;
+
+/** How pgxa logs in to the shard as the user of `credentials`; throws a Fault if it has nothing to do so. */
+function loginOf({ user, proof }: Credentials): Login {
+  if (proof.kind === "none") throw new Fault("login.nothing_to_pass");
+  if (proof.kind === "password") return { user, password: proof.password, scramKeys: undefined };
+  return { user, password: undefined, scramKeys: proof.keys };
+}
+
+function isSameProof(one: Proof, other: Proof): boolean {
+  if (one.kind === "password" && other.kind === "password") return one.password === other.password;
+  if (one.kind !== "scram" || other.kind !== "scram") return one.kind === other.kind;
+  return Buffer.compare(one.keys.clientKey, other.keys.clientKey) === 0;
 }
 
 type DatabasePlace = Extract<Place, { kind: "database" }>;
@@ -98,6 +124,8 @@ export class Backends {
   onCreated: (name: string, backend: Backend) => void = () => {};
   readonly #listed = new Map<string, Backend>();
   readonly #others = new Map<string, Backend>();
+  /** With `auth.pass_through`: those of each user. */
+  readonly #own = new Map<string, OwnBackend>();
   /** Those that no new client gets to. */
   readonly #retired = new Set<Backend>();
 
@@ -142,6 +170,7 @@ export class Backends {
   *[Symbol.iterator](): IterableIterator<readonly [name: string, backend: Backend]> {
     yield* this.#listed;
     yield* this.#others;
+    for (const { name, backend } of this.#own.values()) yield [name, backend];
   }
 
   /** Resolves when every shard has let pgxa in; rejects with a Fault. */
@@ -154,7 +183,22 @@ export class Backends {
     return this.#listed.get(this.#config.database)!;
   }
 
-  at({ name, on }: DatabasePlace): Backend {
+  /** What the client of `credentials` is served from at a place; throws a Fault if it cannot be. */
+  at(place: DatabasePlace, credentials: Credentials): Backend {
+    if (!this.#config.auth.passThrough) return this.#shared(place);
+    const { name, on } = place;
+    const key = `${name}\0${credentials.user}`;
+    const known = this.#own.get(key);
+    if (known !== undefined && isSameProof(known.credentials.proof, credentials.proof)) return known.backend;
+    if (known !== undefined) this.#retired.add(known.backend); // the password is another now
+    this.#sweep();
+    const database = name === this.#config.database ? on.database : (on.database ?? name);
+    const backend = this.#create(name, database, on, loginOf(credentials));
+    this.#own.set(key, { name, credentials, backend });
+    return backend;
+  }
+
+  #shared({ name, on }: DatabasePlace): Backend {
     const known = this.#listed.get(name) ?? this.#others.get(name);
     if (known !== undefined) return known;
     this.#sweep();
@@ -164,15 +208,18 @@ export class Backends {
   }
 
   async close(): Promise<void> {
-    const all = [...this.#listed.values(), ...this.#others.values(), ...this.#retired];
+    const own = [...this.#own.values()].map(({ backend }) => backend);
+    const all = [...this.#listed.values(), ...this.#others.values(), ...own, ...this.#retired];
     await Promise.all(all.map((one) => one.close()));
   }
 
   /** `database`: what it is called on the shards; undefined: as each shard's entry says. */
-  #create(name: string, database: string | undefined, on: DatabaseConfig): Backend {
-    const shards = this.#config.shards.map((shard) =>
-      database === undefined ? shard : { ...shard, database },
-    );
+  #create(name: string, database: string | undefined, on: DatabaseConfig, login?: Login): Backend {
+    const shards = this.#config.shards.map((shard) => ({
+      ...shard,
+      ...(database === undefined ? {} : { database }),
+      ...login,
+    }));
     const backend = new Backend(shards, poolOf(this.#config, on), this.#world);
     this.onCreated(name, backend);
     return backend;
@@ -184,10 +231,19 @@ export class Backends {
       this.#retired.delete(backend);
       detach(backend.close(), "nobody uses it");
     }
+    if (this.#own.size >= OWN_MAX) this.#sweepOwn();
     if (this.#others.size < UNUSED_MAX) return;
     for (const [name, backend] of this.#others) {
       if (!backend.isUnused) continue;
       this.#others.delete(name);
+      detach(backend.close(), "it has nothing to close but timers");
+    }
+  }
+
+  #sweepOwn(): void {
+    for (const [key, { backend }] of this.#own) {
+      if (!backend.isUnused) continue;
+      this.#own.delete(key);
       detach(backend.close(), "it has nothing to close but timers");
     }
   }

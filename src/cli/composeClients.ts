@@ -108,7 +108,9 @@ export function sessionsOf(
       const parts = { ...shared, traffic: traffic.of(CONSOLE_DATABASE, user) };
       return new ConsoleSession(stream, { name: user, role: place.role }, parts, view);
     }
-    const parts = backends.at(place).enter(place.mode, traffic.of(place.name, user), shared);
+    const parts = backends
+      .at(place, client.credentials)
+      .enter(place.mode, traffic.of(place.name, user), shared);
     return createSession(client, parts, shares);
   };
 }
@@ -125,7 +127,8 @@ export function createListener(
     peers: new PeerUsers(),
     registry,
     rest,
-    greetings: (place) => (place.kind === "console" ? null : backends.at(place).greetings),
+    greetings: (place, credentials) =>
+      place.kind === "console" ? null : backends.at(place, credentials).greetings,
     log,
     noteRefusal: (reason) => noteRefusal(view.traffic, reason),
     createSession,

@@ -11,6 +11,7 @@ export function userProblems(raw: RawConfig): readonly CrossProblem[] {
   const auth: Section = raw.sections.get("auth") ?? new Map();
   return [
     ...methodProblems(auth),
+    ...passThroughProblems(raw, auth),
     ...queryProblems(raw, auth),
     ...nobodyProblem(users, auth),
     ...users.flatMap((user, i) => passwordProblem(user.get("password"), auth, `users[${i}]`)),
@@ -42,6 +43,21 @@ function methodProblems(auth: Section): readonly CrossProblem[] {
   for (const name of isHba || !auth.has("method") ? [] : ["hba_file", "ident_file"]) {
     if (!auth.has(name)) continue;
     problems.push(problem(`auth.${name}`, "is not looked at", "Set auth.method to hba, or remove it."));
+  }
+  return problems;
+}
+
+function passThroughProblems(raw: RawConfig, auth: Section): readonly CrossProblem[] {
+  if (auth.get("pass_through") !== true) return [];
+  const problems: CrossProblem[] = [];
+  if (list(raw, "shards").length > 1) {
+    const says =
+      "needs one shard: what a role has prepared only that role may commit, and recovery has no client";
+    problems.push(problem("auth.pass_through", says, "Leave it out; pgxa logs in as shards[].user."));
+  }
+  if (["trust", "cert", "peer", "md5"].includes(String(auth.get("method")))) {
+    const says = `has nothing to pass: auth.method is ${auth.get("method")}`;
+    problems.push(problem("auth.pass_through", says, "Set auth.method to scram-sha-256 or password."));
   }
   return problems;
 }

@@ -115,6 +115,12 @@ export const AUTH_OPTIONS: readonly OptionSpec[] = [
     says: "How many connections ask at once.",
   },
   {
+    path: "auth.pass_through",
+    type: "boolean",
+    default: false,
+    says: "Whether pgxa logs in to the shard as the client's own user, with what the client has proved (its SCRAM keys, or its password); in front of one shard. Each user then has pools of its own.",
+  },
+  {
     path: "auth.failures_max",
     type: "integer",
     default: 100,

@@ -83,6 +83,7 @@ const buildAuth = (values: Values): AuthConfig => ({
   identFile: values.optionalText("ident_file"),
   usersFile: values.optionalText("users_file"),
   query: buildAuthQuery(values),
+  passThrough: values.boolean("pass_through"),
   failuresMax: values.number("failures_max"),
   failuresWindowMs: values.number("failures_window"),
   failuresExemptLocal: values.boolean("failures_exempt_local"),

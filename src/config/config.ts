@@ -228,6 +228,8 @@ export interface AuthConfig {
   /** Null: no shard is asked about users. */
   readonly query: AuthQueryConfig | null;
   /** 0: no limit. */
+  /** Whether the shard is logged in to as the client's own user. */
+  readonly passThrough: boolean;
   readonly failuresMax: number;
   readonly failuresWindowMs: number;
   readonly failuresExemptLocal: boolean;

@@ -46,7 +46,11 @@ export interface HandshakeHost {
   newKey(minor: number): ClientKey;
   /** Throws a Fault if there is no room for one more such client. */
   checkRoom(client: ClientIdentity): void;
-  greeting(parameters: ClientParameters, place: Place): Promise<ReadonlyMap<string, string>>;
+  greeting(
+    parameters: ClientParameters,
+    place: Place,
+    credentials: Credentials,
+  ): Promise<ReadonlyMap<string, string>>;
   onCancel(pid: number, secret: Buffer): void;
   /** It has proved who it is. */
   onProven(handshake: Handshake): void;
@@ -245,7 +249,7 @@ export class Handshake implements StreamOwner {
       const parameters = new ClientParameters(message.parameters);
       const identity = this.#identity(message, place);
       this.#host.checkRoom(identity);
-      const greeting = await this.#host.greeting(parameters, place);
+      const greeting = await this.#host.greeting(parameters, place, credentials);
       this.#host.checkRoom(identity); // others may have come in meanwhile
       if (!this.#isOver) this.#finish(message, credentials, parameters, greeting, place, identity);
     } catch (error) {

@@ -12,6 +12,7 @@ import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import { ByteStream, handleOf, type StreamHandle } from "../pool/byteStream.ts";
 import { AcceptedLink } from "./acceptedLink.ts";
+import type { Credentials } from "./auth/credentials.ts";
 import type { ClientIdentity } from "./clientLimits.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import type { ClientTls } from "./clientTls.ts";
@@ -42,7 +43,7 @@ export interface ListenerOptions {
   readonly registry: ClientRegistry;
   readonly rest: Rest;
   /** Of a database; null is the console. */
-  greetings(place: Place): Greetings | null;
+  greetings(place: Place, credentials: Credentials): Greetings | null;
   readonly log: Log;
   /** Somebody was not let in, or went away before. */
   noteRefusal(reason: string): void;
@@ -185,9 +186,9 @@ export class Listener implements HandshakeHost {
     if (isFull && client.database !== null) throw new Fault("login.too_many_clients");
   }
 
-  greeting(parameters: NewClient["parameters"], place: NewClient["place"]) {
+  greeting(parameters: NewClient["parameters"], place: NewClient["place"], credentials: Credentials) {
     if (this.#isDraining) return Promise.reject(new Fault("login.shutting_down"));
-    return this.#options.greetings(place)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);
+    return this.#options.greetings(place, credentials)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);
   }
 
   onCancel(pid: number, secret: Buffer): void {

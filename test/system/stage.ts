@@ -141,7 +141,7 @@ export class Stage {
   async connect(options: pg.ClientConfig = {}): Promise<pg.Client> {
     const client = new pg.Client({
       host: "127.0.0.1",
-      port: this.port,
+      port: options.port ?? this.port,
       database: DATABASE,
       user: "postgres",
       ...options,

@@ -22,6 +22,7 @@ import type { Session } from "../session.ts";
 import { channelsOf, restoreSession } from "./belongings.ts";
 import { Marker, shardsOf } from "./marker.ts";
 import type { ClientState, Peer, ToPredecessor } from "./messages.ts";
+import { proofOf } from "./proofState.ts";
 
 export interface ArrivalsOptions {
   readonly peer: Peer<ToPredecessor>;
@@ -122,14 +123,14 @@ export class Arrivals {
     }
   }
 
-  /** Who it is was proved to the old process; with what it did so stays there. */
+  /** Who it is was proved to the old process. */
   #clientOf(state: ClientState, own: Pick<NewClient, "stream" | "key" | "parameters">): NewClient {
     const packet = new Map(state.parameters.packet);
     const user = packet.get("user") ?? "";
     const place = this.#placeOf(state, packet);
     const database = place.kind === "console" ? null : place.name;
     const identity: ClientIdentity = { user, database, address: own.stream.remoteAddress };
-    return { ...own, user, credentials: new Credentials(user, { kind: "none" }), place, identity };
+    return { ...own, user, credentials: new Credentials(user, proofOf(state.proof)), place, identity };
   }
 
   #placeOf({ session }: ClientState, packet: ReadonlyMap<string, string>): Place {

@@ -22,6 +22,7 @@ import type { Session } from "../session.ts";
 import { channelsOf, stateOf } from "./belongings.ts";
 import { Marker, shardsOf } from "./marker.ts";
 import type { ClientState, Peer, SessionState, ToSuccessor } from "./messages.ts";
+import { proofState } from "./proofState.ts";
 
 const MOVING_MAX = 64;
 const LOOK_AGAIN_MS = 50;
@@ -130,6 +131,7 @@ export class Departure {
     const told: ClientState = {
       pid: entry.client.key.pid,
       secret: entry.client.key.secret.toString("base64"),
+      proof: proofState(entry.client.credentials.proof),
       parameters: entry.client.parameters.state,
       connectedAtMs: client.meter.connectedAtMs,
       session: state,

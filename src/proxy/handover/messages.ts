@@ -53,10 +53,18 @@ export type SessionState =
       readonly prepared: readonly (readonly [name: string, text: string])[];
     };
 
+/** `Proof`, in base64 as far as it is bytes. */
+export type ProofState =
+  | { readonly kind: "none" }
+  | { readonly kind: "scram"; readonly clientKey: string; readonly serverKey: string }
+  | { readonly kind: "password"; readonly password: string };
+
 export interface ClientState {
   readonly pid: number;
   /** Base64. */
   readonly secret: string;
+  /** With what it logs in to the shard where it does that itself. */
+  readonly proof: ProofState;
   readonly parameters: ParametersState;
   /** Wall time of the login. */
   readonly connectedAtMs: number;
