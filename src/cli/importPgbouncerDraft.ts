@@ -80,7 +80,12 @@ function takeGlobal(draft: Draft, entry: IniEntry, say: Say, pathOf: (name: stri
   }
   if (value === "" && mapping.kind !== "count") return; // as good as not there
   const text = converted(mapping, entry, key, value, say);
-  if (text !== null) draft.set(mapping.path, mapping.kind === "file" ? pathOf(text) : text);
+  if (text === null) return;
+  const carried = mapping.kind === "file" ? pathOf(text) : text;
+  const ofShard = /^shards\[\]\.(.+)$/.exec(mapping.path)?.[1];
+  const shard = draft.lists.get("shards")?.[0];
+  if (ofShard === undefined) draft.set(mapping.path, carried);
+  else if (shard !== undefined) put(shard, ofShard, carried);
 }
 
 type Special = (draft: Draft, entry: IniEntry, say: Say) => void;

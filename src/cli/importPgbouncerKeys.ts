@@ -33,17 +33,6 @@ export interface KeyMapping {
   readonly isNeedless: boolean;
 }
 
-/** Paths of the table that the option table does not have yet. */
-export const PENDING_PATHS: readonly string[] = [
-  "auth.hba_file",
-  "auth.ident_file",
-  "auth.users_file",
-  "auth.query",
-  "auth.query_user",
-  "console.admin_users",
-  "console.stats_users",
-];
-
 type Row = readonly [key: string, path: string, kind: ValueKind, says?: string];
 type Without = readonly [key: string, says: string];
 
@@ -106,11 +95,21 @@ export const PGBOUNCER_KEYS: readonly KeyMapping[] = [
     ["idle_transaction_timeout", "timeouts.idle_in_transaction", "seconds"],
     ["transaction_timeout", "timeouts.transaction", "seconds"],
     ["max_packet_size", "limits.message_bytes_max", "bytes"],
+    ["unix_socket_dir", "listen.unix_directory", "text"],
+    ["unix_socket_mode", "listen.unix_mode", "text"],
+    ["pidfile", "pid_file", "file"],
+    ["server_check_delay", "pool.check_after", "seconds"],
+    ["client_tls_sslmode", "client_tls.mode", "text"],
+    ["client_tls_key_file", "client_tls.key_file", "file"],
+    ["client_tls_cert_file", "client_tls.cert_file", "file"],
+    ["client_tls_ca_file", "client_tls.ca_file", "file"],
+    ["server_tls_sslmode", "shards[].tls", "text"],
+    ["server_tls_ca_file", "shards[].tls_ca_file", "file"],
+    ["server_tls_key_file", "shards[].tls_key_file", "file"],
+    ["server_tls_cert_file", "shards[].tls_cert_file", "file"],
   ]),
   ...without("pgbouncer", false, [
-    ["unix_socket_dir", "Clients connect by TCP."],
-    ["unix_socket_mode", "Clients connect by TCP."],
-    ["unix_socket_group", "Clients connect by TCP."],
+    ["unix_socket_group", "The socket belongs to the group of the process."],
     ["max_db_connections", "pool.max, or databases[].pool_max, bounds them for all users together."],
     ["max_user_connections", "Give each user a users[].pool_max, which holds for each database."],
     [
@@ -134,30 +133,24 @@ export const PGBOUNCER_KEYS: readonly KeyMapping[] = [
     ["verbose", "log.level: debug says more."],
     ["login_notify_message", "Clients are told nothing of that kind."],
     ["server_fast_close", "Server connections close when they come back."],
-    ["server_login_retry", "A client is told at once that the shard cannot be reached."],
+    [
+      "server_login_retry",
+      "A client is told at once that the shard is down; health.backoff_max bounds the pause between trials.",
+    ],
     ["cancel_wait_timeout", "A cancel request is passed on at once, or removes the client from the queue."],
-    ["suspend_timeout", "There is no SUSPEND."],
-    ["so_reuseport", "One process has the port; put a balancer in front of several."],
-    ["client_tls_sslmode", TLS_CLIENTS],
-    ["client_tls_key_file", TLS_CLIENTS],
-    ["client_tls_cert_file", TLS_CLIENTS],
-    ["client_tls_ca_file", TLS_CLIENTS],
+    ["suspend_timeout", "There is no SUSPEND; PAUSE, or an online restart by SIGUSR2, does what it is for."],
+    ["so_reuseport", "One process has the port; SIGUSR2 hands it to a new one without dropping clients."],
     ["client_tls_protocols", TLS_CLIENTS],
     ["client_tls_ciphers", TLS_CLIENTS],
     ["client_tls13_ciphers", TLS_CLIENTS],
     ["client_tls_ecdhcurve", TLS_CLIENTS],
     ["client_tls_dheparams", TLS_CLIENTS],
-    ["server_tls_sslmode", TLS_SHARDS],
-    ["server_tls_ca_file", TLS_SHARDS],
-    ["server_tls_key_file", TLS_SHARDS],
-    ["server_tls_cert_file", TLS_SHARDS],
     ["server_tls_protocols", TLS_SHARDS],
     ["server_tls_ciphers", TLS_SHARDS],
     ["server_tls13_ciphers", TLS_SHARDS],
   ]),
   ...without("pgbouncer", true, [
     ["logfile", PROCESS],
-    ["pidfile", PROCESS],
     ["user", PROCESS],
     ["conffile", "The file is named on the command line."],
     ["service_name", PROCESS],
@@ -176,7 +169,6 @@ export const PGBOUNCER_KEYS: readonly KeyMapping[] = [
       "What a client's statements are seen to change is changed back; pool.reset: always undoes all.",
     ],
     ["server_check_query", "A server connection that is gone is noticed when it goes."],
-    ["server_check_delay", "A server connection that is gone is noticed when it goes."],
     ["autodb_idle_timeout", "Databases that nobody uses go when there are many of them."],
     ["pool_idle_timeout", "Databases that nobody uses go when there are many of them."],
     ["dns_max_ttl", DNS],
