@@ -5,6 +5,7 @@
  */
 import { AUTH_FAULTS } from "./authCatalogue.ts";
 import type { FaultSpec } from "./fault.ts";
+import { STANDBY_FAULTS } from "./standbyCatalogue.ts";
 
 const spec = (
   sqlstate: string,
@@ -149,6 +150,7 @@ export const CATALOGUE = {
     "AND CHAIN is not possible: the transaction was lost with its connection",
     "Roll back without CHAIN, and begin anew.",
   ),
+  ...STANDBY_FAULTS,
   // routing
   "route.unsupported": spec(
     "0A000",

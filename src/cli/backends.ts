@@ -5,11 +5,20 @@
  * names it; when there are many of those, the ones without clients and connections go.
  */
 import { detach } from "../base/detach.ts";
-import type { Config, DatabaseConfig, PoolConfig, PoolMode, ShardConfig } from "../config/config.ts";
+import type {
+  Config,
+  DatabaseConfig,
+  PoolConfig,
+  PoolMode,
+  ShardConfig,
+  StandbysConfig,
+} from "../config/config.ts";
 import type { UserTraffic } from "../observe/traffic.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
+import { StandbyHost } from "../pool/health/standbyHost.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
+import { type LeasePool, ShardPools, type StandbyPool } from "../pool/shardPools.ts";
 import type { Place } from "../proxy/gate.ts";
 import { Greetings } from "../proxy/greetings.ts";
 import type { Session, SessionParts } from "../proxy/session.ts";
@@ -29,16 +38,38 @@ type DatabasePlace = Extract<Place, { kind: "database" }>;
 /** What backends need of the world, and in the order of the shards how these are. */
 export interface BackendParts extends ProxyParts {
   readonly health: readonly ShardHealth[];
+  readonly standbys: StandbysConfig;
 }
 /** What sessions of all databases share. */
 export type SharedParts = Omit<SessionParts, "mode" | "traffic" | "pools" | "hubs">;
+
+/** A pool for each server of `shard` that may be a standby; none if these are not read from. */
+function standbyPools(
+  shard: ShardConfig,
+  config: PoolConfig,
+  hub: NotificationHub,
+  health: ShardHealth,
+  { environment, log, standbys }: BackendParts,
+): readonly StandbyPool[] {
+  if (standbys.reads === "off" || !health.hasSeveral) return [];
+  const pool = { ...config, min: 0, max: standbys.poolMax ?? config.max };
+  return health.endpoints.map((_, i) => {
+    const host = new StandbyHost(health, i, environment.clock);
+    const settleNotifications = () => hub.settle();
+    const own = { shard, health, standby: host, identify: true, settleNotifications };
+    return { host, pool: new Pool({ ...own, pool, environment, log }) };
+  });
+}
 
 /** What one database's sessions are made of. */
 export class Backend {
   readonly pools: readonly Pool[];
   readonly hubs: readonly NotificationHub[];
+  /** In the same order: what lead to the shards' other servers, if these may be read from. */
+  readonly standbys: readonly (readonly StandbyPool[])[];
   readonly greetings: Greetings;
   clients = 0;
+  readonly #lending: readonly LeasePool[];
   readonly #parts = new Map<string, SessionParts>();
 
   constructor(shards: readonly ShardConfig[], config: PoolConfig, world: BackendParts) {
@@ -52,11 +83,23 @@ export class Backend {
       const own = { shard, health: health[i]!, identify, settleNotifications };
       return new Pool({ ...own, pool, environment, log });
     });
+    this.standbys = this.pools.map(({ shard }, i) =>
+      standbyPools(shard, pool, this.hubs[i]!, health[i]!, world),
+    );
+    this.#lending = this.pools.map((primary, i) => {
+      const standbys = this.standbys[i]!;
+      return standbys.length === 0 ? primary : new ShardPools(primary, standbys, world.standbys, identify);
+    });
     this.greetings = new Greetings(this.pools);
   }
 
+  /** Those of standbys, too. */
+  get all(): readonly Pool[] {
+    return [...this.pools, ...this.standbys.flat().map(({ pool }) => pool)];
+  }
+
   get isUnused(): boolean {
-    return this.clients === 0 && this.pools.every((pool) => pool.isEmpty);
+    return this.clients === 0 && this.all.every((pool) => pool.isEmpty);
   }
 
   /** The parts of a session in `mode` that is counted in `traffic`; it counts as a client from now on. */
@@ -69,14 +112,14 @@ export class Backend {
         this.clients -= 1;
         shared.onEnd(session);
       };
-      parts = { ...shared, mode, traffic, pools: this.pools, hubs: this.hubs, onEnd };
+      parts = { ...shared, mode, traffic, pools: this.#lending, hubs: this.hubs, onEnd };
       this.#parts.set(key, parts);
     }
     return parts;
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.pools.map((pool) => pool.close()));
+    await Promise.all(this.all.map((pool) => pool.close()));
     await Promise.all(this.hubs.map((hub) => hub.close()));
   }
 }

@@ -71,7 +71,7 @@ async function build(config: Config, world: ProxyParts): Promise<House> {
   const metrics = new Metrics();
   const { watched, commits } = await startShards(config, world);
   const { health } = watched;
-  const backends = new Backends(config, { ...world, health });
+  const backends = new Backends(config, { ...world, health, standbys: config.standbys });
   const registry = new ClientRegistry(environment.random, new ClientLimits(config));
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
   const main = config.databases.find(({ name }) => name === config.database);

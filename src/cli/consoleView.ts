@@ -6,7 +6,7 @@ import type { Statistics } from "../admin/statistics.ts";
 import type * as view from "../admin/views.ts";
 import type { Clock } from "../base/environment.ts";
 import { VERSION } from "../base/version.ts";
-import type { Config } from "../config/config.ts";
+import type { Config, Endpoint } from "../config/config.ts";
 import { shownOptions } from "../config/shownOptions.ts";
 import type { DeadlockDetector } from "../deadlock/detector.ts";
 import type { Traffic } from "../observe/traffic.ts";
@@ -62,7 +62,9 @@ class Momentary<T> {
   }
 }
 
-const serverId = ({ shard, pid }: ServerConnection): string => `server:${shard}:${pid}`;
+/** Two servers may have processes of one number. */
+const serverId = ({ shard, pid, isStandby, endpoint }: ServerConnection): string =>
+  `server:${shard}:${pid}${isStandby ? `:${endpoint().port}` : ""}`;
 
 export class ConsoleView implements view.Sources {
   readonly version = `pgxa ${VERSION}`;
@@ -179,7 +181,10 @@ export class ConsoleView implements view.Sources {
         ownMode,
         isConsole: false,
         clients: backend.clients,
-        pools: backend.pools.map((pool) => this.#pool(pool)),
+        pools: [
+          ...backend.pools.map((pool) => this.#pool(pool)),
+          ...backend.standbys.flat().map(({ pool, host }) => this.#pool(pool, host.endpoint)),
+        ],
       };
     });
     let clients = 0;
@@ -301,9 +306,8 @@ export class ConsoleView implements view.Sources {
   // --- inside ---
 
   *#placed(): IterableIterator<Placed> {
-    for (const [database, { pools }] of this.#parts.backends) {
-      for (const pool of pools)
-        for (const connection of pool.connections) yield { connection, pool, database };
+    for (const [database, { all }] of this.#parts.backends) {
+      for (const pool of all) for (const connection of pool.connections) yield { connection, pool, database };
     }
   }
 
@@ -331,9 +335,13 @@ export class ConsoleView implements view.Sources {
     }
   }
 
-  #pool(pool: Pool): view.PoolView {
-    const { host, port, database, user, id } = pool.shard;
-    const { min, max } = this.#parts.config.pool;
+  /** `standby`: where the standby is to which it leads. */
+  #pool(pool: Pool, standby?: Endpoint): view.PoolView {
+    const { database, user, id } = pool.shard;
+    const { host, port } = standby ?? pool.shard;
+    const { config } = this.#parts;
+    const min = standby === undefined ? config.pool.min : 0;
+    const max = (standby && config.standbys.poolMax) ?? config.pool.max;
     let active = 0;
     let idle = 0;
     for (const { holder } of pool.connections) {
@@ -343,6 +351,7 @@ export class ConsoleView implements view.Sources {
     const servers = { active, idle, login: pool.opening };
     return {
       shard: id,
+      ...(standby && { role: "standby" }),
       host,
       port,
       database,

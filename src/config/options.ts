@@ -19,6 +19,7 @@ import { METRICS_OPTIONS } from "./metricsOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
+import { STANDBY_OPTIONS } from "./standbyOptions.ts";
 import { CLIENT_TLS_OPTIONS, SHARD_TLS_OPTIONS, UNIX_OPTIONS } from "./tlsOptions.ts";
 
 export type { OptionSpec, OptionType } from "./optionSpec.ts";
@@ -142,6 +143,7 @@ export const OPTIONS: readonly OptionSpec[] = [
   ...AUTH_OPTIONS,
   ...POOL_OPTIONS,
   ...HEALTH_OPTIONS,
+  ...STANDBY_OPTIONS,
   ...CLASS_OPTIONS,
   ...TIMEOUT_OPTIONS,
 

@@ -31,6 +31,7 @@ import {
   hostUnasked,
   reasonText,
 } from "./hostState.ts";
+import type { HealthListener } from "./poolHealth.ts";
 import {
   choosePrimary,
   connectOrder,
@@ -40,27 +41,18 @@ import {
   knownAfter,
   type ServerFacts,
 } from "./primary.ts";
-import { replicationLag } from "./replicationLag.ts";
+import { type Lag, replicationLag } from "./replicationLag.ts";
 import type { ShardRoute } from "./shardRoute.ts";
 import { type HostView, shardDown } from "./shardView.ts";
-
-/** Is told what happens to the connections it has. */
-export interface HealthListener {
-  /** Another server is the primary now, or one must not be used any more. */
-  onRerouted?(): void;
-  /** Idle connections may be dead without having said so. */
-  onSuspected?(): void;
-  /** Who waits for a connection is to be told so; the fault is made for each. */
-  onRefusing?(fault: () => Fault): void;
-  /** The server `host` has been down for too long for anybody to wait for its answers. */
-  onGivenUp?(host: number, reason: string): void;
-}
+import type { StandbyFacts } from "./standbyFitness.ts";
 
 interface Server {
   readonly endpoint: Endpoint;
   health: HostHealth;
   facts: ServerFacts | null;
   sample: HostSample | null;
+  /** Of a standby: how far it was behind when it was last asked, and when that was, in monotonic ms. */
+  lag: { readonly lag: Lag; readonly atMs: number } | null;
   /** What it was when that was last said loudly. */
   saidFitness: Fitness | null;
   giveUpTimer: Timer | null;
@@ -99,6 +91,7 @@ export class ShardHealth implements ShardRoute {
       health: hostUnasked(nowMs),
       facts: null,
       sample: null,
+      lag: null,
       saidFitness: null,
       giveUpTimer: null,
     }));
@@ -169,6 +162,13 @@ export class ShardHealth implements ShardRoute {
     return this.#servers[host]!.health;
   }
 
+  /** What is known of `host` by who wants to read there. */
+  standbyAt(host: number): StandbyFacts {
+    const { health, facts, lag } = this.#servers[host]!;
+    const isStandby = host !== this.#primary && facts !== null && this.#fitnessOf(host) === "standby";
+    return { health, isStandby, timeline: facts?.timeline ?? null, shardTimeline: this.#known.timeline, lag };
+  }
+
   /** Whether connections to `host` may be lent. */
   isCurrent(host: number): boolean {
     return host === this.#primary && this.#fitnessOf(host) !== "stranger";
@@ -215,6 +215,11 @@ export class ShardHealth implements ShardRoute {
     this.#breakerNews("failed");
   }
 
+  /** A connection to `host`, which is no primary, stands, or was refused for a reason of its own. */
+  noteAnswered(host: number): void {
+    this.#tell(host, { kind: "answered" });
+  }
+
   noteFailed(host: number, news: Extract<HostNews, { kind: "failed" }>): void {
     this.#tell(host, news);
   }
@@ -231,6 +236,10 @@ export class ShardHealth implements ShardRoute {
   noteProbe(host: number, result: ProbeResult): void {
     const server = this.#servers[host]!;
     server.sample = result.kind === "answered" ? result.sample : null;
+    // By what the primary had written before: what it wrote since is for the next time.
+    const written = this.#servers[this.#primary]!.sample?.writtenBytes ?? null;
+    const isStandby = server.sample?.role === "standby";
+    server.lag = isStandby ? { lag: replicationLag(server.sample!, written), atMs: this.#nowMs() } : null;
     if (result.kind === "answered") this.judge(host, result.sample);
     if (result.kind === "failed") this.#tell(host, result);
     else this.#tell(host, { kind: "answered" });
@@ -288,7 +297,7 @@ export class ShardHealth implements ShardRoute {
   }
 
   #suspect(host: number, news: HostNews): void {
-    this.#suspectedAtMs = this.#nowMs();
+    if (!this.standbyAt(host).isStandby) this.#suspectedAtMs = this.#nowMs();
     this.#tell(host, news);
     for (const listener of this.#listeners) listener.onSuspected?.();
   }
