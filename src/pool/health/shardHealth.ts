@@ -41,7 +41,7 @@ import {
   knownAfter,
   type ServerFacts,
 } from "./primary.ts";
-import { type Lag, replicationLag } from "./replicationLag.ts";
+import { type MeasuredLag, replicationLag, WrittenHistory } from "./replicationLag.ts";
 import type { ShardRoute } from "./shardRoute.ts";
 import { type HostView, shardDown } from "./shardView.ts";
 import type { StandbyFacts } from "./standbyFitness.ts";
@@ -51,8 +51,8 @@ interface Server {
   health: HostHealth;
   facts: ServerFacts | null;
   sample: HostSample | null;
-  /** Of a standby: how far it was behind when it was last asked, and when that was, in monotonic ms. */
-  lag: { readonly lag: Lag; readonly atMs: number } | null;
+  /** Null: it is no standby, or did not answer. */
+  lag: MeasuredLag | null;
   /** What it was when that was last said loudly. */
   saidFitness: Fitness | null;
   giveUpTimer: Timer | null;
@@ -72,6 +72,7 @@ export class ShardHealth implements ShardRoute {
   readonly #listeners = new Set<HealthListener>();
   #config: HealthConfig;
   #primary = 0;
+  readonly #written = new WrittenHistory();
   #known: KnownShard = { systemIdentifier: null, timeline: null };
   #breaker: Breaker = CLOSED;
   #breakerSinceMs: number;
@@ -236,13 +237,10 @@ export class ShardHealth implements ShardRoute {
   noteProbe(host: number, result: ProbeResult): void {
     const server = this.#servers[host]!;
     server.sample = result.kind === "answered" ? result.sample : null;
-    // By what the primary had written before: what it wrote since is for the next time.
-    const written = this.#servers[this.#primary]!.sample?.writtenBytes ?? null;
-    const isStandby = server.sample?.role === "standby";
-    server.lag = isStandby ? { lag: replicationLag(server.sample!, written), atMs: this.#nowMs() } : null;
     if (result.kind === "answered") this.judge(host, result.sample);
     if (result.kind === "failed") this.#tell(host, result);
     else this.#tell(host, { kind: "answered" });
+    server.lag = this.#written.measure(server.sample, host === this.#primary, this.#nowMs());
     if (host === this.#primary && this.hasPrimary) this.#breakerNews("judgedUp");
   }
 
@@ -280,6 +278,7 @@ export class ShardHealth implements ShardRoute {
     if (chosen === this.#primary) return;
     const before = this.#primary;
     this.#primary = chosen;
+    this.#written.clear();
     this.#parts.log.warn("shard.primary", {
       shard: this.shard.id,
       before: this.#servers[before]!.endpoint,

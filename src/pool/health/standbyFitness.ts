@@ -7,7 +7,7 @@
  * shard never will, so it waits until it has made a restart point on the new timeline, by which it is known.
  */
 import { type HostHealth, reasonText } from "./hostState.ts";
-import type { Lag } from "./replicationLag.ts";
+import type { MeasuredLag } from "./replicationLag.ts";
 
 /** What is known of one server. */
 export interface StandbyFacts {
@@ -19,7 +19,7 @@ export interface StandbyFacts {
   /** That of the shard's primaries so far. */
   readonly shardTimeline: number | null;
   /** Null: it did not say when it was last asked. */
-  readonly lag: { readonly lag: Lag; readonly atMs: number } | null;
+  readonly lag: MeasuredLag | null;
 }
 
 export interface StandbyBounds {
@@ -42,8 +42,6 @@ export function whyUnfit(facts: StandbyFacts, bounds: StandbyBounds, nowMs: numb
   if (!isStandby) return "is no standby";
   if (timeline !== null && shardTimeline !== null && timeline < shardTimeline)
     return `was last known on timeline ${timeline}, and the shard is on ${shardTimeline}`;
-  if (lag === null || nowMs - lag.atMs > bounds.ageMaxMs || lag.lag.seconds === null)
-    return "is not known to be close behind";
-  const behindMs = lag.lag.seconds * 1_000;
-  return behindMs <= bounds.lagMaxMs ? null : `is ${Math.round(behindMs)} ms behind`;
+  if (lag?.ms == null || nowMs - lag.atMs > bounds.ageMaxMs) return "is not known to be close behind";
+  return lag.ms <= bounds.lagMaxMs ? null : `is ${Math.round(lag.ms)} ms behind`;
 }
