@@ -40,6 +40,9 @@ const perDatabase = (name: string, help: string, of: "query" | "transaction" | "
   },
 });
 
+/** A pool to a standby says so; one to the primary has no such label. */
+const roleOf = ({ role }: PoolView): Labels => (role === undefined ? {} : { role });
+
 /** A number of each pool. */
 const ofPools = (
   name: string,
@@ -47,12 +50,12 @@ const ofPools = (
   labels: readonly string[],
   read: (pool: PoolView) => readonly (readonly [labels: Labels, value: number])[],
 ): Instrument =>
-  gauge(name, help, ["database", "shard", ...labels], (sources) => {
+  gauge(name, help, ["database", "shard", "role", ...labels], (sources) => {
     const limited = limitNames();
     return sources.databases().flatMap((database: DatabaseView) =>
       database.pools.flatMap((pool) =>
         read(pool).map(([more, value]): Sample => {
-          return [{ database: limited(database.name), shard: pool.shard, ...more }, value];
+          return [{ database: limited(database.name), shard: pool.shard, ...roleOf(pool), ...more }, value];
         }),
       ),
     );
@@ -157,7 +160,9 @@ const POOLS: readonly Instrument[] = [
           .databases()
           .slice(0, 100)
           .flatMap(({ name, pools }) =>
-            pools.map(({ shard, checkout }) => [{ database: name, shard }, checkout] as const),
+            pools
+              .filter(({ role }) => role === undefined)
+              .map(({ shard, checkout }) => [{ database: name, shard }, checkout] as const),
           ),
     },
   },

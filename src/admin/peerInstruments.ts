@@ -6,7 +6,7 @@
  */
 import type { Totals } from "../observe/traffic.ts";
 import { type Instrument, type Labels, limitNames, type Sample } from "./instrument.ts";
-import { listSizes, type PoolFigures, poolFigures, sum } from "./peerShows.ts";
+import { hostsOf, listSizes, type PoolFigures, poolFigures, sum } from "./peerShows.ts";
 import type { DatabaseView, Sources } from "./views.ts";
 
 const plain = (name: string, help: string, read: (sources: Sources) => number): Instrument => ({
@@ -38,7 +38,7 @@ function databaseLabels(one: DatabaseView, limited: (name: string) => string): L
   const name = limited(one.name);
   return {
     name,
-    host: one.pools.map(({ host }) => host).join(","),
+    host: hostsOf(one.pools),
     port: String(first?.port ?? 0),
     database: name === one.name ? (first?.database ?? name) : name,
     force_user: first?.user ?? "",

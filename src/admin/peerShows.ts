@@ -9,7 +9,7 @@ import { type Cell, columns, type Row, row } from "./consoleTable.ts";
 import { socketColumns, sockets } from "./peerSockets.ts";
 import type { Show } from "./show.ts";
 import type { Averages } from "./statistics.ts";
-import type { ClientView, DatabaseView, ServerView, Sources } from "./views.ts";
+import type { ClientView, DatabaseView, PoolView, ServerView, Sources } from "./views.ts";
 
 const us = (ms: number): number => ms * 1_000;
 
@@ -152,12 +152,16 @@ const showPools = (sources: Sources): readonly Row[] =>
 export const sum = (numbers: readonly number[]): number =>
   numbers.reduce((total, number) => total + number, 0);
 
+/** Of the primaries. */
+export const hostsOf = (pools: readonly PoolView[]): string =>
+  pools.flatMap(({ host, role }) => (role === undefined ? [host] : [])).join(",");
+
 const showDatabases = (sources: Sources): readonly Row[] =>
   sources.databases().map(({ name, ownMode, mode, isConsole, clients, pools }) => {
     const [first] = pools;
     return row(
       name,
-      isConsole ? null : pools.map(({ host }) => host).join(","),
+      isConsole ? null : hostsOf(pools),
       first?.port ?? 0,
       first?.database ?? name,
       first?.user ?? null,

@@ -63,6 +63,8 @@ export interface ServerView {
 /** One database's connections to one shard. */
 export interface PoolView {
   readonly shard: string;
+  /** Absent: to the primary. */
+  readonly role?: "standby";
   readonly host: string;
   readonly port: number;
   /** The database's name on the shard. */

@@ -6,12 +6,21 @@
  */
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
-import type { Config, DatabaseConfig, PoolConfig, PoolMode, ShardConfig } from "../config/config.ts";
+import type {
+  Config,
+  DatabaseConfig,
+  PoolConfig,
+  PoolMode,
+  ShardConfig,
+  StandbysConfig,
+} from "../config/config.ts";
 import type { UserTraffic } from "../observe/traffic.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
+import { StandbyHost } from "../pool/health/standbyHost.ts";
 import { NOBODY } from "../pool/nobody.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
+import { type LeasePool, ShardPools, type StandbyPool } from "../pool/shardPools.ts";
 import type { Credentials, Proof } from "../proxy/auth/credentials.ts";
 import type { Place } from "../proxy/gate.ts";
 import { Greetings } from "../proxy/greetings.ts";
@@ -56,6 +65,7 @@ type DatabasePlace = Extract<Place, { kind: "database" }>;
 /** What backends need of the world, and in the order of the shards how these are. */
 export interface BackendParts extends ProxyParts {
   readonly health: readonly ShardHealth[];
+  readonly standbys: StandbysConfig;
 }
 /** What sessions of all databases share. */
 export type SharedParts = Omit<SessionParts, "mode" | "traffic" | "pools" | "hubs">;
@@ -63,13 +73,33 @@ export type SharedParts = Omit<SessionParts, "mode" | "traffic" | "pools" | "hub
 /** With several shards the queues are those of admission.ts, which lets in as many as there is room for. */
 const ownLimits = (pool: PoolConfig, isSharded: boolean): PoolConfig =>
   isSharded ? { ...pool, max: pool.max + pool.reserve, reserve: 0 } : pool;
+/** A pool for each server of `shard` that may be a standby; none if these are not read from. */
+function standbyPools(
+  shard: ShardConfig,
+  config: PoolConfig,
+  hub: NotificationHub,
+  health: ShardHealth,
+  { environment, log, standbys }: BackendParts,
+): readonly StandbyPool[] {
+  if (standbys.reads === "off" || !health.hasSeveral) return [];
+  const pool = { ...config, min: 0, max: standbys.poolMax ?? config.max };
+  return health.endpoints.map((_, i) => {
+    const host = new StandbyHost(health, i, environment.clock);
+    const settleNotifications = () => hub.settle();
+    const own = { shard, health, standby: host, identify: true, settleNotifications };
+    return { host, pool: new Pool({ ...own, pool, environment, log }) };
+  });
+}
 
 /** What one database's sessions are made of. */
 export class Backend {
   readonly pools: readonly Pool[];
   readonly hubs: readonly NotificationHub[];
+  /** In the same order: what lead to the shards' other servers, if these may be read from. */
+  readonly standbys: readonly (readonly StandbyPool[])[];
   readonly greetings: Greetings;
   clients = 0;
+  readonly #lending: readonly LeasePool[];
   readonly #parts = new Map<string, SessionParts>();
 
   constructor(shards: readonly ShardConfig[], config: PoolConfig, world: BackendParts) {
@@ -82,11 +112,23 @@ export class Backend {
       const own = { shard, health: health[i]!, identify, settleNotifications };
       return new Pool({ ...own, pool, environment, log });
     });
+    this.standbys = this.pools.map(({ shard }, i) =>
+      standbyPools(shard, pool, this.hubs[i]!, health[i]!, world),
+    );
+    this.#lending = this.pools.map((primary, i) => {
+      const standbys = this.standbys[i]!;
+      return standbys.length === 0 ? primary : new ShardPools(primary, standbys, world.standbys, identify);
+    });
     this.greetings = new Greetings(this.pools);
   }
 
+  /** Those of standbys, too. */
+  get all(): readonly Pool[] {
+    return [...this.pools, ...this.standbys.flat().map(({ pool }) => pool)];
+  }
+
   get isUnused(): boolean {
-    return this.clients === 0 && this.pools.every((pool) => pool.isEmpty);
+    return this.clients === 0 && this.all.every((pool) => pool.isEmpty);
   }
 
   /** The parts of a session in `mode` that is counted in `traffic`; it counts as a client from now on. */
@@ -99,7 +141,7 @@ export class Backend {
         this.clients -= 1;
         shared.onEnd(session);
       };
-      parts = { ...shared, mode, traffic, pools: this.pools, hubs: this.hubs, onEnd };
+      parts = { ...shared, mode, traffic, pools: this.#lending, hubs: this.hubs, onEnd };
       this.#parts.set(key, parts);
     }
     return parts;
@@ -112,7 +154,7 @@ export class Backend {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.pools.map((pool) => pool.close()));
+    await Promise.all(this.all.map((pool) => pool.close()));
     await Promise.all(this.hubs.map((hub) => hub.close()));
   }
 }

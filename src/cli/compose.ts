@@ -121,7 +121,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   const metrics = new Metrics();
   const { watched, commits } = await startShards(config, world, inheritance);
   const { health } = watched;
-  const backends = new Backends(config, { ...world, health });
+  const backends = new Backends(config, { ...world, health, standbys: config.standbys });
   const generation = inheritance?.generation ?? 0;
   const registry = new ClientRegistry(environment.random, new ClientLimits(config), generation);
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);

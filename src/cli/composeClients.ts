@@ -23,6 +23,7 @@ import { ShardedSession } from "../proxy/shardedSession.ts";
 import { StatementNames } from "../proxy/statementNames.ts";
 import { Router } from "../routing/router.ts";
 import { SessionLook } from "../routing/sessionLook.ts";
+import { StandbyLook } from "../routing/standbyLook.ts";
 import type { Backends, SharedParts } from "./backends.ts";
 import type { ProxyParts } from "./compose.ts";
 import type { Commits, Deadlocks } from "./composeShards.ts";
@@ -89,6 +90,7 @@ export function sessionsOf(
     statementNames: new StatementNames(STATEMENT_NAMES_MAX, config.pool.prepareUnnamed, environment.clock),
     pinCounts: metrics.pinCounts,
     look: new SessionLook(),
+    standbys: config.standbys.reads === "off" ? null : new StandbyLook(config.standbys.reads),
     rest,
     sharding:
       commits === null || router === null

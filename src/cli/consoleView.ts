@@ -6,7 +6,7 @@ import type { Statistics } from "../admin/statistics.ts";
 import type * as view from "../admin/views.ts";
 import type { Clock } from "../base/environment.ts";
 import { VERSION } from "../base/version.ts";
-import type { Config } from "../config/config.ts";
+import type { Config, Endpoint } from "../config/config.ts";
 import { shownOptions } from "../config/shownOptions.ts";
 import type { DeadlockDetector } from "../deadlock/detector.ts";
 import type { Traffic } from "../observe/traffic.ts";
@@ -63,7 +63,9 @@ class Momentary<T> {
   }
 }
 
-const serverId = ({ shard, pid }: ServerConnection): string => `server:${shard}:${pid}`;
+/** Two servers may have processes of one number. */
+const serverId = ({ shard, pid, isStandby, endpoint }: ServerConnection): string =>
+  `server:${shard}:${pid}${isStandby ? `:${endpoint().port}` : ""}`;
 
 export class ConsoleView implements view.Sources {
   readonly version = `pgxa ${VERSION}`;
@@ -181,7 +183,10 @@ export class ConsoleView implements view.Sources {
         ownMode,
         isConsole: false,
         clients: backend.clients,
-        pools: backend.pools.map((pool) => this.#pool(pool)),
+        pools: [
+          ...backend.pools.map((pool) => this.#pool(pool)),
+          ...backend.standbys.flat().map(({ pool, host }) => this.#pool(pool, host.endpoint)),
+        ],
       };
     });
     let clients = 0;
@@ -303,9 +308,8 @@ export class ConsoleView implements view.Sources {
   // --- inside ---
 
   *#placed(): IterableIterator<Placed> {
-    for (const [database, { pools }] of this.#parts.backends) {
-      for (const pool of pools)
-        for (const connection of pool.connections) yield { connection, pool, database };
+    for (const [database, { all }] of this.#parts.backends) {
+      for (const pool of all) for (const connection of pool.connections) yield { connection, pool, database };
     }
   }
 
@@ -333,9 +337,13 @@ export class ConsoleView implements view.Sources {
     }
   }
 
-  #pool(pool: Pool): view.PoolView {
-    const { host, port, database, user, id } = pool.shard;
-    const { min, max } = this.#parts.live.config.pool;
+  /** `standby`: where the standby is to which it leads. */
+  #pool(pool: Pool, standby?: Endpoint): view.PoolView {
+    const { database, user, id } = pool.shard;
+    const { host, port } = standby ?? pool.shard;
+    const { config } = this.#parts.live;
+    const min = standby === undefined ? config.pool.min : 0;
+    const max = (standby && config.standbys.poolMax) ?? config.pool.max;
     let active = 0;
     let idle = 0;
     for (const { holder } of pool.connections) {
@@ -345,6 +353,7 @@ export class ConsoleView implements view.Sources {
     const servers = { active, idle, login: pool.opening };
     return {
       shard: id,
+      ...(standby && { role: "standby" }),
       host,
       port,
       database,
@@ -352,7 +361,7 @@ export class ConsoleView implements view.Sources {
       min,
       max,
       servers,
-      queued: pool.queued,
+      queued: pool.seats.queued,
       checkout: pool.checkouts,
     };
   }

@@ -65,7 +65,7 @@ export class Operator implements Operations {
     for (const backend of backends) this.#pauseOne(backend);
     await this.#until(() => {
       if (!this.#isPausedStill(database)) throw new Fault("console.resumed");
-      return backends.every(({ pools }) => pools.every(isGivenBack));
+      return backends.every(({ all }) => all.every(isGivenBack));
     });
   }
 
@@ -78,12 +78,12 @@ export class Operator implements Operations {
       this.#paused.clear();
     }
     if (this.#isAllPaused) return;
-    for (const { pools } of backends) for (const pool of pools) pool.resume();
+    for (const { all } of backends) for (const pool of all) pool.resume();
     this.#parts.admission?.resume();
   }
 
   async reconnect(database?: string): Promise<void> {
-    for (const { pools } of this.#named(database)) for (const pool of pools) pool.refresh();
+    for (const { all } of this.#named(database)) for (const pool of all) pool.refresh();
   }
 
   async disable(database: string): Promise<void> {
@@ -106,7 +106,7 @@ export class Operator implements Operations {
       const of = client.identity.database;
       if (of !== null && (database === undefined || of === database)) session.terminate(fault);
     }
-    for (const { pools } of backends) for (const pool of pools) pool.drop();
+    for (const { all } of backends) for (const pool of all) pool.drop();
   }
 
   async killClient(id: number): Promise<void> {
@@ -140,7 +140,7 @@ export class Operator implements Operations {
   }
 
   async waitClose(database?: string): Promise<void> {
-    const pools = this.#named(database).flatMap((backend) => backend.pools);
+    const pools = this.#named(database).flatMap((backend) => backend.all);
     await this.#until(() => pools.every((pool) => pool.staleCount === 0));
   }
 
@@ -163,10 +163,10 @@ export class Operator implements Operations {
     database === undefined ? this.#isAllPaused : this.isPaused(database);
 
   /** In front of several shards a transaction that has begun gets the connections it still needs. */
-  #pauseOne({ pools }: Backend): void {
+  #pauseOne({ all }: Backend): void {
     const { admission } = this.#parts;
     admission?.pause();
-    for (const pool of pools) {
+    for (const pool of all) {
       if (admission === null) pool.pause();
       else pool.refresh();
     }

@@ -18,6 +18,7 @@ import type {
   PoolMode,
   ShardConfig,
   ShardTlsConfig,
+  StandbysConfig,
   TableConfig,
   TimeoutsConfig,
   TransactionConfig,
@@ -52,6 +53,7 @@ export function buildConfig(raw: RawConfig): Config {
     },
     pool: buildPool(section("pool")),
     health: buildHealth(section("health")),
+    standbys: buildStandbys(section("standbys")),
     classes: list("classes").map(buildClass),
     timeouts: buildTimeouts(section("timeouts")),
     transaction: buildTransaction(section("transaction")),
@@ -159,6 +161,13 @@ const buildDeadlock = (values: Values): DeadlockConfig => ({
   probeAfterMs: values.number("probe_after"),
   victim: values.text("victim") as DeadlockConfig["victim"],
   lockTimeoutMs: values.number("lock_timeout"),
+});
+
+const buildStandbys = (values: Values): StandbysConfig => ({
+  reads: values.text("reads") as StandbysConfig["reads"],
+  lagMaxMs: values.number("lag_max"),
+  fallback: values.text("fallback") as StandbysConfig["fallback"],
+  poolMax: values.optionalNumber("pool_max"),
 });
 
 const buildLimits = (values: Values): LimitsConfig => ({

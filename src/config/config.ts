@@ -60,6 +60,8 @@ export interface ShardConfig extends Endpoint {
   readonly tls?: ShardTlsConfig | undefined;
   /** In place of the password: a client's own keys, passed through. Never from the file. */
   readonly scramKeys?: { readonly clientKey: Uint8Array; readonly serverKey: Uint8Array } | undefined;
+  /** Whether its sessions begin read only: those of standbys. Never from the file. */
+  readonly isReadOnly?: boolean;
 }
 
 /** The types a shard key may have. `varchar` hashes like `text`. */
@@ -171,6 +173,17 @@ export interface HealthConfig {
   readonly giveUpMs: number;
 }
 
+/** What may be read from standbys. */
+export type StandbyReads = "off" | "hinted" | "read_only";
+
+export interface StandbysConfig {
+  readonly reads: StandbyReads;
+  readonly lagMaxMs: number;
+  readonly fallback: "primary" | "refuse";
+  /** Undefined: as many as to the primary. */
+  readonly poolMax: number | undefined;
+}
+
 export interface DeadlockConfig {
   readonly probeAfterMs: number;
   readonly victim: "least_work" | "youngest" | "priority";
@@ -276,6 +289,7 @@ export interface Config {
   readonly console: { readonly adminUsers: readonly string[]; readonly statsUsers: readonly string[] };
   readonly pool: PoolConfig;
   readonly health: HealthConfig;
+  readonly standbys: StandbysConfig;
   /** In the order in which they are tried. */
   readonly classes: readonly ClassConfig[];
   readonly timeouts: TimeoutsConfig;

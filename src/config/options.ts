@@ -20,6 +20,7 @@ import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./op
 import { POOL_OPTIONS } from "./poolOptions.ts";
 import { RESTART_OPTIONS } from "./restartOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
+import { STANDBY_OPTIONS } from "./standbyOptions.ts";
 import { CLIENT_TLS_OPTIONS, SHARD_TLS_OPTIONS, UNIX_OPTIONS } from "./tlsOptions.ts";
 
 export type { OptionSpec, OptionType } from "./optionSpec.ts";
@@ -151,6 +152,7 @@ export const OPTIONS: readonly OptionSpec[] = [
   ...AUTH_OPTIONS,
   ...POOL_OPTIONS,
   ...HEALTH_OPTIONS,
+  ...STANDBY_OPTIONS,
   ...CLASS_OPTIONS,
   ...TIMEOUT_OPTIONS,
 

@@ -66,6 +66,7 @@ export class LoginExchange {
       ["user", this.#shard.user],
       ["database", this.#shard.database],
     ]);
+    if (this.#shard.isReadOnly) parameters.set("default_transaction_read_only", "on");
     this.#handler.write(send.startup(parameters, 0));
   }
 

@@ -7,10 +7,10 @@
  * from generic-pool's point of view, and the next checkout takes it at once, without a promise. A sweep gives parked
  * connections that nobody took back to generic-pool, which then sees them as idle.
  *
- * Connections lead to the shard's primary (health/). While something is wrong with the shard none is handed out
+ * Connections lead to the shard's primary, or to one standby (health/). While something is wrong with the shard none is handed out
  * without having been asked whether it lives, and while it is down whoever asks for one is told so at once.
  *
- * Invariant: what `checkout` returns is logged in, idle, within its lifetime, to the primary, and nobody else's.
+ * Invariant: what `checkout` returns is logged in, idle, within its lifetime, to that server, and nobody else's.
  */
 import { detach } from "../base/detach.ts";
 import type { Environment, Timer } from "../base/environment.ts";
@@ -18,35 +18,32 @@ import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import { Buckets } from "../observe/buckets.ts";
 import type { Log } from "../observe/log.ts";
-import { connectToPrimary } from "./health/shardConnector.ts";
+import type { PoolHealth } from "./health/poolHealth.ts";
+import { connectToPrimary, connectToStandby } from "./health/shardConnector.ts";
 import type { ShardHealth } from "./health/shardHealth.ts";
+import type { StandbyHost } from "./health/standbyHost.ts";
 import { isFailed, Lender, type Resource } from "./lender.ts";
 import { isTooOld } from "./lifetime.ts";
 import { NOBODY } from "./nobody.ts";
+import { takeParked } from "./parked.ts";
 import { quieten } from "./resetting.ts";
 import { Seats } from "./seats.ts";
 import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
 import { type Asker, NO_CLIENT, type Share } from "./share.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
+
 export interface PoolOptions {
   readonly shard: ShardConfig;
   readonly health: ShardHealth;
+  /** The server to which connections lead; undefined: the primary, whichever that is. */
+  readonly standby?: StandbyHost;
   readonly pool: PoolConfig;
   readonly environment: Environment;
   readonly log: Log;
   readonly identify: boolean;
   /** Resolves when every notification made so far has been passed on. */
   settleNotifications(): Promise<void>;
-}
-
-/** The warmest, and among those with `settings` if there are any: another has to be brought to them first. */
-function takeParked(parked: ServerConnection[], settings: string): ServerConnection | undefined {
-  const last = parked.length - 1;
-  for (let i = last; i >= 0; i -= 1) {
-    if (parked[i]!.settings === settings) return i === last ? parked.pop() : parked.splice(i, 1)[0];
-  }
-  return parked.pop();
 }
 
 export class Pool {
@@ -56,6 +53,7 @@ export class Pool {
   #options: PoolOptions;
   /** Connections made until then are not lent any more. */
   #staleUpToMs = Number.NEGATIVE_INFINITY;
+  readonly #health: PoolHealth;
   readonly #lender: Lender;
   /** Connections nobody holds, taken from the end: the warmest first. */
   readonly #parked: ServerConnection[] = [];
@@ -69,6 +67,7 @@ export class Pool {
   constructor(options: PoolOptions) {
     this.shard = options.shard;
     this.#options = options;
+    this.#health = options.standby ?? options.health;
     const { max } = options.pool;
     this.#seats = new Seats({
       limits: options.pool,
@@ -83,7 +82,7 @@ export class Pool {
       timeout: () => this.#queueFault("pool.checkout_timeout"),
     });
     this.#sweepTimer = this.#scheduleSweep();
-    this.#unwatch = options.health.watch({
+    this.#unwatch = this.#health.watch({
       onRerouted: () => this.#leaveOthers(),
       onSuspected: () => this.#unpark(),
       onRefusing: (fault) => this.#refuseWaiting(fault),
@@ -93,7 +92,7 @@ export class Pool {
 
   /** Why whoever asks for a connection now is told that there is none; null if there may be. */
   get refusal(): Fault | null {
-    return this.#options.health.refusal;
+    return this.#health.refusal;
   }
 
   /** Every connection that has logged in. */
@@ -101,14 +100,18 @@ export class Pool {
     return this.#members.keys();
   }
 
+  has(connection: ServerConnection): boolean {
+    return this.#members.has(connection);
+  }
+
+  /** Whether who asks now would wait. */
+  get isFull(): boolean {
+    return this.#seats.taken >= this.#options.pool.max;
+  }
+
   /** How many are being opened. */
   get opening(): number {
     return Math.max(0, this.#lender.size - this.#members.size);
-  }
-
-  /** How many clients are queued. */
-  get queued(): number {
-    return this.#seats.queued;
   }
 
   /** Whether it has no connection, and nobody waits for one. */
@@ -123,7 +126,7 @@ export class Pool {
 
   /** A parked connection, at once and if possible with `settings`; null: then `checkout` must be awaited. */
   tryCheckout(holder: LeaseHolder, settings: string, { share }: Asker = NO_CLIENT): ServerConnection | null {
-    if (this.#parked.length === 0 || !this.#options.health.isCalm || !this.#seats.tryTake(share)) return null;
+    if (this.#parked.length === 0 || !this.#health.isCalm || !this.#seats.tryTake(share)) return null;
     const connection = this.#takeFit(settings);
     if (connection !== null) return this.#lend(connection, holder, share);
     this.#seats.give(share);
@@ -209,7 +212,7 @@ export class Pool {
     if (isLoud || this.#mustReset(connection)) return this.#quieten(connection);
     connection.checkIn();
     if (!this.#isFit(connection)) return this.#discard(connection);
-    if (this.#lender.pending > 0 || !this.#options.health.isCalm) this.#lender.giveBack(connection);
+    if (this.#lender.pending > 0 || !this.#health.isCalm) this.#lender.giveBack(connection);
     else this.#parked.push(connection);
     this.#leaveSeat(connection);
   }
@@ -280,7 +283,7 @@ export class Pool {
 
   #isFit(connection: ServerConnection): boolean {
     const host = this.#members.get(connection);
-    if (!connection.isUsable || host === undefined || !this.#options.health.isCurrent(host)) return false;
+    if (!connection.isUsable || host === undefined || !this.#health.isCurrent(host)) return false;
     if (connection.createdAtMs <= this.#staleUpToMs) return false;
     const { environment, pool } = this.#options;
     return !isTooOld(connection, environment.clock.monotonicMs(), pool.lifetimeMs);
@@ -288,11 +291,11 @@ export class Pool {
 
   /** Asks a connection that was idle for long, or may have died in silence, whether it is still there. */
   async #lives(connection: ServerConnection): Promise<boolean> {
-    const { environment, pool, health } = this.#options;
+    const { environment, pool } = this.#options;
     const { idleSinceMs } = connection;
     const isOld = environment.clock.monotonicMs() - idleSinceMs > pool.checkAfterMs;
-    if (!isOld && idleSinceMs > health.suspectedAtMs) return true;
-    const reply = await connection.run("", health.config.timeoutMs);
+    if (!isOld && idleSinceMs > this.#health.suspectedAtMs) return true;
+    const reply = await connection.run("", this.#health.config.timeoutMs);
     connection.idleSinceMs = environment.clock.monotonicMs();
     return reply.kind === "complete" && this.#isFit(connection);
   }
@@ -307,23 +310,21 @@ export class Pool {
   }
 
   async #connect(): Promise<Resource> {
-    const { shard, health, environment, pool, identify, log } = this.#options;
+    const { shard, health, standby, environment, pool, identify, log } = this.#options;
     try {
-      const { connection, host } = await connectToPrimary({
-        shard,
-        health,
-        environment,
-        connectTimeoutMs: pool.connectTimeoutMs,
-        identify,
-        onClosed: (closed, reason) => this.#onClosed(closed, reason),
-      });
+      const { connectTimeoutMs } = pool;
+      const onClosed = (closed: ServerConnection, reason: string) => this.#onClosed(closed, reason);
+      const parts = { shard, health, environment, connectTimeoutMs, identify, onClosed };
+      const { connection, host } = await (standby === undefined
+        ? connectToPrimary(parts)
+        : connectToStandby(parts, standby.host));
       this.#members.set(connection, host);
       connection.idleSinceMs = environment.clock.monotonicMs();
       log.debug("server.connected", { shard: shard.id, pid: connection.pid });
       return connection;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      if (error.id !== "pool.shard_down")
+      if (error.id !== "pool.shard_down" && error.id !== "pool.no_standby")
         log.warn("server.lost", { shard: shard.id, reason: error.detail ?? error.message });
       return { fault: error, atMs: environment.clock.monotonicMs() };
     }
@@ -338,7 +339,7 @@ export class Pool {
     const host = this.#members.get(connection);
     if (host === undefined) return;
     this.#members.delete(connection);
-    this.#options.health.noteLost(host, reason);
+    this.#health.noteLost(host, reason);
     this.#options.log.info("server.closed", { shard: this.shard.id, pid: connection.pid, reason });
     const parkedAt = this.#parked.indexOf(connection);
     if (parkedAt >= 0) this.#parked.splice(parkedAt, 1);
@@ -358,7 +359,7 @@ export class Pool {
   /** Leads nobody to a server that is the primary no more; leases end there when they come back. */
   #leaveOthers(): void {
     for (const [connection, host] of [...this.#members]) {
-      if (connection.state === "idle" && !this.#options.health.isCurrent(host)) this.#discard(connection);
+      if (connection.state === "idle" && !this.#health.isCurrent(host)) this.#discard(connection);
     }
   }
 

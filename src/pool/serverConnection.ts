@@ -86,6 +86,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly pid: BackendPid;
   /** Whether it speaks TLS with the shard. */
   readonly isEncrypted: boolean;
+  /** Whether it leads to a standby. */
+  readonly isStandby: boolean;
   backendStart = "";
   holder: LeaseHolder | null = null;
   /** Whose seat in the pool it takes while it is lent. */
@@ -113,6 +115,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   private constructor(options: ConnectionOptions, opened: OpenedServer) {
     this.#options = options;
     this.shard = options.shard.id;
+    this.isStandby = options.shard.isReadOnly === true;
     this.parameters = opened.parameters;
     this.pid = opened.pid;
     this.isEncrypted = opened.isEncrypted;

@@ -27,6 +27,8 @@ export interface Asker {
   readonly share: Share;
   /** Whether nobody wants any more what is asked for. */
   readonly isGone: boolean;
+  /** Whether a connection to a standby will do, where there are any that may be read from. */
+  readonly wantsStandby?: boolean;
   /** It has waited for long, and what for; called once in a wait. */
   onLongWait(detail: string): void;
 }

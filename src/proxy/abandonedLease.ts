@@ -6,8 +6,8 @@
  */
 import { detach } from "../base/detach.ts";
 import { NOBODY } from "../pool/nobody.ts";
-import type { Pool } from "../pool/pool.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
+import type { LeasePool } from "../pool/shardPools.ts";
 
 const ROLLBACK_TIMEOUT_MS = 5_000;
 
@@ -15,7 +15,7 @@ const ROLLBACK_TIMEOUT_MS = 5_000;
  * Returns the connection of a client in session mode once everything that belongs to a session is gone from it, or
  * closes it; `isTangled`: half a batch is on the way.
  */
-export function returnSession(pool: Pool, lease: ServerConnection, isTangled: boolean): void {
+export function returnSession(pool: LeasePool, lease: ServerConnection, isTangled: boolean): void {
   if (lease.state !== "leased" || isTangled || lease.replies.groups.length > 0) {
     return returnAbandoned(pool, lease, true);
   }
@@ -39,7 +39,7 @@ export function returnSession(pool: Pool, lease: ServerConnection, isTangled: bo
 }
 
 /** Returns or closes `lease`; `isTangled`: it carries state or half a batch that cannot be undone by ROLLBACK. */
-export function returnAbandoned(pool: Pool, lease: ServerConnection, isTangled: boolean): void {
+export function returnAbandoned(pool: LeasePool, lease: ServerConnection, isTangled: boolean): void {
   if (lease.state !== "leased") return;
   lease.passTo(NOBODY);
   if (isTangled || lease.replies.groups.length > 0) {

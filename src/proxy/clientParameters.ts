@@ -16,6 +16,8 @@ const SETTINGS_TIMEOUT_MS = 10_000;
 /** SQL_ASCII: the bytes go to the shard as they are. */
 const UTF8_ENCODINGS: ReadonlySet<string> = new Set(["UTF8", "SQL_ASCII"]);
 const BACKSLASH = 0x5c;
+/** What a standby reports that is not so for the session, whose next transaction may be the primary's. */
+const OF_STANDBYS: ReadonlySet<string> = new Set(["in_hot_standby", "default_transaction_read_only"]);
 /** What the startup packet carries that is not a setting. */
 const NOT_SETTINGS: ReadonlySet<string> = new Set(["user", "database", "replication", "options"]);
 
@@ -136,7 +138,7 @@ export class ClientParameters {
     if (connection.parametersKey === this.#toldKey) return [];
     const messages: Buffer[] = [];
     for (const [name, value] of connection.parameters) {
-      if (this.#told.get(name) === value) continue;
+      if (this.#told.get(name) === value || (connection.isStandby && OF_STANDBYS.has(name))) continue;
       this.#told.set(name, value);
       messages.push(parameterStatus(name, value));
     }

@@ -9,12 +9,11 @@
  * branch can only be rolled back; after a commit or rollback no branch is left.
  */
 import { detach } from "../base/detach.ts";
-import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import { AdmittedClient } from "../pool/admission.ts";
 import { NOBODY } from "../pool/nobody.ts";
-import type { Pool } from "../pool/pool.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
+import type { LeasePool } from "../pool/shardPools.ts";
 import type { ShardIndex } from "../routing/plan.ts";
 import type { CommitOutcome } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
@@ -22,6 +21,8 @@ import { returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { putOpening, throwIfBeyondReturn, throwLossOnce, throwUnlessComplete } from "./branchTalk.ts";
 import type { ClientTransactionParts } from "./clientTransactionParts.ts";
 import { asRefusal } from "./refusal.ts";
+import type { StandbyAim } from "./standbyAim.ts";
+import { requireSavepoint } from "./statementFaults.ts";
 
 /** How long a shard may take over SAVEPOINT, ROLLBACK and the like, in ms. */
 const CONTROL_TIMEOUT_MS = 10_000;
@@ -29,6 +30,7 @@ const CONTROL_TIMEOUT_MS = 10_000;
 const NO_TIMEOUT_MS = 0x7fff_ffff;
 
 export class ClientTransaction {
+  readonly aim: StandbyAim;
   readonly #parts: ClientTransactionParts;
   readonly #client: AdmittedClient; // what it holds, as admission counts it
   readonly #pins = new Map<ShardIndex, ServerConnection>();
@@ -39,8 +41,14 @@ export class ClientTransaction {
   isQueued = false;
 
   constructor(parts: ClientTransactionParts) {
+    this.aim = parts.aim;
     this.#parts = parts;
     this.#client = new AdmittedClient(parts.owner, parts.asker);
+  }
+
+  /** Whether a connection may lead to a standby. */
+  get wantsStandby(): boolean {
+    return this.aim.isStandby(this.#current);
   }
 
   get current(): Transaction<ServerConnection> | null {
@@ -115,7 +123,7 @@ export class ClientTransaction {
 
   async #enter(shard: ShardIndex): Promise<void> {
     const { refusal } = this.#pool(shard);
-    if (refusal !== null && !this.#pins.has(shard)) throw refusal;
+    if (refusal !== null && !this.#pins.has(shard) && !this.wantsStandby) throw refusal;
     try {
       await this.#parts.admission.enter(this.#client, shard);
     } catch (error) {
@@ -197,10 +205,9 @@ export class ClientTransaction {
   async commit(): Promise<CommitOutcome> {
     const current = this.#current;
     invariant(current !== null && current.status === "T", "only a sound transaction is committed");
-    const branches = current.joined.map(({ connection, sawWrites }) => ({
-      connection,
-      sawOnlyReads: !sawWrites,
-    }));
+    const branches = current.joined.map(({ connection, sawWrites }) => {
+      return { connection, sawOnlyReads: !sawWrites || connection.isStandby };
+    });
     const outcome: CommitOutcome =
       branches.length === 0
         ? { kind: "committed" }
@@ -244,7 +251,7 @@ export class ClientTransaction {
   }
 
   async release(name: string): Promise<void> {
-    this.#requireSavepoint(name);
+    requireSavepoint(this.#current, name);
     await this.runOnBranches(`RELEASE SAVEPOINT ${quoteName(name)}`);
     this.#current?.release(name);
   }
@@ -252,7 +259,7 @@ export class ClientTransaction {
   async rollbackTo(name: string): Promise<void> {
     this.throwIfLost();
     if (this.#current !== null) throwIfBeyondReturn(this.#current);
-    this.#requireSavepoint(name);
+    requireSavepoint(this.#current, name);
     await this.runOnBranches(`ROLLBACK TO SAVEPOINT ${quoteName(name)}`);
     this.#current?.rollbackTo(name);
     const [branch] = this.#current?.joined ?? [];
@@ -310,7 +317,7 @@ export class ClientTransaction {
 
   // --- inside ---
 
-  #pool(shard: ShardIndex): Pool {
+  #pool(shard: ShardIndex): LeasePool {
     return this.#parts.pools[shard]!;
   }
 
@@ -388,10 +395,5 @@ export class ClientTransaction {
         );
       }
     }
-  }
-
-  #requireSavepoint(name: string): void {
-    if (this.#current?.hasSavepoint(name)) return;
-    throw new Fault("session.no_savepoint", { message: `savepoint "${name}" does not exist` });
   }
 }

@@ -1,20 +1,22 @@
 /** What a client's transactions are made of. */
 import type { Clock } from "../base/environment.ts";
 import type { Admission } from "../pool/admission.ts";
-import type { Pool } from "../pool/pool.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { LeasePool } from "../pool/shardPools.ts";
 import type { Asker } from "../pool/share.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import type { Refusal } from "./refusal.ts";
+import type { StandbyAim } from "./standbyAim.ts";
 
 export interface ClientTransactionParts {
   readonly admission: Admission;
-  readonly pools: readonly Pool[];
+  readonly pools: readonly LeasePool[];
   /** Whether connections stay with the client until it disconnects. */
   readonly isSessionMode: boolean;
   readonly commits: CommitProtocol;
   readonly parameters: ClientParameters;
+  readonly aim: StandbyAim;
   /** Told of everything that the held connections say. */
   readonly holder: LeaseHolder;
   readonly clock: Clock;

@@ -156,7 +156,9 @@ export class ClientWaits implements Participant {
   }
 
   get backends(): readonly Backend[] {
-    return this.#session.transaction.held.map(({ shard, connection }) => ({
+    // The locks of a standby hold nobody up, and its process ids are those of others on the primary.
+    const held = this.#session.transaction.held.filter(({ connection }) => !connection.isStandby);
+    return held.map(({ shard, connection }) => ({
       shard,
       pid: connection.pid,
       backendStart: connection.backendStart,

@@ -19,6 +19,7 @@ const NO_PARAMETERS: ParameterReader = {
 };
 /** The sequences, advisory locks and catalog that clients see are those of the first shard. */
 const DEFAULT_SHARD: ShardIndex = 0;
+const AT_PRIMARY = { isForPrimary: true } as const;
 
 /** Whether a parameter of type text decides where the statement goes. */
 export function hasTextKey(plan: Plan): boolean {
@@ -62,11 +63,13 @@ export class DestinationFinder {
   /** The destination of a statement with the parameters of a Bind; throws a Fault. */
   ofBind(plan: RoutedPlan, bind: ParameterReader, parameterTypes: readonly number[]): Destination {
     // That a parameter is missing, any shard says.
+    this.#aim(plan);
     return lacksKey(plan, bind) ? this.any() : this.#of(plan, bind, parameterTypes);
   }
 
   /** A shard that can say what a statement means, for which no parameters are known yet. */
   forDescribe(plan: RoutedPlan): ShardIndex {
+    this.#aim(plan);
     if (plan.kind === "statement" && plan.target.kind === "shard") return plan.target.shard;
     return this.#hints.shard ?? this.any();
   }
@@ -77,10 +80,15 @@ export class DestinationFinder {
   }
 
   #of(plan: RoutedPlan, bind: ParameterReader, parameterTypes: readonly number[]): Destination {
+    this.#aim(plan);
     if (plan.kind === "set") return this.any();
     const destination = this.#resolve(plan.target, bind, parameterTypes);
     if (destination !== "all") this.#last = destination;
     return destination;
+  }
+
+  #aim(plan: RoutedPlan): void {
+    this.#transaction.aim.at(plan.kind === "set" ? AT_PRIMARY : plan);
   }
 
   #resolve(target: Target, bind: ParameterReader, parameterTypes: readonly number[]): Destination {

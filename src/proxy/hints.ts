@@ -14,7 +14,7 @@ export interface Hint {
   readonly value: string;
   /** Where it points to; null for one that points nowhere. */
   readonly shard: ShardIndex | null;
-  /** A duration in ms, or a rank; null for one that is neither. */
+  /** A duration in ms, a rank, or 1 for on and 0 for off; null for one that is none of these. */
   readonly amount: number | null;
 }
 

@@ -4,8 +4,8 @@
  */
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
-import type { Pool } from "../pool/pool.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
+import type { LeasePool } from "../pool/shardPools.ts";
 import type { Asker, Share } from "../pool/share.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientSide, WAIT_LEASE } from "./clientSide.ts";
@@ -21,22 +21,27 @@ export interface LeaseSeeker extends LeaseHolder {
 
 export class LeaseRequest implements Asker {
   readonly share: Share;
+  wantsStandby = false;
   readonly #seeker: LeaseSeeker;
-  readonly #pool: Pool;
+  readonly #pool: LeasePool;
   /** Why the statement that asked for a lease cannot have one. */
   #refusal: Refusal | null = null;
   /** How many leases were asked for; only the last is wanted. */
   #checkouts = 0;
 
-  constructor(seeker: LeaseSeeker, pool: Pool, share: Share) {
+  constructor(seeker: LeaseSeeker, pool: LeasePool, share: Share) {
     this.share = share;
     this.#seeker = seeker;
     this.#pool = pool;
   }
 
-  /** Whether the seeker has been given a lease; if not, it is on the way or `takeRefusal` says why not. */
-  ask(): boolean {
+  /**
+   * Whether the seeker has been given a lease, to a standby if `wantsStandby` and one is fit; if not, it is on the way or
+   * `takeRefusal` says why not.
+   */
+  ask(wantsStandby: boolean): boolean {
     if (this.#refusal !== null) return false;
+    this.wantsStandby = wantsStandby;
     const { client, parameters } = this.#seeker;
     const lease = this.#pool.tryCheckout(this.#seeker, parameters.settings, this);
     if (lease !== null && parameters.isInForceOn(lease)) {

@@ -9,6 +9,7 @@ import { unreachable } from "../base/invariant.ts";
 import { ShardError } from "../pool/shardError.ts";
 import type { Plan, ShardIndex } from "../routing/plan.ts";
 import type { Router } from "../routing/router.ts";
+import { readBoolean } from "../routing/standbyLook.ts";
 import type { CommitOutcome } from "../txn/commitProtocol.ts";
 import {
   type Column,
@@ -66,7 +67,7 @@ export function answerAtOnce(plan: LocalPlan, context: LocalContext): readonly B
     case "empty":
       return [emptyQueryResponse()];
     case "begin":
-      return begin(plan.characteristics, plan.tag, context);
+      return begin(plan, context);
     case "hintSetting":
       return setHint(plan.name, plan.value, plan.local, context);
     case "showHintSetting":
@@ -112,8 +113,7 @@ export async function answerLocal(plan: LocalPlan, context: LocalContext): Promi
 }
 
 function begin(
-  characteristics: string,
-  tag: string,
+  { characteristics, tag, standby }: Extract<Plan, { kind: "begin" }>,
   { transaction, hints, allowsBlocks }: LocalContext,
 ): readonly Buffer[] {
   if (!allowsBlocks) throw new Fault("session.block_refused");
@@ -121,6 +121,7 @@ function begin(
     return [warning("25001", "there is already a transaction in progress"), commandComplete(tag)];
   }
   transaction.begin(characteristics);
+  transaction.aim.hint = standby ?? null;
   hints.begin();
   return [commandComplete(tag)];
 }
@@ -238,6 +239,8 @@ function readHint(name: HintName, value: string, router: Router): Hint {
       return { value, shard: null, amount: readMs(name, value) };
     case "pgxa.deadlock_priority":
       return { value, shard: null, amount: readRank(name, value) };
+    case "pgxa.standby":
+      return { value, shard: null, amount: readSwitch(name, value) };
   }
 }
 
@@ -264,6 +267,12 @@ function readRank(name: HintName, value: string): number {
     value,
     `Write a whole number from -${RANK_MAX}, which gives way first, to ${RANK_MAX}.`,
   );
+}
+
+function readSwitch(name: HintName, value: string): number {
+  const isOn = readBoolean(value);
+  if (isOn === null) throw invalid(name, value, "Write on or off.");
+  return isOn ? 1 : 0;
 }
 
 const invalid = (name: HintName, value: string, hint: string): Fault =>

@@ -24,6 +24,9 @@ export const askerOf = (session: QueuedSession, share: Share): Asker => ({
   get isGone() {
     return session.client.isOver;
   },
+  get wantsStandby() {
+    return session.transaction.wantsStandby;
+  },
   onLongWait(detail) {
     if (session.transaction.isQueued) session.client.say(longWaitNotice(detail));
   },

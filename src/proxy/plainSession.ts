@@ -29,8 +29,9 @@ import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
 import { LostTransaction, outcomeUnknown } from "./lostTransaction.ts";
 import type { ListenFirst, PlainEffects } from "./plainEffects.ts";
 import { ASKED, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
-import { asError, connectionLost, refusalResponse } from "./refusal.ts";
+import { asError, connectionLost, sayRefused } from "./refusal.ts";
 import type { Entrant, PinnedConnection, Session, SessionParts } from "./session.ts";
+import { waitsForStandby } from "./standbyLease.ts";
 import { cancelForTime } from "./statementTimeout.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseSeeker, ChannelsHost {
@@ -114,10 +115,14 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
       this.#isSkipping = answer === "skip";
       if (answer !== "no") return true;
     }
-    if (this.#lease === null && !this.#request.ask()) return this.#takeRefusal(type);
+    if (this.#lease === null) {
+      const wantsStandby = !isGiant && this.#statements.wantsStandby(type, buffer, start, end);
+      if (!this.#request.ask(wantsStandby)) return this.#takeRefusal(type);
+    }
     const lease = this.#lease!;
     if (this.#lost.isOpen && lease.isClean) return this.#lost.failAgain(lease);
-    if (lease.replies.groups.isFull) return this.client.hold(WAIT_REPLY);
+    if (lease.replies.groups.isFull || waitsForStandby(lease, this.#isBatchOpen, type))
+      return this.client.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.password) {
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     }
@@ -191,8 +196,13 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
       this.#lost.end();
       this.#effects.noteIdle(connection, hadError);
     }
+    if (!connection.isStandby) this.client.go(WAIT_REPLY);
+    if (isLast && connection === this.#lease) this.#settle(connection, status);
     this.client.go(WAIT_REPLY);
-    if (!isLast || connection !== this.#lease) return;
+  }
+
+  /** All that was asked on the lease has been answered. */
+  #settle(connection: ServerConnection, status: ReadyStatus): void {
     if (status !== "I" && this.#parts.mode === "statement") {
       return this.client.refuse(new Fault("session.no_blocks"));
     }
@@ -384,16 +394,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (refusal === null) return false;
     // There is no connection on which a lost transaction could go on being failed: it is over.
     if (!(refusal instanceof Fault && refusal.id === "session.canceled")) this.#lost.end();
-    const ready = readyForQuery(this.#lost.status);
-    if (type === CLIENT_MESSAGE.sync) {
-      this.#isSkipping = false;
-      this.client.say(ready);
-    } else if (type === CLIENT_MESSAGE.query || type === CLIENT_MESSAGE.functionCall) {
-      this.client.say(refusalResponse(refusal), ready);
-    } else {
-      this.#isSkipping = true;
-      this.client.say(refusalResponse(refusal));
-    }
+    this.#isSkipping = sayRefused(this.client, type, refusal, this.#lost.status);
     return true;
   }
 }

@@ -11,6 +11,7 @@ import { Fault } from "../base/fault.ts";
 import type { Described } from "../pool/replyMarks.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
+import type { StandbyLook } from "../routing/standbyLook.ts";
 import { mayChain, mayCommit } from "../routing/transactionEnd.ts";
 import { BindReader } from "../wire/bindReader.ts";
 import { readParse, readQuery, readStatementName } from "../wire/frontendReaders.ts";
@@ -29,6 +30,7 @@ import { type ListenFirst, PlainEffects } from "./plainEffects.ts";
 import { mayReadPrepared, withOwnPrepared } from "./preparedView.ts";
 import type { SessionParts } from "./session.ts";
 import { SqlStatements } from "./sqlStatements.ts";
+import { refusalOnStandby } from "./standbyLease.ts";
 import {
   CLOSE_NOTHING,
   ensureStatement,
@@ -57,6 +59,8 @@ export class PlainStatements {
   readonly #statements: StatementStore;
   readonly #sql: SqlStatements;
   readonly #look: SessionLook;
+  readonly #standbys: StandbyLook | null;
+  readonly #parameters: ClientParameters;
   readonly #channels: ClientChannels;
   readonly #pid: number;
   readonly #parts: SessionParts;
@@ -78,6 +82,8 @@ export class PlainStatements {
     const own = { statements: this.#statements, sql: this.#sql, channels, parameters };
     this.effects = new PlainEffects(pid, isSession, parts, own);
     this.#look = parts.look;
+    this.#standbys = isSession ? null : parts.standbys;
+    this.#parameters = parameters;
     this.#channels = channels;
     this.#statementsMax = parts.config.limits.statementsMax;
   }
@@ -99,7 +105,7 @@ export class PlainStatements {
     const effects = this.#look.effects(text);
     const first = this.effects.missingChannel(effects);
     if (first !== null) return first;
-    const fault = this.effects.note(lease, effects);
+    const fault = refusalOnStandby(lease, text, effects) ?? this.effects.note(lease, effects);
     this.#statements.unnamed = null;
     lease.unnamedStatement = null;
     if (fault !== null) refuseQuery(lease, fault);
@@ -123,6 +129,18 @@ export class PlainStatements {
     if (type !== CLIENT_MESSAGE.bind) return null;
     const name = readStatementName(buffer, start, end, "latin1");
     return name === null ? null : (this.#statements.find(name)?.text ?? null);
+  }
+
+  /** Whether what begins with a message may be read from a standby. */
+  wantsStandby(type: number, buffer: Buffer, start: number, end: number): boolean {
+    if (this.#standbys === null) return false;
+    try {
+      const text = this.textOf(type, buffer, start, end);
+      return text !== null && this.#standbys.wants(text, this.#parameters.settings);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.id !== "protocol.malformed") throw error;
+      return false;
+    }
   }
 
   /** Refuses a statement that asks for a transaction like the one that was lost; false: it does not. */
@@ -249,6 +267,8 @@ export class PlainStatements {
       if (answer === "ask") return ASKED;
       if (answer === "no") return this.#refuse(lease, new Fault("session.stale_statement"));
     }
+    const refusal = refusalOnStandby(lease, statement?.text ?? "", effects);
+    if (refusal !== null) return this.#refuse(lease, refusal);
     if (type === CLIENT_MESSAGE.bind && effects.length > 0) {
       const first = this.effects.missingChannel(effects);
       if (first !== null) return first;

@@ -2,8 +2,10 @@
 import type { ShardId } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import { ShardError } from "../pool/shardError.ts";
-import { errorResponse, faultFields } from "../wire/backendWriters.ts";
+import { errorResponse, faultFields, readyForQuery } from "../wire/backendWriters.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+import type { ClientSide } from "./clientSide.ts";
 
 export type Refusal = Fault | ShardError;
 
@@ -32,3 +34,24 @@ export const connectionLost = (shard: ShardId, reason: string, hint: string): Fa
     detail: `${reason}. A statement that was running may or may not have been applied.`,
     hint,
   });
+
+/**
+ * Answers a client's message for which there is no connection; returns whether what follows is passed over until Sync.
+ * `status`: what ReadyForQuery says.
+ */
+export function sayRefused(
+  client: Pick<ClientSide, "say">,
+  type: number,
+  refusal: Refusal,
+  status: "I" | "E",
+): boolean {
+  const ready = readyForQuery(status);
+  if (type === CLIENT_MESSAGE.sync) client.say(ready);
+  else if (type === CLIENT_MESSAGE.query || type === CLIENT_MESSAGE.functionCall)
+    client.say(refusalResponse(refusal), ready);
+  else {
+    client.say(refusalResponse(refusal));
+    return true;
+  }
+  return false;
+}

@@ -10,11 +10,12 @@ import type { UserTraffic } from "../observe/traffic.ts";
 import type { Admission } from "../pool/admission.ts";
 import type { ByteStream } from "../pool/byteStream.ts";
 import type { NotificationHub } from "../pool/notificationHub.ts";
-import type { Pool } from "../pool/pool.ts";
+import type { LeasePool } from "../pool/shardPools.ts";
 import type { Share } from "../pool/share.ts";
 import type { PinReason } from "../routing/plan.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
+import type { StandbyLook } from "../routing/standbyLook.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { Phase } from "./activity.ts";
 import type { SignalKind } from "./backendSignals.ts";
@@ -40,7 +41,7 @@ export interface SessionParts {
   readonly environment: Environment;
   readonly log: Log;
   /** In the order of `config.shards`. */
-  readonly pools: readonly Pool[];
+  readonly pools: readonly LeasePool[];
   /** In the same order: who listens to channels for the clients. */
   readonly hubs: readonly NotificationHub[];
   /** Who waits for sessions to come to rest. */
@@ -51,6 +52,8 @@ export interface SessionParts {
   /** Where the clients of this user in this database are counted. */
   readonly traffic: UserTraffic;
   readonly look: SessionLook;
+  /** Says what may be read from a standby; null: nothing may. */
+  readonly standbys: StandbyLook | null;
   /** Null with one shard. */
   readonly sharding: Sharding | null;
   readonly faultPoint: FaultPointListener;

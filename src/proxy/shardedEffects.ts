@@ -9,6 +9,7 @@ import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hints } from "./hints.ts";
 import { Pins, pinRefusal } from "./pins.ts";
 import type { PinnedConnection, SessionParts } from "./session.ts";
+import { beyondStandby } from "./standbyLease.ts";
 import type { StatementStore } from "./statementStore.ts";
 
 type EffectivePlan = StatementPlan | Extract<Plan, { kind: "set" }>;
@@ -50,7 +51,11 @@ export class ShardedEffects {
 
   /** Throws a Fault if `plan` makes state that cannot be carried, and that is refused. */
   throwIfRefused(plan: Plan): void {
-    if (plan.kind !== "statement" || plan.effects.length === 0) return;
+    if (plan.kind !== "statement") return;
+    const { transaction } = this.#session;
+    if (plan.isBeyondStandby && transaction.current !== null && transaction.wantsStandby)
+      throw beyondStandby();
+    if (plan.effects.length === 0) return;
     const { mode, config } = this.#parts;
     const { pins } = config.pool;
     const refusal = mode === "session" || pins === "allow" ? null : pinRefusal(plan.effects);

@@ -2,8 +2,7 @@
  * A session in front of several shards: each statement goes to the shard that owns the row.
  *
  * One statement at a time: the next message is looked at when the shard has answered the one before, since the next
- * may go to another shard and the answers must come in order. Messages of one extended-protocol batch are sent
- * ahead as far as they go to one shard (extendedProtocol.ts).
+ * may go to another shard and the answers must come in order. A batch goes ahead on one shard (extendedProtocol.ts).
  *
  * A message that cannot be handled yet (no lease, a reply to wait for) is presented again when it can; handlers
  * therefore change nothing before they know that they can go through.
@@ -35,6 +34,7 @@ import { asError, asRefusal, connectionLost, type Refusal } from "./refusal.ts";
 import type { Entrant, PinnedConnection, Session, SessionParts } from "./session.ts";
 import { ShardedEffects } from "./shardedEffects.ts";
 import { SimpleProtocol } from "./simpleProtocol.ts";
+import { StandbyAim } from "./standbyAim.ts";
 import { StatementStore } from "./statementStore.ts";
 
 /** What a client's group of replies may be. */
@@ -81,6 +81,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       admission,
       commits,
       parameters,
+      aim: new StandbyAim(parts.mode === "session" ? null : parts.standbys, this.hints, parameters),
       holder: this,
       clock,
       owner: this.participant,

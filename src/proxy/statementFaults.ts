@@ -1,6 +1,7 @@
 // Pure.
 /** What is wrong with the name of a prepared statement, whoever made it, in Postgres's words. */
 import { Fault } from "../base/fault.ts";
+import type { Transaction } from "../txn/transaction.ts";
 
 /** Names on server connections, which clients share. */
 const RESERVED = /^pgxa_/;
@@ -24,3 +25,9 @@ export const reserved = (name: string): Fault | null =>
         detail: "Names that begin with pgxa_ are those of statements that clients share.",
       })
     : null;
+
+/** Throws a Fault if there is no such savepoint. */
+export function requireSavepoint(current: Pick<Transaction, "hasSavepoint"> | null, name: string): void {
+  if (current?.hasSavepoint(name)) return;
+  throw new Fault("session.no_savepoint", { message: `savepoint "${name}" does not exist` });
+}

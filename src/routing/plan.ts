@@ -89,10 +89,25 @@ export type PinReason =
   | "load";
 
 /** The settings that pgxa answers for itself. */
-export type OwnSetting = "pgxa.shard" | "pgxa.key" | "pgxa.lock_timeout" | "pgxa.deadlock_priority";
+export type OwnSetting =
+  | "pgxa.shard"
+  | "pgxa.key"
+  | "pgxa.lock_timeout"
+  | "pgxa.deadlock_priority"
+  | "pgxa.standby";
+
+/** What a text says of standbys; absent: nothing. */
+export interface AboutStandbys {
+  /** Its hint. */
+  readonly standby?: boolean;
+  /** It takes advisory locks, uses sequences or the like. */
+  readonly isForPrimary?: true;
+  /** A standby would do it all the same, and should not. */
+  readonly isBeyondStandby?: true;
+}
 
 export type Plan =
-  | {
+  | ({
       readonly kind: "statement";
       readonly target: Target;
       /** `write` unless the text proves that nothing is written or locked. */
@@ -100,10 +115,14 @@ export type Plan =
       readonly effects: readonly SessionEffect[];
       /** Whether the statement must not run in a transaction block (VACUUM, CREATE DATABASE, …). */
       readonly outsideBlock: boolean;
-    }
+    } & AboutStandbys)
   | { readonly kind: "empty" }
   /** BEGIN / START TRANSACTION; `characteristics` is empty or for example ` ISOLATION LEVEL SERIALIZABLE READ ONLY`. */
-  | { readonly kind: "begin"; readonly characteristics: string; readonly tag: "BEGIN" | "START TRANSACTION" }
+  | ({
+      readonly kind: "begin";
+      readonly characteristics: string;
+      readonly tag: "BEGIN" | "START TRANSACTION";
+    } & AboutStandbys)
   | { readonly kind: "commit"; readonly chain: boolean }
   | { readonly kind: "rollback"; readonly chain: boolean }
   | { readonly kind: "savepoint"; readonly name: string }

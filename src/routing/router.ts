@@ -16,6 +16,7 @@ import { shardOfHash } from "./partitionHash.ts";
 import type { KeySource, Plan, ShardIndex, StatementPlan, Target } from "./plan.ts";
 import { PlanCache } from "./planCache.ts";
 import { hintedPlan, planStatement } from "./planner.ts";
+import { aboutStandbys } from "./standbyLook.ts";
 import { Tables } from "./tables.ts";
 
 /** The parameters of a Bind. */
@@ -126,8 +127,9 @@ export class Router {
       const hint = commentHint(text);
       const [first] = statements;
       if (first === undefined) return { kind: "empty" };
-      if (hint !== null) return this.#hinted(statements, hint);
-      return statements.length === 1 ? planStatement(first, this.#tables) : this.#together(statements);
+      if (hint !== null) return about(text, this.#hinted(statements, hint));
+      const isOne = statements.length === 1;
+      return about(text, isOne ? planStatement(first, this.#tables) : this.#together(statements));
     } catch (error) {
       return { kind: "refused", fault: asFault(error), hinted: null };
     }
@@ -160,6 +162,14 @@ export class Router {
     });
     return { ...merged(plans), target: mergedTarget(plans.map((plan) => plan.target)) };
   }
+}
+
+/** `plan` with what `text` says of standbys. */
+function about(text: string, plan: Plan): Plan {
+  if (plan.kind === "statement") return { ...plan, ...aboutStandbys(text, plan.effects) };
+  if (plan.kind === "begin") return { ...plan, ...aboutStandbys(text, []) };
+  if (plan.kind !== "refused" || plan.hinted === null) return plan;
+  return { ...plan, hinted: { ...plan.hinted, ...aboutStandbys(text, plan.hinted.effects) } };
 }
 
 function merged(plans: readonly StatementPlan[]): StatementPlan {

@@ -16,6 +16,7 @@ const OWN_SETTINGS: ReadonlySet<string> = new Set<OwnSetting>([
   "pgxa.key",
   "pgxa.lock_timeout",
   "pgxa.deadlock_priority",
+  "pgxa.standby",
 ]);
 /** As the server reads names of encodings: letters and digits count. */
 const UTF8_NAMES: ReadonlySet<string> = new Set(["utf8", "unicode"]);

@@ -66,10 +66,15 @@ export class Pair {
     });
   }
 
+  /** Where pgxa is. */
+  get address(): { readonly host: string; readonly port: number } {
+    return this.#proxy;
+  }
+
   /** A client of pgxa. */
-  async connect(): Promise<pg.Client> {
+  async connect(database = DATABASE): Promise<pg.Client> {
     const { host, port } = this.#proxy;
-    const client = new pg.Client({ host, port, database: DATABASE, user: "app" });
+    const client = new pg.Client({ host, port, database, user: "app" });
     client.on("error", () => {});
     await client.connect();
     return client;

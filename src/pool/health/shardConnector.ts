@@ -24,6 +24,9 @@ export interface ConnectorParts {
   onClosed(connection: ServerConnection, reason: string): void;
 }
 
+/** Which server a connection is wanted to, and whether it is one to read from. */
+type Wanted = "primary" | "standby";
+
 export interface Connected {
   readonly connection: ServerConnection;
   /** Which of the shard's servers it leads to. */
@@ -45,12 +48,26 @@ export async function connectToPrimary(parts: ConnectorParts): Promise<Connected
   throw first ?? noPrimary(parts);
 }
 
+/** A connection to `host` as long as that is a standby; rejects with a Fault. */
+export async function connectToStandby(parts: ConnectorParts, host: number): Promise<Connected> {
+  const connected = await tryHost(parts, host, "standby");
+  if (connected instanceof Fault) throw connected;
+  return connected;
+}
+
 /** A fault: this server is not to be had, and another may be. Rejects with what no other server would do better. */
-async function tryHost(parts: ConnectorParts, host: number): Promise<Connected | Fault> {
+async function tryHost(
+  parts: ConnectorParts,
+  host: number,
+  wanted: Wanted = "primary",
+): Promise<Connected | Fault> {
   const { shard, health, environment, connectTimeoutMs, identify, onClosed } = parts;
   let connection: ServerConnection;
+  const isStandby = wanted === "standby";
+  const noteAnswered = (): void => (isStandby ? health.noteAnswered(host) : health.noteConnected(host));
   try {
-    const target = { ...shard, ...health.endpoints[host]! };
+    // Should it be promoted meanwhile, nothing is written there by somebody who meant to read.
+    const target = { ...shard, ...health.endpoints[host]!, isReadOnly: isStandby };
     connection = await ServerConnection.open({
       shard: target,
       environment,
@@ -61,7 +78,7 @@ async function tryHost(parts: ConnectorParts, host: number): Promise<Connected |
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     if (!isUnreachable(error)) {
-      health.noteConnected(host);
+      noteAnswered();
       throw error;
     }
     const { host: name, port } = health.endpoints[host]!;
@@ -71,12 +88,12 @@ async function tryHost(parts: ConnectorParts, host: number): Promise<Connected |
   }
   if (health.hasSeveral) {
     const facts = await factsOf(connection, connectTimeoutMs);
-    if (facts === null || health.judge(host, facts) !== "primary") {
+    if (facts === null || health.judge(host, facts) !== wanted) {
       connection.close();
-      return noPrimary(parts);
+      return isStandby ? noStandby(parts, host) : noPrimary(parts);
     }
   }
-  health.noteConnected(host);
+  noteAnswered();
   return { connection, host };
 }
 
@@ -89,6 +106,11 @@ async function factsOf(connection: ServerConnection, timeoutMs: number): Promise
   if (reply.kind === "error" && reply.error.sqlstate === PERMISSION_DENIED)
     reply = await connection.run(FACTS_PLAIN, timeoutMs);
   return reply.kind === "complete" ? readFacts(reply.rows[0] ?? []) : null;
+}
+
+function noStandby({ health }: ConnectorParts, at: number): Fault {
+  const { host, port } = health.endpoints[at]!;
+  return new Fault("pool.no_standby", { detail: `${host}:${port} is no standby.` });
 }
 
 function noPrimary({ health }: ConnectorParts): Fault {

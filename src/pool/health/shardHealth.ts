@@ -31,6 +31,7 @@ import {
   hostUnasked,
   reasonText,
 } from "./hostState.ts";
+import type { HealthListener } from "./poolHealth.ts";
 import {
   choosePrimary,
   connectOrder,
@@ -40,27 +41,18 @@ import {
   knownAfter,
   type ServerFacts,
 } from "./primary.ts";
-import { replicationLag } from "./replicationLag.ts";
+import { type MeasuredLag, replicationLag, WrittenHistory } from "./replicationLag.ts";
 import type { ShardRoute } from "./shardRoute.ts";
 import { type HostView, shardDown } from "./shardView.ts";
-
-/** Is told what happens to the connections it has. */
-export interface HealthListener {
-  /** Another server is the primary now, or one must not be used any more. */
-  onRerouted?(): void;
-  /** Idle connections may be dead without having said so. */
-  onSuspected?(): void;
-  /** Who waits for a connection is to be told so; the fault is made for each. */
-  onRefusing?(fault: () => Fault): void;
-  /** The server `host` has been down for too long for anybody to wait for its answers. */
-  onGivenUp?(host: number, reason: string): void;
-}
+import type { StandbyFacts } from "./standbyFitness.ts";
 
 interface Server {
   readonly endpoint: Endpoint;
   health: HostHealth;
   facts: ServerFacts | null;
   sample: HostSample | null;
+  /** Null: it is no standby, or did not answer. */
+  lag: MeasuredLag | null;
   /** What it was when that was last said loudly. */
   saidFitness: Fitness | null;
   giveUpTimer: Timer | null;
@@ -80,6 +72,7 @@ export class ShardHealth implements ShardRoute {
   readonly #listeners = new Set<HealthListener>();
   #config: HealthConfig;
   #primary = 0;
+  readonly #written = new WrittenHistory();
   #known: KnownShard = { systemIdentifier: null, timeline: null };
   #breaker: Breaker = CLOSED;
   #breakerSinceMs: number;
@@ -99,6 +92,7 @@ export class ShardHealth implements ShardRoute {
       health: hostUnasked(nowMs),
       facts: null,
       sample: null,
+      lag: null,
       saidFitness: null,
       giveUpTimer: null,
     }));
@@ -169,6 +163,13 @@ export class ShardHealth implements ShardRoute {
     return this.#servers[host]!.health;
   }
 
+  /** What is known of `host` by who wants to read there. */
+  standbyAt(host: number): StandbyFacts {
+    const { health, facts, lag } = this.#servers[host]!;
+    const isStandby = host !== this.#primary && facts !== null && this.#fitnessOf(host) === "standby";
+    return { health, isStandby, timeline: facts?.timeline ?? null, shardTimeline: this.#known.timeline, lag };
+  }
+
   /** Whether connections to `host` may be lent. */
   isCurrent(host: number): boolean {
     return host === this.#primary && this.#fitnessOf(host) !== "stranger";
@@ -215,6 +216,11 @@ export class ShardHealth implements ShardRoute {
     this.#breakerNews("failed");
   }
 
+  /** A connection to `host`, which is no primary, stands, or was refused for a reason of its own. */
+  noteAnswered(host: number): void {
+    this.#tell(host, { kind: "answered" });
+  }
+
   noteFailed(host: number, news: Extract<HostNews, { kind: "failed" }>): void {
     this.#tell(host, news);
   }
@@ -234,6 +240,7 @@ export class ShardHealth implements ShardRoute {
     if (result.kind === "answered") this.judge(host, result.sample);
     if (result.kind === "failed") this.#tell(host, result);
     else this.#tell(host, { kind: "answered" });
+    server.lag = this.#written.measure(server.sample, host === this.#primary, this.#nowMs());
     if (host === this.#primary && this.hasPrimary) this.#breakerNews("judgedUp");
   }
 
@@ -271,6 +278,7 @@ export class ShardHealth implements ShardRoute {
     if (chosen === this.#primary) return;
     const before = this.#primary;
     this.#primary = chosen;
+    this.#written.clear();
     this.#parts.log.warn("shard.primary", {
       shard: this.shard.id,
       before: this.#servers[before]!.endpoint,
@@ -288,7 +296,7 @@ export class ShardHealth implements ShardRoute {
   }
 
   #suspect(host: number, news: HostNews): void {
-    this.#suspectedAtMs = this.#nowMs();
+    if (!this.standbyAt(host).isStandby) this.#suspectedAtMs = this.#nowMs();
     this.#tell(host, news);
     for (const listener of this.#listeners) listener.onSuspected?.();
   }
