@@ -265,6 +265,14 @@ export const CATALOGUE = {
     "server",
     "the transaction was rolled back: the connection to a shard was lost",
   ),
+  "commit.taken_over": spec(
+    "40000",
+    "ERROR",
+    "statement",
+    "proxy",
+    "the transaction was rolled back: another pgxa took this one for dead and settled it",
+    "Repeat the transaction. If it happens often, set transaction.lease higher.",
+  ),
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
   "console.simple_only": spec(
     "0A000",
@@ -295,6 +303,14 @@ export const CATALOGUE = {
   // operator
   "config.invalid": spec("F0000", "FATAL", "process", "operator", "the configuration is invalid"),
   "log.owned": spec("F0001", "FATAL", "process", "operator", "the decision log belongs to another process"),
+  "log.no_schema": spec(
+    "55000",
+    "FATAL",
+    "process",
+    "operator",
+    "a shard is not prepared for the decision log on shards",
+    "Run pgxa shards init --config FILE, or set transaction.log to file.",
+  ),
   "log.damaged": spec("XX001", "FATAL", "process", "operator", "the decision log is damaged"),
 } as const satisfies Record<string, FaultSpec>;
 

@@ -6,6 +6,7 @@
  */
 import type { ConsoleSources } from "../admin/console.ts";
 import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
+import type { Gtrid } from "../base/brands.ts";
 import { detach } from "../base/detach.ts";
 import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
@@ -32,6 +33,10 @@ import { CommitProtocol } from "../txn/commitProtocol.ts";
 import { FileLog } from "../txn/fileLog/fileLog.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
+import { AnchoredBranches } from "../txn/shardLog/anchoredBranches.ts";
+import { KEEPER_SETTINGS, Leases } from "../txn/shardLog/leases.ts";
+import { OldDecisions } from "../txn/shardLog/oldDecisions.ts";
+import { ShardLog } from "../txn/shardLog/shardLog.ts";
 import { Backends } from "./backends.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
@@ -106,44 +111,117 @@ export async function startProxy(config: Config, parts: Partial<ProxyParts> = {}
   }
 }
 
-interface Commits {
+export interface Commits {
   readonly protocol: CommitProtocol;
   readonly resolver: Resolver;
   stop(): Promise<void>;
 }
 
-async function startCommits(config: Config, { environment, log, faultPoint }: ProxyParts): Promise<Commits> {
+export async function startCommits(
+  config: Config,
+  { environment, log, faultPoint }: ProxyParts,
+): Promise<Commits> {
   const { fleet, coordinator, transaction } = config;
   const wallMs = environment.clock.wallMs();
-  const decisions = await FileLog.open({ directory: transaction.logDirectory, log, wallMs, faultPoint });
+  const files =
+    transaction.logDirectory === ""
+      ? null
+      : await FileLog.open({ directory: transaction.logDirectory, log, wallMs, faultPoint });
   const controls = config.shards.map((shard) => new ShardControl(shard));
+  const onShards =
+    transaction.log === "shard" ? await openShardLog(config, { environment, log, controls, files }) : null;
+  const decisions = onShards?.decisions ?? files!;
   const protocol = new CommitProtocol({
     fleet,
     coordinator,
     decisions,
+    ...(onShards === null ? {} : { shardLog: onShards.decisions }),
     controls,
     config: transaction,
     faultPoint,
     log,
+  });
+  const isRunning = (gtrid: Gtrid): boolean => protocol.isRunning(gtrid);
+  const anchored = new AnchoredBranches({
+    ...{ fleet, coordinator, controls, log, isRunning, clock: environment.clock },
+    leaseMs: transaction.leaseMs,
+    commitTimeoutMs: transaction.commitTimeoutMs,
+    epoch: () => (onShards === null ? 0 : decisions.epoch),
+    onResolved: (gtrid, shard, outcome) => resolver.noteAnchored(gtrid, shard, outcome),
   });
   const resolver = new Resolver({
     fleet,
     coordinator,
     controls,
     decisions,
-    isRunning: (gtrid) => protocol.isRunning(gtrid),
+    anchored,
+    isRunning,
     environment,
     log,
     intervalMs: transaction.resolveIntervalMs,
   });
   protocol.resolver = resolver;
+  onShards?.start(() => resolver.wakeAll(), isRunning);
   await resolver.start();
   const stop = async (): Promise<void> => {
     resolver.stop();
+    await onShards?.stop();
     await Promise.all(controls.map((control) => control.close()));
     await decisions.close();
   };
   return { protocol, resolver, stop };
+}
+
+interface ShardLogParts {
+  readonly environment: Environment;
+  readonly log: Log;
+  readonly controls: readonly ShardControl[];
+  /** What was decided in files before. */
+  readonly files: FileLog | null;
+}
+
+interface OpenShardLog {
+  readonly decisions: ShardLog;
+  start(onExpired: () => void, isRunning: (gtrid: Gtrid) => boolean): void;
+  stop(): Promise<void>;
+}
+
+/** Rejects with `log.no_schema` if a shard that answers is not prepared for it. */
+async function openShardLog(config: Config, parts: ShardLogParts): Promise<OpenShardLog> {
+  const { fleet, coordinator, transaction } = config;
+  const { environment, log, controls, files } = parts;
+  const { clock } = environment;
+  const keepers = config.shards.map((shard) => new ShardControl(shard, KEEPER_SETTINGS));
+  const closeAll = async (): Promise<void> => {
+    await Promise.all([...keepers, ...controls].map((keeper) => keeper.close()));
+  };
+  const leases = await Leases.take({
+    ...{ fleet, coordinator, keepers, clock, log },
+    leaseMs: transaction.leaseMs,
+    epochAfter: Math.max(clock.wallMs(), files?.epoch ?? 0),
+  }).catch(async (error: unknown) => {
+    await closeAll();
+    await files?.close();
+    throw error;
+  });
+  const decisions = new ShardLog({ controls, leases, previous: files, clock });
+  let old: OldDecisions | null = null;
+  return {
+    decisions,
+    start(onExpired, isRunning) {
+      const intervalMs = transaction.resolveIntervalMs;
+      old = new OldDecisions({
+        ...{ fleet, coordinator, controls, decisions, isRunning, environment, log, intervalMs },
+      });
+      leases.start(onExpired);
+      old.start();
+    },
+    async stop() {
+      old?.stop();
+      await leases.stop();
+      await Promise.all(keepers.map((keeper) => keeper.close()));
+    },
+  };
 }
 
 interface Deadlocks {

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { nearest } from "../config/problems.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
+import { runShards } from "./shards.ts";
 import { runUp } from "./up.ts";
 
 const HELP = `pgxa: one Postgres in front of many, with transactions over all of them.
@@ -14,6 +15,8 @@ Commands:
   demo                 start a small bank on Postgres shards of its own, to try things out
   up --config FILE     run on your own shards
   check --config FILE  validate the file and ask every shard whether it is fit
+  shards init --config FILE
+                       prepare the shards for transaction.log: shard
   help [COMMAND]       say more
 
 Options:
@@ -27,6 +30,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   demo: (args) => (namesConfig(args) ? runUp(args) : runDemo(args)),
   up: runUp,
   check: runCheck,
+  shards: runShards,
   help,
 };
 

@@ -6,6 +6,7 @@
  * number; durations and sizes may name their own (`250ms`, `5s`, `10min`, `64MB`).
  */
 
+import { DECISION_OPTIONS } from "./decisionOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
 import { POOL_OPTIONS } from "./poolOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
@@ -131,12 +132,7 @@ export const OPTIONS: readonly OptionSpec[] = [
 
   ...POOL_OPTIONS,
 
-  {
-    path: "transaction.log_directory",
-    type: "text",
-    isOptional: true,
-    says: "Where the decision log lives; needed with several shards. It must be on a durable disk, and recovery needs it.",
-  },
+  ...DECISION_OPTIONS,
   {
     path: "transaction.prepare_timeout",
     type: "duration",

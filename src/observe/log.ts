@@ -29,7 +29,11 @@ export type LogEvent =
   | "log.opened"
   | "log.tail_cut"
   | "log.damaged"
-  | "log.failed";
+  | "log.failed"
+  | "lease.taken"
+  | "lease.failed"
+  | "lease.restored"
+  | "owner.expired";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 

@@ -19,6 +19,8 @@ export interface PreparedBranch {
   readonly gid: string;
   /** Wall time on the shard when it was prepared, in ms since 1970. */
   readonly preparedAtMs: number;
+  /** How long ago that was by the shard's clock, in ms. */
+  readonly ageMs: number;
 }
 
 /** What came of finishing a prepared transaction. */
@@ -31,13 +33,19 @@ export type Finish =
   /** The shard will not, for example because another role prepared it (42501); the session goes on. */
   | { readonly kind: "refused"; readonly reason: string };
 
+/** Whatever the role's defaults are. A wait for a lock is bounded, for others wait for this session. */
+export const CONTROL_SETTINGS =
+  "SELECT pg_catalog.set_config('lock_timeout', '1s', false), " +
+  "pg_catalog.set_config('default_transaction_isolation', 'read committed', false)";
+
 /** Which server this is, and that it can finish transactions: its identity and timeline; fails on a standby. */
 const IDENTITY =
   "SELECT system_identifier::text || '/' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) AS server " +
   "FROM pg_catalog.pg_control_system()";
 
 const PREPARED =
-  "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms FROM pg_catalog.pg_prepared_xacts " +
+  "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms, " +
+  "(extract(epoch FROM pg_catalog.clock_timestamp() - prepared) * 1000)::float8 AS age_ms FROM pg_catalog.pg_prepared_xacts " +
   "WHERE pg_catalog.starts_with(gid, $1) AND database = pg_catalog.current_database() ORDER BY prepared";
 
 /** The pid alone could be somebody else's by now; with its start it is the backend that was meant. */
@@ -52,10 +60,15 @@ export class ShardControl {
   /** The server that answered last; null before the first answer. */
   server: string | null = null;
   #client: Promise<Client> | null = null;
+  /** Ends with the statement that was asked last. */
+  #turn: Promise<unknown> = Promise.resolve();
+  readonly #settings: string;
   #isClosed = false;
 
-  constructor(shard: ShardConfig) {
+  /** `settings`: the session's own, as a query. */
+  constructor(shard: ShardConfig, settings = CONTROL_SETTINGS) {
     this.shard = shard;
+    this.#settings = settings;
   }
 
   get id(): ShardId {
@@ -65,7 +78,11 @@ export class ShardControl {
   /** The prepared transactions of this database whose gid begins with `prefix`, oldest first. */
   async prepared(prefix: string): Promise<readonly PreparedBranch[]> {
     const rows = await this.#query(PREPARED, [prefix]);
-    return rows.map((row) => ({ gid: String(row["gid"]), preparedAtMs: Number(row["prepared_at_ms"]) }));
+    return rows.map((row) => ({
+      gid: String(row["gid"]),
+      preparedAtMs: Number(row["prepared_at_ms"]),
+      ageMs: Number(row["age_ms"]),
+    }));
   }
 
   /** COMMIT PREPARED or ROLLBACK PREPARED; rejects when the shard did not answer. */
@@ -135,7 +152,19 @@ export class ShardControl {
     );
   }
 
-  async #query(
+  /** Any other short statement; rejects as the others do. */
+  ask(sql: string, values: readonly unknown[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    return this.#query(sql, values);
+  }
+
+  /** One after the other: the session has one. */
+  #query(sql: string, values: readonly unknown[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const turn = this.#turn.then(() => this.#queryNow(sql, values));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  async #queryNow(
     sql: string,
     values: readonly unknown[],
   ): Promise<readonly Readonly<Record<string, unknown>>[]> {
@@ -165,6 +194,7 @@ export class ShardControl {
   async #greet(client: Client): Promise<Client> {
     try {
       await client.connect();
+      await client.query(this.#settings);
       const { rows } = await client.query(IDENTITY);
       this.server = String(rows[0]?.server);
       return client;
@@ -183,7 +213,8 @@ export class ShardControl {
   }
 }
 
-const sqlstateOf = (error: unknown): string | null =>
+/** Null if it is not a shard's answer. */
+export const sqlstateOf = (error: unknown): string | null =>
   error instanceof DatabaseError ? (error.code ?? null) : null;
 
 /** Whether the shard answered and the session goes on; it ends with class 08 and the shutdowns of class 57. */
