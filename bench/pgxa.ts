@@ -4,6 +4,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { makeSchema } from "../src/cli/shardSchema.ts";
+import { loadConfig } from "../src/config/load.ts";
 import { type Belongings, hasEnded } from "./belongings.ts";
 import { POOL_SIZE } from "./cases.ts";
 import { complaint } from "./complaint.ts";
@@ -28,18 +30,23 @@ const BANK_TABLES = [
   { name: "transfers", key: "account_id", key_type: "int8" },
 ];
 
+/** Where it decides. */
+export type DecisionLogKind = "file" | "shard";
+
 /** `nodeArguments` go to node, for example a profiler's. Throws if it does not come up. */
 export async function startPgxa(
   shards: readonly ShardEndpoint[],
   belongings: Belongings,
   directory: string,
   nodeArguments: readonly string[] = [],
+  log: DecisionLogKind = "file",
 ): Promise<RunningPgxa> {
   const [port, metricsPort] = [await freePort(), await freePort()];
   const home = join(directory, `pgxa-${port}`);
   await mkdir(home);
   const file = join(home, "pgxa.yaml");
-  await writeFile(file, stringify(configuration(shards, port, metricsPort, home)));
+  await writeFile(file, stringify(configuration(shards, port, metricsPort, home, log)));
+  if (log === "shard") await makeSchemas(file);
   const child = belongings.spawn(process.execPath, [...nodeArguments, COMMAND, "up", "--config", file]);
   if (!(await accepts(port, START_TIMEOUT_MS, () => hasEnded(child.process)))) {
     throw new Error(`pgxa did not start: ${complaint("it", child.words())}`);
@@ -53,11 +60,16 @@ export async function startPgxa(
   };
 }
 
+const makeSchemas = async (file: string): Promise<void> => {
+  for (const shard of loadConfig(file, {}).shards) await makeSchema(shard);
+};
+
 function configuration(
   shards: readonly ShardEndpoint[],
   port: number,
   metricsPort: number,
   home: string,
+  log: DecisionLogKind,
 ): object {
   return {
     listen: { host: "127.0.0.1", port },
@@ -68,7 +80,7 @@ function configuration(
     ...(shards.length > 1 ? { tables: BANK_TABLES } : {}),
     auth: { method: "trust" },
     pool: { max: POOL_SIZE },
-    transaction: { log_directory: join(home, "decisions") },
+    transaction: log === "shard" ? { log } : { log_directory: join(home, "decisions") },
     metrics: { port: metricsPort },
     log: { level: "error" },
   };
