@@ -11,9 +11,8 @@ type Written = readonly [shard: ShardId, xid: Xid | null, server: string | null]
 export const writeParticipants = (participants: readonly Participant[]): string =>
   JSON.stringify(participants.map(({ shard, xid, server }): Written => [shard, xid, server]));
 
-/** `written`: as the driver gives a column of type json. */
-function readParticipants(gtrid: Gtrid, anchor: ShardId, written: unknown): readonly Participant[] {
-  return (written as readonly Written[]).map(([name, xid, server]) => {
+function readParticipants(gtrid: Gtrid, anchor: ShardId, written: string): readonly Participant[] {
+  return (JSON.parse(written) as readonly Written[]).map(([name, xid, server]) => {
     const shard = shardId(name);
     return { shard, gid: gid(gtrid, shard, anchor), xid, server };
   });
@@ -49,7 +48,7 @@ export async function readOldCommits(
   const rows = await control.ask(READ_OLD_COMMITS, [prefix, ageSeconds, count]);
   return rows.map((row) => {
     const gtrid = gtridOf(String(row["gtrid"]));
-    return { gtrid, participants: readParticipants(gtrid, control.id, row["participants"]) };
+    return { gtrid, participants: readParticipants(gtrid, control.id, String(row["participants"])) };
   });
 }
 

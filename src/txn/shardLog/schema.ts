@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS pgxa.installed (version int NOT NULL);
 CREATE TABLE IF NOT EXISTS pgxa.decision (
   gtrid text COLLATE "C" PRIMARY KEY,
   outcome text NOT NULL CHECK (outcome IN ('commit', 'abort')),
-  participants json NOT NULL,
+  participants text NOT NULL,
   decided_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS pgxa.owner (
   fillfactor = 20,
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200, autovacuum_analyze_threshold = 100000
 );
-CREATE OR REPLACE FUNCTION pgxa.decide_commit(text, json) RETURNS void
+CREATE OR REPLACE FUNCTION pgxa.decide_commit(text, text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
   IF NOT has_table_privilege(session_user, 'pgxa.decision', 'INSERT') THEN
@@ -51,7 +51,7 @@ END
 $function$;
 GRANT USAGE ON SCHEMA pgxa TO PUBLIC;
 GRANT SELECT ON pgxa.installed TO PUBLIC;
-GRANT EXECUTE ON FUNCTION pgxa.decide_commit(text, json) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgxa.decide_commit(text, text) TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON pgxa.decision, pgxa.owner TO ${role};
 DELETE FROM pgxa.installed;
 INSERT INTO pgxa.installed VALUES (${SCHEMA_VERSION});
