@@ -273,6 +273,14 @@ export const CATALOGUE = {
     "the transaction was rolled back: another pgxa took this one for dead and settled it",
     "Repeat the transaction. If it happens often, set transaction.lease higher.",
   ),
+  "commit.made_read_only": spec(
+    "25006",
+    "ERROR",
+    "statement",
+    "client",
+    "the transaction was rolled back: it was made read-only after it had written, and its decision could not be written",
+    "Leave out SET TRANSACTION READ ONLY where the transaction has written, or set transaction.log to file.",
+  ),
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
   "console.simple_only": spec(
     "0A000",

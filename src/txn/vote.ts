@@ -70,6 +70,9 @@ export function anchorReply(reply: ControlReply): CommitReply {
   if (reply.kind === "error" && isTakenOver(reply.error)) {
     return { kind: "aborted", error: new Fault("commit.taken_over") };
   }
+  if (reply.kind === "error" && reply.error.sqlstate === "25006") {
+    return { kind: "aborted", error: new Fault("commit.made_read_only") };
+  }
   const read = commitReply(reply);
   if (read.kind !== "committed" || reply.kind !== "complete") return read;
   const isWhole = reply.tags.length === 2 && reply.tags[0] === "SELECT 1";

@@ -164,6 +164,31 @@ suite("a commit decided on a shard", () => {
     assert.equal(await stage.seen(1), 2);
   });
 
+  test("an anchor that was made read-only after it had written aborts all, and says why", async () => {
+    const one = await stage.join("one");
+    const [other] = await stage.writers(one, 1);
+    const anchor = await stage.branch(one, 2, "INSERT INTO t VALUES (1); SET TRANSACTION READ ONLY");
+    const outcome = await stage.commit(one, other, anchor);
+    assert.equal(faultOf(outcome), "commit.made_read_only");
+    assert.equal(sqlstateOf(outcome), "25006");
+    assert.equal(await stage.seen(1), 0);
+    assert.deepEqual(await stage.left(), { prepared: [], decisions: [] });
+  });
+
+  test("a commit loses to an abort that others have decided, and says so", async () => {
+    const one = await stage.join("one");
+    const [other, anchor] = await stage.writers(one, 1);
+    const run = anchor.run.bind(anchor);
+    anchor.run = async (sql, timeoutMs) => {
+      const gtrid = /decide_commit\('([^']+)'/.exec(sql)?.[1];
+      const abort = `INSERT INTO pgxa.decision VALUES ('${gtrid}', 'abort', '[]')`;
+      if (gtrid !== undefined) await stage.query(1, abort);
+      return run(sql, timeoutMs);
+    };
+    assert.equal(faultOf(await stage.commit(one, other, anchor)), "commit.taken_over");
+    assert.equal(await stage.seen(1), 0);
+  });
+
   test("many commits at once leave neither rows nor prepared transactions", async () => {
     const members = [await stage.join("one"), await stage.join("two")];
     const outcomes = await Promise.all(
