@@ -11,7 +11,7 @@ import type { Log } from "../../observe/log.ts";
 import type { Outcome } from "../decisionLog.ts";
 import { type GidParts, gtrid, parseGid } from "../gid.ts";
 import type { Finish, PreparedBranch, ShardControl } from "../shardControl.ts";
-import { ANCHORED_TABLE, type AnchoredOwner } from "./anchoredTable.ts";
+import { ANCHORED_TABLE, type AnchoredAction, type AnchoredOwner } from "./anchoredTable.ts";
 import { decideOn, readDecisions } from "./decisionTable.ts";
 import { READ_LIVING } from "./schema.ts";
 
@@ -145,14 +145,9 @@ export class AnchoredBranches {
       const age = one.branch.ageMs < ageMs ? "young" : "old";
       const action = ANCHORED_TABLE[owner][age][decisions.get(one.transaction) ?? "absent"];
       if (action === "leave") continue;
-      if (action === "wait") isDone = false;
-      else {
-        const outcome = action === "decide" ? await decideOn(decider, one.transaction, "abort", []) : action;
-        const isCommit = outcome === "commit" || outcome === "commitPrepared";
-        const reason = await this.#finish(control, one, isCommit ? "commit" : "abort");
-        isDone &&= reason === null;
-        if (reason !== null) inDoubt.push(doubt(control, one, reason));
-      }
+      const reason = action === "wait" ? null : await this.#perform(action, control, decider, one);
+      isDone &&= reason === null && action !== "wait";
+      if (reason !== null) inDoubt.push(doubt(control, one, reason));
     }
     return { isDone, inDoubt };
   }
@@ -160,6 +155,22 @@ export class AnchoredBranches {
   #ownerOf({ coordinator, epoch }: GidParts, living: ReadonlySet<string>): AnchoredOwner {
     if (coordinator === this.#options.coordinator && epoch === this.#options.epoch()) return "self";
     return living.has(`${coordinator}:${epoch}`) ? "alive" : "dead";
+  }
+
+  /** Why it is not finished; null if it is. One that cannot be holds up none behind it. */
+  async #perform(
+    action: Exclude<AnchoredAction, "leave" | "wait">,
+    control: ShardControl,
+    decider: ShardControl,
+    one: Anchored,
+  ): Promise<string | null> {
+    try {
+      if (action === "commitPrepared") return await this.#finish(control, one, "commit");
+      if (action === "rollbackPrepared") return await this.#finish(control, one, "abort");
+      return await this.#finish(control, one, await decideOn(decider, one.transaction, "abort", []));
+    } catch (error) {
+      return (error as Error).message;
+    }
   }
 
   /** Why it is not finished; null if it is. */
