@@ -124,6 +124,46 @@ suite("a commit decided on a shard", () => {
     assert.notEqual(await stage.seen(1), 1);
   });
 
+  test("a vote that is lost aborts all, and what it left prepared is rolled back by the anchor's word", async () => {
+    const one = await stage.join("one");
+    for (const [value, loss] of [
+      [1, "before"],
+      [2, "after"],
+    ] as const) {
+      const [other, anchor] = await stage.writers(one, value);
+      other.losses.set("PREPARE TRANSACTION", loss);
+      assert.equal(faultOf(await stage.commit(one, other, anchor)), "commit.vote_unknown");
+      await stage.rest();
+      assert.equal(await stage.seen(value), 0);
+    }
+  });
+
+  test("a lost answer to COMMIT PREPARED is told by a notice, and the row goes when it is proven applied", async () => {
+    const one = await stage.join("one");
+    for (const [value, loss] of [
+      [1, "before"],
+      [2, "after"],
+    ] as const) {
+      const [other, anchor] = await stage.writers(one, value);
+      other.losses.set("COMMIT PREPARED", loss);
+      const outcome = await stage.commit(one, other, anchor);
+      assert.equal(outcome.kind === "committed" && outcome.notice?.severity, "NOTICE");
+      await stage.rest();
+      assert.equal(await stage.seen(value), 2);
+    }
+  });
+
+  test("with commit_ack: decided the client is told when the anchor has committed", async () => {
+    const one = await stage.join("one", { commit_ack: "decided" });
+    const [other, anchor] = await stage.writers(one, 1);
+    const outcome = await stage.commit(one, other, anchor);
+    assert.ok(outcome.kind === "committed" && outcome.applied !== undefined);
+    assert.equal((await stage.query(1, "SELECT FROM t WHERE a = 1")).length, 1);
+    await outcome.applied;
+    assert.equal(await stage.seen(1), 2);
+    await stage.rest();
+  });
+
   test("a commit that asked for no durability waits for the disk all the same: others act on it", async () => {
     const one = await stage.join("one");
     const [other] = await stage.writers(one, 1);
