@@ -4,6 +4,7 @@
  * SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 import { AUTH_FAULTS } from "./authCatalogue.ts";
+import { COMMIT_FAULTS } from "./commitCatalogue.ts";
 import type { FaultSpec } from "./fault.ts";
 
 const spec = (
@@ -329,21 +330,7 @@ export const CATALOGUE = {
     "client",
     "there is no transaction in progress",
   ),
-  // commit
-  "commit.vote_unknown": spec(
-    "40000",
-    "ERROR",
-    "statement",
-    "server",
-    "the transaction was rolled back: a shard did not answer its PREPARE",
-  ),
-  "commit.branch_lost": spec(
-    "40000",
-    "ERROR",
-    "statement",
-    "server",
-    "the transaction was rolled back: the connection to a shard was lost",
-  ),
+  ...COMMIT_FAULTS,
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
   "console.not_permitted": spec(
     "42501",
@@ -387,15 +374,6 @@ export const CATALOGUE = {
     "canceling statement due to lock timeout",
     "Repeat the transaction, or set pgxa.lock_timeout higher.",
   ),
-  "commit.log_failed": spec("58030", "ERROR", "process", "operator", "the decision log could not be written"),
-  "commit.unknown": spec(
-    "08007",
-    "ERROR",
-    "statement",
-    "server",
-    "the outcome of the transaction is unknown",
-    "Ask the data itself whether the transaction was applied before you repeat it.",
-  ),
   // operator
   "config.invalid": spec("F0000", "FATAL", "process", "operator", "the configuration is invalid"),
   "tls.unusable": spec(
@@ -407,8 +385,6 @@ export const CATALOGUE = {
     "Key and certificate must be PEM, belong together, and be readable for pgxa.",
   ),
   "listen.unix_taken": spec("F0001", "FATAL", "process", "operator", "cannot listen on the Unix socket"),
-  "log.owned": spec("F0001", "FATAL", "process", "operator", "the decision log belongs to another process"),
-  "log.damaged": spec("XX001", "FATAL", "process", "operator", "the decision log is damaged"),
 } as const satisfies Record<string, FaultSpec>;
 
 export type FaultId = keyof typeof CATALOGUE;

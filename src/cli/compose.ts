@@ -28,7 +28,8 @@ import {
   type Shared,
   sessionsOf,
 } from "./composeClients.ts";
-import { createDeadlocks, startCommits, watchShards } from "./composeShards.ts";
+import { startCommits } from "./composeCommits.ts";
+import { createDeadlocks, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView } from "./composeView.ts";
 import { Ports } from "./restartPorts.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";

@@ -197,9 +197,10 @@ export class ClientTransaction {
   async commit(): Promise<CommitOutcome> {
     const current = this.#current;
     invariant(current !== null && current.status === "T", "only a sound transaction is committed");
-    const branches = current.joined.map(({ connection, sawWrites }) => ({
+    const branches = current.joined.map(({ connection, sawWrites, lastWrite = 0 }) => ({
       connection,
       sawOnlyReads: !sawWrites,
+      lastWrite,
     }));
     const outcome: CommitOutcome =
       branches.length === 0
