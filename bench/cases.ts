@@ -84,4 +84,4 @@ export const CASES: readonly Case[] = [
 export const POOL_SIZE = 20;
 
 /** How many contenders a case has at most; for the estimate of the remaining time. */
-export const CONTENDERS = 3;
+export const CONTENDERS = 4;

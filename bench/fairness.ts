@@ -53,7 +53,7 @@ export async function runFairnessCase(
 }
 
 async function startProxy({ shards, belongings, directory }: Stage): Promise<Endpoint> {
-  const proxy = await startPgxa(shards.slice(0, 1), belongings, directory, [], { max: POOL_SIZE });
+  const proxy = await startPgxa(shards.slice(0, 1), belongings, directory, [], { pool: { max: POOL_SIZE } });
   return proxy.endpoint;
 }
 

@@ -4,6 +4,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { makeSchema } from "../src/cli/shardSchema.ts";
+import { loadConfig } from "../src/config/load.ts";
 import { type Belongings, hasEnded } from "./belongings.ts";
 import { POOL_SIZE } from "./cases.ts";
 import { complaint } from "./complaint.ts";
@@ -28,19 +30,29 @@ const BANK_TABLES = [
   { name: "transfers", key: "account_id", key_type: "int8" },
 ];
 
+/** Where it decides. */
+export type DecisionLogKind = "file" | "shard";
+
+export interface PgxaOptions {
+  readonly log?: DecisionLogKind;
+  /** The section `pool` of its configuration. */
+  readonly pool?: object;
+}
+
 /** `nodeArguments` go to node, for example a profiler's. Throws if it does not come up. */
 export async function startPgxa(
   shards: readonly ShardEndpoint[],
   belongings: Belongings,
   directory: string,
   nodeArguments: readonly string[] = [],
-  pool: object = { max: POOL_SIZE },
+  { log = "file", pool = { max: POOL_SIZE } }: PgxaOptions = {},
 ): Promise<RunningPgxa> {
   const [port, metricsPort] = [await freePort(), await freePort()];
   const home = join(directory, `pgxa-${port}`);
   await mkdir(home);
   const file = join(home, "pgxa.yaml");
-  await writeFile(file, stringify({ ...configuration(shards, port, metricsPort, home), pool }));
+  await writeFile(file, stringify({ ...configuration(shards, port, metricsPort, home, log), pool }));
+  if (log === "shard") await makeSchemas(file);
   const child = belongings.spawn(process.execPath, [...nodeArguments, COMMAND, "up", "--config", file]);
   if (!(await accepts(port, START_TIMEOUT_MS, () => hasEnded(child.process)))) {
     throw new Error(`pgxa did not start: ${complaint("it", child.words())}`);
@@ -54,11 +66,16 @@ export async function startPgxa(
   };
 }
 
+const makeSchemas = async (file: string): Promise<void> => {
+  for (const shard of loadConfig(file, {}).shards) await makeSchema(shard);
+};
+
 function configuration(
   shards: readonly ShardEndpoint[],
   port: number,
   metricsPort: number,
   home: string,
+  log: DecisionLogKind,
 ): object {
   return {
     listen: { host: "127.0.0.1", port },
@@ -68,7 +85,7 @@ function configuration(
     shards: shards.map(({ id, host, port, database, user }) => ({ name: id, host, port, database, user })),
     ...(shards.length > 1 ? { tables: BANK_TABLES } : {}),
     auth: { method: "trust" },
-    transaction: { log_directory: join(home, "decisions") },
+    transaction: log === "shard" ? { log } : { log_directory: join(home, "decisions") },
     metrics: { port: metricsPort },
     log: { level: "error" },
   };

@@ -12,7 +12,7 @@ import type { Case } from "./cases.ts";
 import type { Versions } from "./machine.ts";
 import { Pgbench } from "./pgbench.ts";
 import { type RunningProxy, startPgbouncer } from "./pgbouncer.ts";
-import { type RunningPgxa, type ShardEndpoint, startPgxa } from "./pgxa.ts";
+import { type DecisionLogKind, type RunningPgxa, type ShardEndpoint, startPgxa } from "./pgxa.ts";
 import type { Progress } from "./progress.ts";
 import { findTool, type Tool } from "./tools.ts";
 
@@ -111,9 +111,9 @@ export class Stage {
   }
 
   /** pgxa in front of the first `count` shards. */
-  pgxa(count: 1 | 2): Promise<RunningPgxa> {
-    return this.#once(`pgxa ${count}`, () =>
-      startPgxa(this.shards.slice(0, count), this.belongings, this.directory),
+  pgxa(count: 1 | 2, log: DecisionLogKind = "file"): Promise<RunningPgxa> {
+    return this.#once(`pgxa ${count} ${log}`, () =>
+      startPgxa(this.shards.slice(0, count), this.belongings, this.directory, [], { log }),
     );
   }
 

@@ -1,4 +1,4 @@
-/** The transfer case: a hand-written two-phase commit, two plain COMMITs, and pgxa. */
+/** The transfer case: a hand-written two-phase commit, two plain COMMITs, and pgxa with each of its decision logs. */
 import { cpus } from "node:os";
 import { join } from "node:path";
 import type { TransferCase } from "./cases.ts";
@@ -12,14 +12,20 @@ import type { Way } from "./transferLoad.ts";
 
 export async function runTransferCase(one: TransferCase, stage: Stage, turns: Turns): Promise<CaseDone> {
   const bank = await stage.bank();
-  const proxy = await stage.pgxa(2).catch((error: Error) => error);
-  const absent = proxy instanceof Error ? [`${one.name}: ${proxy.message}`] : [];
-  for (const line of absent) stage.progress.say(`left out: ${line}`);
   const contenders = [
     await transferContender("handwritten", one.clients, bank, null, stage),
     await transferContender("plain", one.clients, bank, null, stage),
-    ...(proxy instanceof Error ? [] : [await transferContender("pgxa", one.clients, bank, proxy, stage)]),
   ];
+  const absent: string[] = [];
+  for (const log of ["file", "shard"] as const) {
+    try {
+      const contender = await transferContender("pgxa", one.clients, bank, await stage.pgxa(2, log), stage);
+      contenders.push(log === "file" ? contender : { ...contender, name: "pgxa shard log" });
+    } catch (error) {
+      absent.push(`${one.name}, log on ${log}: ${(error as Error).message}`);
+    }
+  }
+  for (const line of absent) stage.progress.say(`left out: ${line}`);
   const done = await takeTurns(one.name, contenders, turns, stage.progress);
   return { rows: rowsOf(one.name, one.clients, done.rounds), leftOut: [...absent, ...done.leftOut] };
 }

@@ -4,6 +4,7 @@
  * SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 import { AUTH_FAULTS } from "./authCatalogue.ts";
+import { COMMIT_FAULTS } from "./commitCatalogue.ts";
 import type { FaultSpec } from "./fault.ts";
 import { OPERATION_FAULTS } from "./operationCatalogue.ts";
 import { ROUTE_FAULTS } from "./routeCatalogue.ts";
@@ -294,21 +295,7 @@ export const CATALOGUE = {
     "client",
     "there is no transaction in progress",
   ),
-  // commit
-  "commit.vote_unknown": spec(
-    "40000",
-    "ERROR",
-    "statement",
-    "server",
-    "the transaction was rolled back: a shard did not answer its PREPARE",
-  ),
-  "commit.branch_lost": spec(
-    "40000",
-    "ERROR",
-    "statement",
-    "server",
-    "the transaction was rolled back: the connection to a shard was lost",
-  ),
+  ...COMMIT_FAULTS,
   "deadlock.victim": spec("40P01", "ERROR", "statement", "client", "deadlock detected"),
   "deadlock.lock_timeout": spec(
     "55P03",
@@ -317,15 +304,6 @@ export const CATALOGUE = {
     "client",
     "canceling statement due to lock timeout",
     "Repeat the transaction, or set pgxa.lock_timeout higher.",
-  ),
-  "commit.log_failed": spec("58030", "ERROR", "process", "operator", "the decision log could not be written"),
-  "commit.unknown": spec(
-    "08007",
-    "ERROR",
-    "statement",
-    "server",
-    "the outcome of the transaction is unknown",
-    "Ask the data itself whether the transaction was applied before you repeat it.",
   ),
   // operator
   "config.invalid": spec("F0000", "FATAL", "process", "operator", "the configuration is invalid"),
@@ -338,8 +316,6 @@ export const CATALOGUE = {
     "Key and certificate must be PEM, belong together, and be readable for pgxa.",
   ),
   "listen.unix_taken": spec("F0001", "FATAL", "process", "operator", "cannot listen on the Unix socket"),
-  "log.owned": spec("F0001", "FATAL", "process", "operator", "the decision log belongs to another process"),
-  "log.damaged": spec("XX001", "FATAL", "process", "operator", "the decision log is damaged"),
 } as const satisfies Record<string, FaultSpec>;
 
 export type FaultId = keyof typeof CATALOGUE;

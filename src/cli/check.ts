@@ -2,6 +2,7 @@
 import type { Config, ShardConfig } from "../config/config.ts";
 import { loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
+import { decisionFindings } from "./decisionFindings.ts";
 import { Progress } from "./progress.ts";
 import { checkShard, type ShardReport } from "./shardChecks.ts";
 import { type Finding, judgeServers, type Verdict } from "./shardFindings.ts";
@@ -9,7 +10,8 @@ import { type Finding, judgeServers, type Verdict } from "./shardFindings.ts";
 const HELP = `Usage: pgxa check --config FILE [--json]
 
 Validates FILE and asks every shard: reachable, version, role, room for prepared transactions, encoding, clock, prepared
-transactions left over, and the configured tables with the type of their key.
+transactions left over, the schema of a decision log on shards, and the configured tables with the type of their key. It says
+whether the decision log is safe where it is.
 
 Options:
   --config FILE, -c FILE  the YAML file
@@ -38,12 +40,12 @@ export async function runCheck(args: readonly string[]): Promise<number> {
   const config = loadOrComplain(options.file);
   if (config === null) return 2;
   const reports = await ask(config, options.isJson);
-  const isFit = reports.every(({ findings }) => findings.every(({ verdict }) => verdict !== "fail"));
-  if (options.isJson) console.log(JSON.stringify({ ok: isFit, shards: reports }, null, 2));
-  else
-    console.log(
-      render(options.file, reports, process.stdout.isTTY === true && process.env.NO_COLOR === undefined),
-    );
+  const decisions = decisionFindings(config);
+  const all = [...reports.flatMap(({ findings }) => findings), ...decisions];
+  const isFit = all.every(({ verdict }) => verdict !== "fail");
+  const hasColour = process.stdout.isTTY === true && process.env.NO_COLOR === undefined;
+  if (options.isJson) console.log(JSON.stringify({ ok: isFit, shards: reports, decisions }, null, 2));
+  else console.log(render(options.file, reports, hasColour, decisions));
   return isFit ? 0 : 1;
 }
 
@@ -63,8 +65,13 @@ async function askServers(shard: ShardConfig, config: Config): Promise<readonly 
 }
 
 /** The reports as a table a person can read. */
-export function render(file: string, reports: readonly ShardReport[], hasColour: boolean): string {
-  const findings = reports.flatMap((report) => report.findings);
+export function render(
+  file: string,
+  reports: readonly ShardReport[],
+  hasColour: boolean,
+  decisions: readonly Finding[] = [],
+): string {
+  const findings = [...reports.flatMap((report) => report.findings), ...decisions];
   const width = Math.max(...findings.map(({ what }) => what.length));
   const lines = [`${file}: the configuration is valid`];
   for (const { shard, address, findings: own } of reports) {
@@ -72,6 +79,13 @@ export function render(file: string, reports: readonly ShardReport[], hasColour:
       "",
       `shard ${shard}  ${address}`,
       ...own.flatMap((finding) => renderFinding(finding, width, hasColour)),
+    );
+  }
+  if (decisions.length > 0) {
+    lines.push(
+      "",
+      "this machine",
+      ...decisions.flatMap((finding) => renderFinding(finding, width, hasColour)),
     );
   }
   return [...lines, "", summary(findings)].join("\n");

@@ -29,8 +29,9 @@ import {
   type Shared,
   sessionsOf,
 } from "./composeClients.ts";
+import { startCommits } from "./composeCommits.ts";
 import { createOperator } from "./composeOperations.ts";
-import { createDeadlocks, startCommits, watchShards } from "./composeShards.ts";
+import { createDeadlocks, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView, healthOf } from "./composeView.ts";
 import type { ConfigSource } from "./reloading.ts";
 import { Ports } from "./restartPorts.ts";

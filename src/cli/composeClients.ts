@@ -26,7 +26,8 @@ import { SessionLook } from "../routing/sessionLook.ts";
 import { StandbyLook } from "../routing/standbyLook.ts";
 import type { Backends, SharedParts } from "./backends.ts";
 import type { ProxyParts } from "./compose.ts";
-import type { Commits, Deadlocks } from "./composeShards.ts";
+import type { Commits } from "./composeCommits.ts";
+import type { Deadlocks } from "./composeShards.ts";
 import type { ConsoleView } from "./consoleView.ts";
 
 const STATEMENT_NAMES_MAX = 100_000;

@@ -1,6 +1,5 @@
-/** What watches the shards, commits over them and breaks their deadlocks: for compose.ts. */
+/** What watches the shards and breaks their deadlocks: for compose.ts. */
 import { detach } from "../base/detach.ts";
-import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
 import { DeadlockDetector } from "../deadlock/detector.ts";
 import { LockProbe } from "../deadlock/lockProbe.ts";
@@ -9,23 +8,8 @@ import type { Admission } from "../pool/admission.ts";
 import { ShardHealth } from "../pool/health/shardHealth.ts";
 import { ShardMonitor } from "../pool/health/shardMonitor.ts";
 import type { ClientRegistry } from "../proxy/clientRegistry.ts";
-import { CommitProtocol } from "../txn/commitProtocol.ts";
-import { FileLog } from "../txn/fileLog/fileLog.ts";
-import { Resolver } from "../txn/resolver.ts";
-import { ShardControl } from "../txn/shardControl.ts";
-import type { Inheritance, ProxyParts } from "./compose.ts";
-
-export interface Commits {
-  readonly protocol: CommitProtocol;
-  readonly resolver: Resolver;
-  readonly decisions: FileLog;
-  /** Searches the shards for what another process left that is about to be gone. */
-  searchSoon(): void;
-  stop(): Promise<void>;
-}
-
-/** A process that let go of its connections may take a moment until it is gone, and its decision log free. */
-const SEARCH_AFTER_MS = [0, 100, 500];
+import type { Resolver } from "../txn/resolver.ts";
+import type { ProxyParts } from "./compose.ts";
 
 interface Watched {
   /** In the order of the shards. */
@@ -45,71 +29,6 @@ export function watchShards({ shards, health: config }: Config, { environment, l
     for (const one of health) one.close();
   };
   return { health, started, stop };
-}
-
-export async function startCommits(
-  config: Config,
-  { environment, log, faultPoint }: ProxyParts,
-  health: readonly ShardHealth[],
-  inheritance: Inheritance | null,
-): Promise<Commits> {
-  const { fleet, coordinator, transaction } = config;
-  const wallMs = environment.clock.wallMs();
-  const decisions = await FileLog.open({
-    directory: transaction.logDirectory,
-    log,
-    wallMs,
-    monotonicMs: () => environment.clock.monotonicMs(),
-    faultPoint,
-    ...heirOf(inheritance, transaction.logDirectory),
-  });
-  const controls = config.shards.map((shard, i) => new ShardControl(shard, health[i]));
-  const protocol = new CommitProtocol({
-    fleet,
-    coordinator,
-    decisions,
-    controls,
-    config: transaction,
-    faultPoint,
-    log,
-    clock: environment.clock,
-  });
-  const resolver = new Resolver({
-    fleet,
-    coordinator,
-    controls,
-    decisions,
-    isRunning: (gtrid) => protocol.isRunning(gtrid),
-    environment,
-    log,
-    intervalMs: transaction.resolveIntervalMs,
-  });
-  protocol.resolver = resolver;
-  await resolver.start();
-  const stop = async (): Promise<void> => {
-    resolver.stop();
-    await Promise.all(controls.map((control) => control.close()));
-    await decisions.close();
-  };
-  const searchSoon = (): void => {
-    for (const delayMs of SEARCH_AFTER_MS) {
-      environment.clock.after(delayMs, () => {
-        for (const { id } of config.shards) resolver.wake(id);
-      });
-    }
-  };
-  return { protocol, resolver, decisions, searchSoon, stop };
-}
-
-/** Throws a Fault if the process before this one has its decisions elsewhere, where nobody would find them. */
-function heirOf(inheritance: Inheritance | null, logDirectory: string): { heirAfter?: number } {
-  if (inheritance === null || inheritance.epoch === null) return {};
-  if (inheritance.logDirectory === logDirectory) return { heirAfter: inheritance.epoch };
-  throw new Fault("config.invalid", {
-    message: "transaction.log_directory cannot change in an online restart",
-    detail: `It was ${inheritance.logDirectory}, and is ${logDirectory}.`,
-    hint: "Stop pgxa, move the directory, and start pgxa again.",
-  });
 }
 
 export interface Deadlocks {

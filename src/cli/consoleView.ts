@@ -9,6 +9,7 @@ import { VERSION } from "../base/version.ts";
 import type { Config, Endpoint } from "../config/config.ts";
 import { shownOptions } from "../config/shownOptions.ts";
 import type { DeadlockDetector } from "../deadlock/detector.ts";
+import type { Buckets } from "../observe/buckets.ts";
 import type { Traffic } from "../observe/traffic.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
@@ -19,7 +20,7 @@ import { PlainSession } from "../proxy/plainSession.ts";
 import { ShardedSession } from "../proxy/shardedSession.ts";
 import type { Router } from "../routing/router.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
-import type { FileLog } from "../txn/fileLog/fileLog.ts";
+import type { DecisionLog } from "../txn/decisionLog.ts";
 import { gtrid, parseGid } from "../txn/gid.ts";
 import type { Resolver } from "../txn/resolver.ts";
 import type { Backends } from "./backends.ts";
@@ -37,7 +38,8 @@ export interface ConsoleViewParts {
   readonly commits: {
     readonly protocol: CommitProtocol;
     readonly resolver: Resolver;
-    readonly decisions: FileLog;
+    readonly decisions: DecisionLog;
+    readonly logSync: Buckets;
   } | null;
   readonly router: Router | null;
 }
@@ -256,7 +258,7 @@ export class ConsoleView implements view.Sources {
       outcomes: counts,
       phases: { one: counts.onePhase, two: counts.twoPhase },
       steps: times,
-      logSync: commits.decisions.syncMs,
+      logSync: commits.logSync,
       resolved: commits.resolver.resolved,
     };
   }

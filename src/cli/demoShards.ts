@@ -22,6 +22,7 @@ import {
   startEmbeddedShard,
 } from "./embeddedShards.ts";
 import { isPortFree, Postmaster } from "./postmaster.ts";
+import { makeSchema } from "./shardSchema.ts";
 
 export interface DemoShard {
   readonly id: ShardId;
@@ -73,6 +74,19 @@ export async function startDemoShards(
   try {
     if (failed !== undefined) throw failed.reason;
     await Promise.all(shards.map(({ port }) => ensureDatabase(port, BANK_DATABASE)));
+    // The demo's file may be copied, and its log set to shard.
+    await Promise.all(
+      shards.map(({ id, port }) =>
+        makeSchema({
+          id,
+          port,
+          host: SHARD_HOST,
+          user: SHARD_USER,
+          database: BANK_DATABASE,
+          password: undefined,
+        }),
+      ),
+    );
     return shards;
   } catch (error) {
     await stopDemoShards(shards);

@@ -5,6 +5,7 @@ import { nearest } from "../config/problems.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
 import { runImportPgbouncer } from "./importPgbouncer.ts";
+import { runShards } from "./shards.ts";
 import { runUp } from "./up.ts";
 
 const HELP = `pgxa: one Postgres in front of many, with transactions over all of them.
@@ -15,6 +16,8 @@ Commands:
   demo                   start a small bank on Postgres shards of its own, to try things out
   up --config FILE       run on your own shards
   check --config FILE    validate the file and ask every shard whether it is fit
+  shards init --config FILE
+                         prepare the shards for transaction.log: shard
   import-pgbouncer FILE  make such a file from PgBouncer's
   help [COMMAND]         say more
 
@@ -30,6 +33,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   up: runUp,
   check: runCheck,
   "import-pgbouncer": runImportPgbouncer,
+  shards: runShards,
   help,
 };
 

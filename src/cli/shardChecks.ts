@@ -8,6 +8,7 @@ import type { Client } from "pg";
 import type { Config, ShardConfig, TableConfig } from "../config/config.ts";
 import { controlClient } from "../pool/controlClient.ts";
 import { gidPrefix } from "../txn/gid.ts";
+import { askSchema } from "./decisionFindings.ts";
 import {
   type Facts,
   type Finding,
@@ -105,7 +106,7 @@ async function clockSkewMs(client: Client): Promise<number> {
 
 async function askSharded(client: Client, shard: ShardConfig, config: Config): Promise<readonly Finding[]> {
   const { rows } = await client.query<Leftovers>(LEFTOVERS, [gidPrefix(config.fleet)]);
-  const findings = [judgeLeftovers(rows[0]!)];
+  const findings = [judgeLeftovers(rows[0]!), ...(await askSchema(client, config))];
   for (const table of config.tables) {
     if (table.kind !== "single" || table.shard === shard.id) findings.push(await checkTable(client, table));
   }

@@ -48,7 +48,7 @@ const CONNECTIONS_SPARED = 5;
 const PREPARED_ADVISED = 100;
 
 export const ok = (what: string, says: string): Finding => ({ what, verdict: "ok", says });
-const warn = (what: string, says: string, advice: string): Finding => ({
+export const warn = (what: string, says: string, advice: string): Finding => ({
   what,
   verdict: "warn",
   says,

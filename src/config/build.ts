@@ -150,7 +150,10 @@ const buildHealth = (values: Values): HealthConfig => ({
 });
 
 const buildTransaction = (values: Values): TransactionConfig => ({
+  log: (values.optionalText("log") ??
+    (values.optionalText("log_directory") === undefined ? "shard" : "file")) as TransactionConfig["log"],
   logDirectory: values.optionalText("log_directory") ?? "",
+  leaseMs: values.number("lease"),
   prepareTimeoutMs: values.number("prepare_timeout"),
   commitTimeoutMs: values.number("commit_timeout"),
   commitAck: values.text("commit_ack") as TransactionConfig["commitAck"],

@@ -192,8 +192,12 @@ export interface DeadlockConfig {
 }
 
 export interface TransactionConfig {
-  /** Where the `file` decision log lives; one process owns it. */
+  /** Where commits are decided. */
+  readonly log: "file" | "shard";
+  /** Where the `file` decision log lives; one process owns it. Empty: there is none. */
   readonly logDirectory: string;
+  /** How long others of the fleet take this process to be alive without a sign of it. */
+  readonly leaseMs: number;
   readonly prepareTimeoutMs: number;
   readonly commitTimeoutMs: number;
   readonly commitAck: "applied" | "decided";

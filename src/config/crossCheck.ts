@@ -166,7 +166,10 @@ function classProblems(raw: RawConfig): readonly CrossProblem[] {
 }
 
 function logProblems(raw: RawConfig): readonly CrossProblem[] {
-  if (list(raw, "shards").length < 2 || raw.sections.get("transaction")?.has("log_directory")) return [];
-  const advice = "Give a directory on a durable disk, which pgxa alone uses.";
-  return [problem("transaction.log_directory", "is missing, and there are several shards", advice)];
+  const transaction = raw.sections.get("transaction");
+  const isMissing = transaction?.get("log") === "file" && !transaction.has("log_directory");
+  if (list(raw, "shards").length < 2 || !isMissing) return [];
+  const advice =
+    "Give a directory on a durable disk, which pgxa alone uses, or set transaction.log to shard.";
+  return [problem("transaction.log_directory", "is missing, and transaction.log is file", advice)];
 }

@@ -14,6 +14,7 @@ import {
   TIMEOUT_OPTIONS,
   USER_OPTIONS,
 } from "./clientOptions.ts";
+import { DECISION_OPTIONS } from "./decisionOptions.ts";
 import { HEALTH_OPTIONS, HOSTS_OPTION } from "./healthOptions.ts";
 import { METRICS_OPTIONS } from "./metricsOptions.ts";
 import { BYTES, HOUR, MEGABYTE, MINUTE, MS, type OptionSpec, SECOND } from "./optionSpec.ts";
@@ -156,12 +157,7 @@ export const OPTIONS: readonly OptionSpec[] = [
   ...CLASS_OPTIONS,
   ...TIMEOUT_OPTIONS,
 
-  {
-    path: "transaction.log_directory",
-    type: "text",
-    isOptional: true,
-    says: "Where the decision log lives; needed with several shards. It must be on a durable disk, and recovery needs it.",
-  },
+  ...DECISION_OPTIONS,
   {
     path: "transaction.prepare_timeout",
     type: "duration",

@@ -50,7 +50,11 @@ export type LogEvent =
   | "restart.taken_over"
   | "restart.successor_lost"
   | "restart.client_kept"
-  | "restart.finished";
+  | "restart.finished"
+  | "lease.taken"
+  | "lease.failed"
+  | "lease.restored"
+  | "owner.expired";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 

@@ -18,6 +18,9 @@ export const CONTROL = 3;
 
 export type ReplyKind = typeof RELAY | typeof RELAY_WITHOUT_READY | typeof CONTROL;
 
+/** What a client's group of replies may be. */
+export type ClientGroup = Exclude<ReplyKind, typeof CONTROL>;
+
 const CAPACITY_START = 8;
 /** The most requests a client may have sent ahead of their answers. */
 export const PIPELINE_MAX = 65_536;

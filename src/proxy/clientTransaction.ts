@@ -19,7 +19,7 @@ import type { CommitOutcome } from "../txn/commitProtocol.ts";
 import { quoteName, Transaction } from "../txn/transaction.ts";
 import { returnAbandoned, returnSession } from "./abandonedLease.ts";
 import { putOpening, throwIfBeyondReturn, throwLossOnce, throwUnlessComplete } from "./branchTalk.ts";
-import type { ClientTransactionParts } from "./clientTransactionParts.ts";
+import { type ClientTransactionParts, toCommit } from "./clientTransactionParts.ts";
 import { asRefusal } from "./refusal.ts";
 import type { StandbyAim } from "./standbyAim.ts";
 import { requireSavepoint } from "./statementFaults.ts";
@@ -205,9 +205,7 @@ export class ClientTransaction {
   async commit(): Promise<CommitOutcome> {
     const current = this.#current;
     invariant(current !== null && current.status === "T", "only a sound transaction is committed");
-    const branches = current.joined.map(({ connection, sawWrites }) => {
-      return { connection, sawOnlyReads: !sawWrites || connection.isStandby };
-    });
+    const branches = current.joined.map(toCommit);
     const outcome: CommitOutcome =
       branches.length === 0
         ? { kind: "committed" }

@@ -4,7 +4,8 @@ import type { Admission } from "../pool/admission.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import type { LeasePool } from "../pool/shardPools.ts";
 import type { Asker } from "../pool/share.ts";
-import type { CommitProtocol } from "../txn/commitProtocol.ts";
+import type { Branch } from "../txn/branch.ts";
+import type { CommitBranch, CommitProtocol } from "../txn/commitProtocol.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import type { Refusal } from "./refusal.ts";
 import type { StandbyAim } from "./standbyAim.ts";
@@ -30,3 +31,14 @@ export interface ClientTransactionParts {
   translate(refusal: Refusal): Refusal;
   onCommitted(): void;
 }
+
+/** `branch` as the commit protocol sees it. */
+export const toCommit = ({
+  connection,
+  sawWrites,
+  lastWrite = 0,
+}: Branch<ServerConnection>): CommitBranch => ({
+  connection,
+  sawOnlyReads: !sawWrites || connection.isStandby,
+  lastWrite,
+});

@@ -382,9 +382,8 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   #terminate(): boolean {
-    const lease = this.#lease;
-    const mustWait = lease !== null && lease.replies.groups.length > 0 && !lease.replies.isCopyingIn;
-    if (mustWait) return this.client.hold(WAIT_REPLY);
+    const replies = this.#lease?.replies;
+    if (replies && replies.groups.length > 0 && !replies.isCopyingIn) return this.client.hold(WAIT_REPLY);
     return this.client.end();
   }
 

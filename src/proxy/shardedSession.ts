@@ -12,7 +12,7 @@
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
-import { type RELAY, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
+import { type ClientGroup, RELAY_WITHOUT_READY } from "../pool/replyQueue.ts";
 import type { ReadyStatus } from "../pool/replyReader.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import type { Plan, StatementPlan } from "../routing/plan.ts";
@@ -37,8 +37,6 @@ import { SimpleProtocol } from "./simpleProtocol.ts";
 import { StandbyAim } from "./standbyAim.ts";
 import { StatementStore } from "./statementStore.ts";
 
-/** What a client's group of replies may be. */
-export type ClientGroup = typeof RELAY | typeof RELAY_WITHOUT_READY;
 type OnGroupEnd = (hadError: boolean) => void;
 
 export class ShardedSession implements Session, ClientMessages, LeaseHolder, WaitingSession, ChannelsHost {

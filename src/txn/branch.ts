@@ -7,4 +7,6 @@ export interface Branch<Connection extends BranchConnection = BranchConnection> 
   readonly connection: Connection;
   /** Whether anything but proven reads was sent to it. */
   sawWrites: boolean;
+  /** The place of its last write among all writes of the transaction, from 1; absent if there was none. */
+  lastWrite?: number;
 }

@@ -22,12 +22,16 @@ import { gid, gtrid } from "./gid.ts";
 import type { BranchConnection } from "./participant.ts";
 import type { Resolver } from "./resolver.ts";
 import type { ShardControl } from "./shardControl.ts";
-import { TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
+import { chooseAnchor } from "./shardLog/anchor.ts";
+import type { ShardLog } from "./shardLog/shardLog.ts";
+import { type Anchoring, TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
 import { ASK_XID, type CommitError, commitReply } from "./vote.ts";
 
 export interface CommitBranch {
   readonly connection: BranchConnection;
   readonly sawOnlyReads: boolean;
+  /** The place of its last write among all writes of the transaction, from 1. */
+  readonly lastWrite?: number;
 }
 
 export type CommitOutcome =
@@ -45,6 +49,8 @@ export interface CommitProtocolOptions {
   readonly fleet: string;
   readonly coordinator: string;
   readonly decisions: DecisionLog;
+  /** That log, if commits are decided on the shards. */
+  readonly shardLog?: ShardLog;
   readonly controls: readonly ShardControl[];
   readonly config: TransactionConfig;
   readonly faultPoint: FaultPointListener;
@@ -56,6 +62,7 @@ export interface CommitProtocolOptions {
 interface Writer {
   readonly connection: BranchConnection;
   readonly xid: Xid | null;
+  readonly lastWrite: number;
 }
 
 export class CommitProtocol {
@@ -99,30 +106,28 @@ export class CommitProtocol {
   }
 
   async #commit(branches: readonly CommitBranch[], name: Gtrid | null): Promise<CommitOutcome> {
-    if (branches.length === 1) return this.#onePhase({ connection: branches[0]!.connection, xid: null });
+    if (branches.length === 1) return this.#onePhase({ ...branches[0]!, xid: null });
     const writers = await this.#findWriters(branches);
     if ("kind" in writers) return writers;
     if (writers.length === 0) return { kind: "committed" };
     if (writers.length === 1) return this.#onePhase(writers[0]!);
-    return this.#twoPhases(
-      writers.map(({ connection }) => connection),
-      name ?? this.newGtrid(),
-    );
+    return this.#twoPhases(writers, name ?? this.newGtrid());
   }
 
   // --- who wrote ---
 
   async #findWriters(branches: readonly CommitBranch[]): Promise<readonly Writer[] | CommitOutcome> {
     const readers = branches.filter(({ sawOnlyReads }) => sawOnlyReads).length;
-    if (readers === 0) return branches.map(({ connection }) => ({ connection, xid: null }));
+    if (readers === 0) return branches.map((branch) => writerOf(branch, null));
     // With one sure writer its id is asked too: it is the evidence if its reply to COMMIT is lost.
     const asksAll = branches.length - readers <= 1;
-    const asked = branches.map(async ({ connection, sawOnlyReads }) => {
-      if (!sawOnlyReads && !asksAll) return { connection, isWriter: true, xid: null };
+    const asked = branches.map(async ({ connection, sawOnlyReads, lastWrite }) => {
+      if (!sawOnlyReads && !asksAll) return { connection, isWriter: true, xid: null, lastWrite };
       const reply = await connection.run(ASK_XID, this.#options.config.prepareTimeoutMs);
       if (reply.kind !== "complete") return { connection, failure: commitReply(reply) };
       const xid = reply.rows[0]?.[0] ?? null;
-      return { connection, isWriter: !sawOnlyReads || xid !== null, xid: xid === null ? null : xidOf(xid) };
+      const isWriter = !sawOnlyReads || xid !== null;
+      return { connection, isWriter, xid: xid === null ? null : xidOf(xid), lastWrite };
     });
     const answers = await Promise.all(asked);
     const failed = answers.find((answer) => answer.failure !== undefined);
@@ -131,7 +136,7 @@ export class CommitProtocol {
     const refusal = await this.#commitReaders(idle);
     const writers = answers.filter((answer) => answer.isWriter === true);
     if (refusal !== null) return this.#abort(writers, refusal);
-    return writers.map(({ connection, xid }) => ({ connection, xid: xid ?? null }));
+    return writers.map((writer) => writerOf(writer, writer.xid ?? null));
   }
 
   /** Why a branch that wrote nothing could not be committed; null if all could. */
@@ -157,7 +162,7 @@ export class CommitProtocol {
 
   // --- one phase ---
 
-  async #onePhase({ connection, xid }: Writer): Promise<CommitOutcome> {
+  async #onePhase({ connection, xid }: Pick<Writer, "connection" | "xid">): Promise<CommitOutcome> {
     this.counts.onePhase += 1;
     const reply = commitReply(await connection.run("COMMIT", this.#options.config.commitTimeoutMs));
     if (reply.kind === "committed") return { kind: "committed" };
@@ -192,19 +197,22 @@ export class CommitProtocol {
 
   // --- two phases ---
 
-  async #twoPhases(connections: readonly BranchConnection[], transaction: Gtrid): Promise<CommitOutcome> {
-    const { decisions, config, faultPoint } = this.#options;
-    const branches = connections.map((connection) => ({ connection }));
-    if (!decisions.isSound) return this.#abort(branches, new Fault("commit.log_failed"));
+  async #twoPhases(writers: readonly Writer[], transaction: Gtrid): Promise<CommitOutcome> {
+    const { decisions, shardLog, config, faultPoint } = this.#options;
+    if (!decisions.isSound) return this.#abort(writers, new Fault("commit.log_failed"));
+    const anchoring: Anchoring | null =
+      shardLog === undefined ? null : { anchor: chooseAnchor(writers), log: shardLog };
+    const anchor = anchoring === null ? null : writers[anchoring.anchor]!.connection.shard;
     this.counts.twoPhase += 1;
     const left = new Set<BranchConnection>();
     this.#running.add(transaction);
     this.#inFlight += 1; // beyond the answer to the client, if that is given at the decision
     const commit = new TwoPhaseCommit({
       transaction,
-      members: connections.map((connection) => ({
+      anchoring,
+      members: writers.map(({ connection }) => ({
         connection,
-        gid: gid(transaction, connection.shard),
+        gid: gid(transaction, connection.shard, anchor),
         server: this.#controlOf(connection)?.server ?? null,
       })),
       decisions,
@@ -260,6 +268,14 @@ export class CommitProtocol {
     return this.#options.controls.find((control) => control.id === connection.shard);
   }
 }
+
+const writerOf = (
+  {
+    connection,
+    lastWrite = 0,
+  }: { readonly connection: BranchConnection; readonly lastWrite?: number | undefined },
+  xid: Xid | null,
+): Writer => ({ connection, xid, lastWrite });
 
 function errorOf(connection: BranchConnection, reply: ReturnType<typeof commitReply>): CommitError {
   if (reply.kind === "aborted") return reply.error;

@@ -15,9 +15,17 @@
  * it aborts like a no, but its branch may yet turn out to be prepared, so it is fenced and left to the resolver, never
  * taken for rolled back.
  *
- * Interrupted in `preparing` or `aborting`: nothing was logged, absence means abort. In `deciding`: the log knows, or
- * it does not, and recovery believes it either way, since nobody has been told. In `committing`: the decision stands
- * and recovery finishes it.
+ * With an *anchor*, a participant on whose shard the decision is written, the others are prepared and the anchor is
+ * not: its own COMMIT carries the decision.
+ *
+ *     deciding --decided--> committing          the anchor's COMMIT is confirmed
+ *     deciding --refused--> aborting            the anchor's shard would not
+ *     deciding --unheard--> asking              its answer was lost: nobody may guess
+ *     asking --decided, refused, logFailed--> committing, aborting, undecided
+ *
+ * Interrupted in `preparing` or `aborting`: nothing was logged, absence means abort. In `deciding` and `asking`: the log
+ * knows, or it does not, and recovery believes it either way, since nobody has been told. In `committing`: the decision
+ * stands and recovery finishes it.
  */
 import { invariant, unreachable } from "../base/invariant.ts";
 
@@ -26,13 +34,14 @@ export type ParticipantIndex = number;
 
 export type Vote = "yes" | "no" | "unknown";
 
-/** What has become of a participant. */
-type Standing = "asked" | "prepared" | "refused" | "unheard" | "settled";
+/** What has become of a participant. `open`: the anchor, which is asked for no vote, in its own transaction. */
+type Standing = "asked" | "prepared" | "refused" | "unheard" | "settled" | "open";
 
 export type Phase =
   | "preparing"
   | "aborting"
   | "deciding"
+  | "asking"
   | "committing"
   | "committed"
   | "aborted"
@@ -43,6 +52,8 @@ export interface CoordinatorState {
   readonly standings: readonly Standing[];
   /** Whose vote was the first that was not a yes; -1 while there is none. */
   readonly refusedBy: ParticipantIndex;
+  /** Whose COMMIT carries the decision; -1 if the log is elsewhere. */
+  readonly anchor: ParticipantIndex;
 }
 
 export type CoordinatorEvent =
@@ -51,12 +62,21 @@ export type CoordinatorEvent =
   | { readonly kind: "decided" }
   /** Whether the decision is durable is not known. */
   | { readonly kind: "logFailed" }
+  /** The anchor's transaction is rolled back for sure. */
+  | { readonly kind: "refused" }
+  /** The anchor did not answer. */
+  | { readonly kind: "unheard" }
   /** Phase 2 (or the rollback) is confirmed by the shard, or has been handed to the resolver. */
   | { readonly kind: "settled"; readonly participant: ParticipantIndex };
 
 export type CoordinatorEffect =
   | { readonly kind: "prepare"; readonly participant: ParticipantIndex }
+  /** With an anchor: by its COMMIT. */
   | { readonly kind: "decide" }
+  /** What was decided, since the anchor did not answer? If nothing was, nothing may be any more. */
+  | { readonly kind: "ask" }
+  /** The anchor's transaction, which was never prepared. */
+  | { readonly kind: "rollback"; readonly participant: ParticipantIndex }
   | { readonly kind: "commitPrepared"; readonly participant: ParticipantIndex }
   | { readonly kind: "rollbackPrepared"; readonly participant: ParticipantIndex }
   /** Make sure that the backend can prepare nothing any more; the resolver looks after what it may have prepared. */
@@ -72,6 +92,8 @@ export type Occurrence =
   | "unknown"
   | "decided"
   | "logFailed"
+  | "refused"
+  | "unheard"
   | "settled"
   | "lastSettled";
 
@@ -86,6 +108,8 @@ export const COORDINATOR_TABLE: Readonly<Record<Phase, Readonly<Record<Occurrenc
     unknown: "aborting",
     decided: "illegal",
     logFailed: "illegal",
+    refused: "illegal",
+    unheard: "illegal",
     settled: "illegal",
     lastSettled: "illegal",
   },
@@ -96,6 +120,8 @@ export const COORDINATOR_TABLE: Readonly<Record<Phase, Readonly<Record<Occurrenc
     unknown: "aborting",
     decided: "illegal",
     logFailed: "illegal",
+    refused: "illegal",
+    unheard: "illegal",
     settled: "aborting",
     lastSettled: "aborted",
   },
@@ -106,6 +132,20 @@ export const COORDINATOR_TABLE: Readonly<Record<Phase, Readonly<Record<Occurrenc
     unknown: "illegal",
     decided: "committing",
     logFailed: "undecided",
+    refused: "aborting",
+    unheard: "asking",
+    settled: "illegal",
+    lastSettled: "illegal",
+  },
+  asking: {
+    yes: "illegal",
+    lastYes: "illegal",
+    no: "illegal",
+    unknown: "illegal",
+    decided: "committing",
+    logFailed: "undecided",
+    refused: "aborting",
+    unheard: "illegal",
     settled: "illegal",
     lastSettled: "illegal",
   },
@@ -116,6 +156,8 @@ export const COORDINATOR_TABLE: Readonly<Record<Phase, Readonly<Record<Occurrenc
     unknown: "illegal",
     decided: "illegal",
     logFailed: "illegal",
+    refused: "illegal",
+    unheard: "illegal",
     settled: "committing",
     lastSettled: "committed",
   },
@@ -129,13 +171,18 @@ export interface Step {
   readonly effects: readonly CoordinatorEffect[];
 }
 
-/** Begins with `participants` (2 or more) that wrote. */
-export function start(participants: number): Step {
+/** Begins with `participants` (2 or more) that wrote; one of them may be the anchor. */
+export function start(participants: number, anchor: ParticipantIndex = -1): Step {
   invariant(participants >= 2, "one writer needs no second phase");
-  const standings: readonly Standing[] = Array.from({ length: participants }, () => "asked");
+  invariant(anchor >= -1 && anchor < participants, "the anchor is a participant");
+  const standings = Array.from(
+    { length: participants },
+    (_, i): Standing => (i === anchor ? "open" : "asked"),
+  );
+  const asked = [...standings.keys()].filter((participant) => participant !== anchor);
   return {
-    state: { phase: "preparing", standings, refusedBy: -1 },
-    effects: standings.map((_, participant) => ({ kind: "prepare", participant })),
+    state: { phase: "preparing", standings, refusedBy: -1, anchor },
+    effects: asked.map((participant) => ({ kind: "prepare", participant })),
   };
 }
 
@@ -145,23 +192,26 @@ export function step(state: CoordinatorState, event: CoordinatorEvent): Step {
   const occurrence = occurrenceOf(event, standings);
   const cell = COORDINATOR_TABLE[state.phase][occurrence];
   invariant(cell !== "illegal", `coordinator: ${occurrence} while ${state.phase}`);
-  const isRefusal = occurrence === "no" || occurrence === "unknown";
-  const refusedBy =
-    isRefusal && state.refusedBy < 0 && event.kind === "voted" ? event.participant : state.refusedBy;
-  const next: CoordinatorState = { phase: cell, standings, refusedBy };
+  const refusedBy = state.refusedBy < 0 ? refuserOf(state, event) : state.refusedBy;
+  const next: CoordinatorState = { ...state, phase: cell, standings, refusedBy };
   const effects = effectsOf(state, next, event);
   return afterRefusals({ state: next, effects });
 }
 
-function standingsAfter({ standings }: CoordinatorState, event: CoordinatorEvent): readonly Standing[] {
-  if (event.kind === "decided" || event.kind === "logFailed") return standings;
+/** Who says no with this event; -1 if it is none. */
+function refuserOf({ anchor }: CoordinatorState, event: CoordinatorEvent): ParticipantIndex {
+  if (event.kind === "refused") return anchor;
+  return event.kind === "voted" && event.vote !== "yes" ? event.participant : -1;
+}
+
+function standingsAfter(state: CoordinatorState, event: CoordinatorEvent): readonly Standing[] {
+  const { standings } = state;
+  if (event.kind !== "voted" && event.kind !== "settled") return standingsOfDecision(state, event.kind);
   const { participant } = event;
   const before = standings[participant];
   if (event.kind === "settled") {
-    invariant(
-      before === "prepared" || before === "unheard",
-      "what is settled has voted and is not settled yet",
-    );
+    const isOwed = before === "prepared" || before === "unheard" || before === "open";
+    invariant(isOwed, "what is settled was to be settled, and is not yet");
     return standings.with(participant, "settled");
   }
   invariant(before === "asked", "a participant votes once");
@@ -169,10 +219,24 @@ function standingsAfter({ standings }: CoordinatorState, event: CoordinatorEvent
   return standings.with(participant, byVote[event.vote]);
 }
 
+/** The anchor's data is committed with the decision, or rolled back with its refusal. */
+function standingsOfDecision(
+  { standings, anchor, phase }: CoordinatorState,
+  kind: "decided" | "logFailed" | "refused" | "unheard",
+): readonly Standing[] {
+  if (kind === "logFailed" || (kind === "decided" && anchor < 0)) return standings;
+  invariant(anchor >= 0, "only an anchor answers for itself");
+  // An error may leave its session in a failed transaction. Where it did not answer, the session is gone.
+  const isOver = kind === "decided" || (kind === "refused" && phase === "asking");
+  return isOver ? standings.with(anchor, "settled") : standings;
+}
+
 function occurrenceOf(event: CoordinatorEvent, standings: readonly Standing[]): Occurrence {
   switch (event.kind) {
     case "decided":
     case "logFailed":
+    case "refused":
+    case "unheard":
       return event.kind;
     case "settled":
       return isAllSettled(standings) ? "lastSettled" : "settled";
@@ -198,12 +262,14 @@ function effectsOf(
       return [];
     case "deciding":
       return [{ kind: "decide" }];
+    case "asking":
+      return [{ kind: "ask" }];
     case "committing":
-      return before.phase === "deciding" ? everyPrepared(after, "commitPrepared") : [];
+      return before.phase === after.phase ? [] : everyPrepared(after, "commitPrepared");
     case "aborting":
-      return before.phase === "preparing"
-        ? everyPrepared(after, "rollbackPrepared")
-        : ownRollback(after, event);
+      return before.phase === after.phase
+        ? ownRollback(after, event)
+        : everyPrepared(after, "rollbackPrepared");
     case "committed":
     case "undecided":
       return [{ kind: "tell", outcome: after.phase }];
@@ -212,13 +278,14 @@ function effectsOf(
   }
 }
 
-/** Every participant that stands prepared; on the way to an abort also those not heard of. */
+/** Every participant that stands prepared; on the way to an abort also those not heard of, and the anchor. */
 function everyPrepared(
   state: CoordinatorState,
   kind: "commitPrepared" | "rollbackPrepared",
 ): readonly CoordinatorEffect[] {
   return state.standings.flatMap((standing, participant): readonly CoordinatorEffect[] => {
     if (standing === "prepared") return [{ kind, participant }];
+    if (standing === "open") return [{ kind: "rollback", participant }];
     return standing === "unheard" ? [{ kind: "fence", participant }] : [];
   });
 }
@@ -250,6 +317,8 @@ function ended(): Readonly<Record<Occurrence, Cell>> {
     unknown: "illegal",
     decided: "illegal",
     logFailed: "illegal",
+    refused: "illegal",
+    unheard: "illegal",
     settled: "illegal",
     lastSettled: "illegal",
   };

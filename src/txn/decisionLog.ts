@@ -40,8 +40,14 @@ export interface DecisionLog {
   /**
    * Decides `outcome` unless the transaction was decided before; resolves, once that is durable, with the outcome that
    * stands. Rejects with `commit.log_failed`: then nobody knows what a restart will find.
+   * `anchor` is the shard that the transaction's gids name.
    */
-  decide(gtrid: Gtrid, outcome: Outcome, participants: readonly Participant[]): Promise<Outcome>;
+  decide(
+    gtrid: Gtrid,
+    outcome: Outcome,
+    participants: readonly Participant[],
+    anchor?: ShardId | null,
+  ): Promise<Outcome>;
   lookup(gtrid: Gtrid, epoch: number): Lookup;
   /** Commits that not every participant is known to have applied. */
   unconcluded(): readonly Decision[];

@@ -24,10 +24,12 @@ export interface GidParts {
   /** 1 or more; greater than that of every start before. */
   readonly epoch: number;
   readonly seq: number;
+  /** The shard that has its decision; null if the decision is in a log that is not on a shard. */
+  readonly anchor: ShardId | null;
   readonly shard: ShardId;
 }
 
-export type GtridParts = Omit<GidParts, "shard">;
+export type GtridParts = Omit<GidParts, "anchor" | "shard">;
 
 /** The gids of a fleet begin with this. */
 export const gidPrefix = (fleet: string): string => `${PREFIX}:${fleet}:`;
@@ -37,10 +39,11 @@ export function gtrid({ fleet, coordinator, epoch, seq }: GtridParts): Gtrid {
   return gtridOf(`${fleet}:${coordinator}:${epoch.toString(36)}:${seq.toString(36)}`);
 }
 
-/** The branch of `transaction` on `shard`. */
-export function gid(transaction: Gtrid, shard: ShardId): Gid {
-  invariant(NAME.test(shard), "names in a gid are letters, digits, _ and -");
-  const name = `${PREFIX}:${transaction}::${shard}`;
+/** The branch of `transaction` on `shard`, decided on `anchor` if that is given. */
+export function gid(transaction: Gtrid, shard: ShardId, anchor: ShardId | null = null): Gid {
+  const isNamed = NAME.test(shard) && (anchor === null || NAME.test(anchor));
+  invariant(isNamed, "names in a gid are letters, digits, _ and -");
+  const name = `${PREFIX}:${transaction}:${anchor ?? ""}:${shard}`;
   invariant(name.length <= GID_BYTES_MAX, "a gid has at most 199 bytes");
   return gidOf(name);
 }
@@ -48,12 +51,22 @@ export function gid(transaction: Gtrid, shard: ShardId): Gid {
 /** What a gid says; null if pgxa cannot have given it: anybody may prepare under any name. */
 export function parseGid(text: string): GidParts | null {
   const parts = text.split(":");
-  const [prefix, fleet = "", coordinator = "", epochText = "", seqText = "", , shard = ""] = parts;
-  if (parts.length !== 7 || prefix !== PREFIX) return null;
-  if (![fleet, coordinator, shard].every((name) => NAME.test(name))) return null;
+  const [prefix, fleet = "", coordinator = "", epoch = "", seq = "", anchor = "", shard = ""] = parts;
+  if (parts.length !== 7 || prefix !== PREFIX || !NAME.test(shard)) return null;
+  if (anchor !== "" && !NAME.test(anchor)) return null;
+  const transaction = parseGtrid([fleet, coordinator, epoch, seq].join(":"));
+  if (transaction === null) return null;
+  return { ...transaction, anchor: anchor === "" ? null : shardId(anchor), shard: shardId(shard) };
+}
+
+/** What a gtrid says; null if pgxa cannot have given it. */
+export function parseGtrid(text: string): GtridParts | null {
+  const parts = text.split(":");
+  const [fleet = "", coordinator = "", epochText = "", seqText = ""] = parts;
+  if (parts.length !== 4 || !NAME.test(fleet) || !NAME.test(coordinator)) return null;
   const epoch = parseCount(epochText);
   const seq = parseCount(seqText);
-  return epoch === null || seq === null ? null : { fleet, coordinator, epoch, seq, shard: shardId(shard) };
+  return epoch === null || seq === null ? null : { fleet, coordinator, epoch, seq };
 }
 
 /** 1 or more, written as `toString(36)` writes it. */

@@ -11,16 +11,19 @@ import { type BackendPid, type Gtrid, gidOf, type ShardId } from "../base/brands
 import { detach } from "../base/detach.ts";
 import type { Environment, Timer } from "../base/environment.ts";
 import type { Log } from "../observe/log.ts";
-import type { DecisionLog, Participant } from "./decisionLog.ts";
+import type { DecisionLog, Outcome, Participant } from "./decisionLog.ts";
 import { gidPrefix, gtrid, parseGid } from "./gid.ts";
 import { type Action, actionFor, EVIDENCE_TABLE, type Evidence, type Facts, type Owner } from "./recovery.ts";
 import type { PreparedBranch, ShardControl } from "./shardControl.ts";
+import type { AnchoredBranches } from "./shardLog/anchoredBranches.ts";
 
 export interface ResolverOptions {
   readonly fleet: string;
   readonly coordinator: string;
   readonly controls: readonly ShardControl[];
   readonly decisions: DecisionLog;
+  /** Sees to the branches whose decision is on a shard. */
+  readonly anchored?: AnchoredBranches;
   /** Whether this process is committing that transaction now. */
   isRunning(transaction: Gtrid): boolean;
   readonly environment: Environment;
@@ -124,6 +127,11 @@ export class Resolver {
     this.wake(shard);
   }
 
+  /** Looks at every shard at once: somebody else of the fleet is gone. */
+  wakeAll(): void {
+    for (const { control } of this.#watches) this.wake(control.id);
+  }
+
   /** Notes that `shard` has applied its part of a decided commit. */
   noteApplied(transaction: Gtrid, shard: ShardId): void {
     const participants = this.#options.decisions.unconcludedParticipants(transaction);
@@ -133,6 +141,12 @@ export class Resolver {
     if (!participants.every((participant) => applied.has(participant.shard))) return;
     this.#applied.delete(transaction);
     this.#options.decisions.conclude(transaction);
+  }
+
+  /** Notes what was done to a branch whose decision is on a shard. */
+  noteAnchored(transaction: Gtrid, shard: ShardId, outcome: Outcome): void {
+    this.resolved += 1;
+    if (outcome === "commit") this.noteApplied(transaction, shard);
   }
 
   /** What is left as it is, over all shards that could be asked. */
@@ -185,6 +199,7 @@ export class Resolver {
     const prefix = gidPrefix(this.#options.fleet);
     const first = await control.prepared(prefix);
     const facts = first.map((branch) => this.#factsOf(branch));
+    const left = this.#options.anchored?.left(first) ?? [];
     const second = first.length === 0 ? [] : await control.prepared(prefix);
     const stillThere = new Set(second.map(({ gid }) => gid));
     const inDoubt: InDoubt[] = [];
@@ -194,9 +209,13 @@ export class Resolver {
       isDone &&= isFinished;
       if (doubt !== null) inDoubt.push({ ...branch, shard: control.id, reason: doubt });
     }
+    const anchored = await this.#options.anchored?.look(
+      control,
+      left.filter(({ gid }) => stillThere.has(gid)),
+    );
     const evidence = await this.#gatherEvidence(control, stillThere);
-    watch.inDoubt = [...inDoubt, ...evidence.lost];
-    return evidence.isDone && isDone;
+    watch.inDoubt = [...inDoubt, ...(anchored?.inDoubt ?? []), ...evidence.lost];
+    return evidence.isDone && isDone && (anchored?.isDone ?? true);
   }
 
   /**
@@ -222,7 +241,7 @@ export class Resolver {
   #factsOf({ gid }: PreparedBranch): Omit<Facts, "sighting"> {
     const parts = parseGid(gid);
     const { fleet, coordinator, decisions, isRunning } = this.#options;
-    if (parts === null || parts.fleet !== fleet)
+    if (parts === null || parts.fleet !== fleet || parts.anchor !== null)
       return { owner: "foreign", activity: "idle", verdict: "unknowable" };
     // Another epoch may be that of a process which lives: the one before or after this in an online restart, or one
     // that was started under this name by mistake. Its log knows about it, ours cannot.

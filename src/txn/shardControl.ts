@@ -23,6 +23,8 @@ export interface PreparedBranch {
   readonly preparedAtMs: number;
   /** How many transactions ago its own began. */
   readonly xminAge: number;
+  /** How long ago that was by the shard's clock, in ms. */
+  readonly ageMs: number;
 }
 
 /** What came of finishing a prepared transaction. */
@@ -35,14 +37,20 @@ export type Finish =
   /** The shard will not, for example because another role prepared it (42501); the session goes on. */
   | { readonly kind: "refused"; readonly reason: string };
 
+/** Whatever the role's defaults are. A wait for a lock is bounded, for others wait for this session. */
+export const CONTROL_SETTINGS =
+  "SELECT pg_catalog.set_config('lock_timeout', '1s', false), " +
+  "pg_catalog.set_config('default_transaction_isolation', 'read committed', false)";
+
 /** Which server this is, and that it can finish transactions: its identity and timeline; fails on a standby. */
 const IDENTITY =
   "SELECT system_identifier::text || '/' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) AS server " +
   "FROM pg_catalog.pg_control_system()";
 
 const PREPARED =
-  "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms, pg_catalog.age(transaction) AS xmin_age " +
-  "FROM pg_catalog.pg_prepared_xacts " +
+  "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms, " +
+  "(extract(epoch FROM pg_catalog.clock_timestamp() - prepared) * 1000)::float8 AS age_ms, " +
+  "pg_catalog.age(transaction) AS xmin_age FROM pg_catalog.pg_prepared_xacts " +
   "WHERE pg_catalog.starts_with(gid, $1) AND database = pg_catalog.current_database() ORDER BY prepared";
 
 /** The pid alone could be somebody else's by now; with its start it is the backend that was meant. */
@@ -60,11 +68,16 @@ export class ShardControl {
   /** Where the session leads. */
   #endpoint: Endpoint | null = null;
   #client: Promise<Client> | null = null;
+  /** Ends with the statement that was asked last. */
+  #turn: Promise<unknown> = Promise.resolve();
+  readonly #settings: string;
   #isClosed = false;
 
-  constructor(shard: ShardConfig, route: ShardRoute = fixedRoute(shard)) {
+  /** `settings`: the session's own, as a query. */
+  constructor(shard: ShardConfig, route: ShardRoute = fixedRoute(shard), settings = CONTROL_SETTINGS) {
     this.shard = shard;
     this.#route = route;
+    this.#settings = settings;
   }
 
   get id(): ShardId {
@@ -78,6 +91,7 @@ export class ShardControl {
       gid: String(row["gid"]),
       preparedAtMs: Number(row["prepared_at_ms"]),
       xminAge: Number(row["xmin_age"]),
+      ageMs: Number(row["age_ms"]),
     }));
   }
 
@@ -145,7 +159,19 @@ export class ShardControl {
     await client?.then(endClient, () => {});
   }
 
-  async #query(
+  /** Any other short statement; rejects as the others do. */
+  ask(sql: string, values: readonly unknown[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    return this.#query(sql, values);
+  }
+
+  /** One after the other: the session has one. */
+  #query(sql: string, values: readonly unknown[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const turn = this.#turn.then(() => this.#queryNow(sql, values));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  async #queryNow(
     sql: string,
     values: readonly unknown[],
   ): Promise<readonly Readonly<Record<string, unknown>>[]> {
@@ -177,6 +203,7 @@ export class ShardControl {
   async #greet(client: Client): Promise<Client> {
     try {
       await client.connect();
+      await client.query(this.#settings);
       const { rows } = await client.query(IDENTITY);
       this.server = String(rows[0]?.server);
       return client;
@@ -192,7 +219,8 @@ export class ShardControl {
   }
 }
 
-const sqlstateOf = (error: unknown): string | null =>
+/** Null if it is not a shard's answer. */
+export const sqlstateOf = (error: unknown): string | null =>
   error instanceof DatabaseError ? (error.code ?? null) : null;
 
 /** Whether the shard answered and the session goes on; it ends with class 08 and the shutdowns of class 57. */

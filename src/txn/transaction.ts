@@ -78,6 +78,7 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
     if (branch === undefined) return;
     branch.sawWrites = true;
     this.writes += 1;
+    branch.lastWrite = this.writes;
   }
 
   addCharacteristics(characteristics: string): void {

@@ -16,9 +16,19 @@ import {
   start,
   step,
 } from "./coordinator.ts";
-import type { DecisionLog, Participant } from "./decisionLog.ts";
+import type { DecisionLog, Outcome, Participant } from "./decisionLog.ts";
 import type { BranchConnection } from "./participant.ts";
-import { type CommitError, type PrepareVote, prepareQuery, prepareVote } from "./vote.ts";
+import { writeParticipants } from "./shardLog/decisionTable.ts";
+import type { ShardLog } from "./shardLog/shardLog.ts";
+import {
+  anchorQuery,
+  anchorReply,
+  type CommitError,
+  type CommitReply,
+  type PrepareVote,
+  prepareQuery,
+  prepareVote,
+} from "./vote.ts";
 
 export interface Member {
   readonly connection: BranchConnection;
@@ -27,9 +37,17 @@ export interface Member {
   readonly server: string | null;
 }
 
+/** Whose own COMMIT carries the decision. */
+export interface Anchoring {
+  readonly anchor: ParticipantIndex;
+  readonly log: ShardLog;
+}
+
 export interface TwoPhaseOptions {
   readonly transaction: Gtrid;
   readonly members: readonly Member[];
+  /** Null: `decisions` are elsewhere than on the members' shards. */
+  readonly anchoring: Anchoring | null;
   readonly decisions: DecisionLog;
   readonly faultPoint: FaultPointListener;
   readonly prepareTimeoutMs: number;
@@ -55,6 +73,8 @@ export class TwoPhaseCommit {
   readonly #left: BranchConnection[] = [];
   #state: CoordinatorState;
   #logFault: Fault | null = null;
+  /** Why the anchor's answer was not heard. */
+  #anchorReason = "";
   #votes = 0;
   #acknowledged = 0;
   /** When the step that runs began. */
@@ -78,7 +98,7 @@ export class TwoPhaseCommit {
       this.#onDecided = resolve;
     });
     this.#stepFromMs = options.times.nowMs();
-    const { state, effects } = start(options.members.length);
+    const { state, effects } = start(options.members.length, options.anchoring?.anchor ?? -1);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
   }
@@ -100,7 +120,13 @@ export class TwoPhaseCommit {
       case "prepare":
         return this.#prepare(effect.participant);
       case "decide":
-        return this.#decide();
+        return this.#options.anchoring === null
+          ? this.#decide()
+          : this.#commitAnchor(this.#options.anchoring);
+      case "ask":
+        return this.#ask(this.#options.anchoring!);
+      case "rollback":
+        return this.#rollback(effect.participant);
       case "commitPrepared":
         return this.#commitPrepared(effect.participant);
       case "rollbackPrepared":
@@ -131,7 +157,7 @@ export class TwoPhaseCommit {
     this.#votes += 1;
     if (vote.vote === "yes") this.#xids[participant] = vote.xid;
     else this.#refusals[participant] = vote;
-    if (this.#votes === this.#options.members.length) {
+    if (this.#votes === this.#preparedCount) {
       this.#options.faultPoint("votes.all-received", 0);
       this.#endStep("prepare");
     }
@@ -141,11 +167,8 @@ export class TwoPhaseCommit {
   // --- the decision ---
 
   #decide(): void {
-    const { decisions, transaction, members } = this.#options;
-    const participants = members.map(({ connection, gid, server }, i): Participant => {
-      return { shard: connection.shard, gid, xid: this.#xids[i] ?? null, server };
-    });
-    decisions.decide(transaction, "commit", participants).then(
+    const { decisions, transaction } = this.#options;
+    decisions.decide(transaction, "commit", this.#participants()).then(
       (outcome) => {
         invariant(outcome === "commit", "nobody else decides a transaction that runs here");
         this.#endStep("decide");
@@ -158,6 +181,90 @@ export class TwoPhaseCommit {
         this.#dispatch({ kind: "logFailed" });
       },
     );
+  }
+
+  /** How many are prepared: all but an anchor. */
+  get #preparedCount(): number {
+    const { members, anchoring } = this.#options;
+    return members.length - (anchoring === null ? 0 : 1);
+  }
+
+  /** Those who were prepared. */
+  #participants(): readonly Participant[] {
+    const { members, anchoring } = this.#options;
+    return members
+      .map(({ connection, gid, server }, i): Participant => {
+        return { shard: connection.shard, gid, xid: this.#xids[i] ?? null, server };
+      })
+      .filter((_, i) => i !== anchoring?.anchor);
+  }
+
+  // --- the decision, by the anchor's commit ---
+
+  #commitAnchor({ anchor }: Anchoring): void {
+    const { transaction, faultPoint, commitTimeoutMs } = this.#options;
+    const connection = this.#connection(anchor);
+    faultPoint("anchor.before-send", 0);
+    const query = anchorQuery(transaction, writeParticipants(this.#participants()));
+    const reply: Promise<CommitReply> = connection.isInTransaction
+      ? connection.run(query, commitTimeoutMs).then(anchorReply)
+      : Promise.resolve({ kind: "aborted", error: new Fault("session.failed_transaction") });
+    reply.then((heard) => this.#anchorSaid(heard, anchor), throwLater);
+    faultPoint("anchor.after-send", 0);
+  }
+
+  #anchorSaid(reply: CommitReply, anchor: ParticipantIndex): void {
+    switch (reply.kind) {
+      case "committed":
+        this.#options.faultPoint("anchor.acknowledged", 0);
+        return this.#standsCommitted();
+      case "aborted":
+        return this.#refusedByAnchor(anchor, reply.error);
+      case "unknown":
+        this.#anchorReason = reply.reason;
+        return this.#dispatch({ kind: "unheard" });
+    }
+  }
+
+  /** Interrupted here: the row is there or it is not, and whoever looks next decides by it. */
+  #ask({ anchor, log }: Anchoring): void {
+    const { transaction, commitTimeoutMs } = this.#options;
+    const connection = this.#connection(anchor);
+    log.askBack(transaction, connection, commitTimeoutMs).then((standing) => {
+      this.#learned(standing, anchor);
+    }, throwLater);
+  }
+
+  #learned(standing: Outcome | null, anchor: ParticipantIndex): void {
+    if (standing === "commit") return this.#standsCommitted();
+    const detail = `Shard "${this.#connection(anchor).shard}" did not answer COMMIT: ${this.#anchorReason}.`;
+    if (standing === "abort")
+      return this.#refusedByAnchor(anchor, new Fault("commit.branch_lost", { detail }));
+    this.#logFault = new Fault("commit.unknown", { detail });
+    for (const [i, { connection }] of this.#options.members.entries())
+      if (i !== anchor) this.#options.onLeft(connection);
+    this.#dispatch({ kind: "logFailed" });
+  }
+
+  #standsCommitted(): void {
+    const { anchoring, transaction } = this.#options;
+    const { anchor, log } = anchoring!;
+    log.noteCommitted(transaction, this.#connection(anchor).shard, this.#participants());
+    this.#endStep("decide");
+    this.#onDecided?.();
+    this.#dispatch({ kind: "decided" });
+  }
+
+  #refusedByAnchor(anchor: ParticipantIndex, error: CommitError): void {
+    this.#refusals[anchor] = { vote: "no", error };
+    this.#dispatch({ kind: "refused" });
+  }
+
+  /** Nothing depends on the answer: what is not committed now never is. */
+  #rollback(participant: ParticipantIndex): void {
+    this.#connection(participant)
+      .run("ROLLBACK", this.#options.commitTimeoutMs)
+      .then(() => this.#dispatch({ kind: "settled", participant }), throwLater);
   }
 
   // --- phase 2 ---
@@ -178,7 +285,7 @@ export class TwoPhaseCommit {
         onLeft(connection);
       }
       this.#settled += 1;
-      if (this.#settled === members.length) this.#endStep("commit_prepared");
+      if (this.#settled === this.#preparedCount) this.#endStep("commit_prepared");
       this.#dispatch({ kind: "settled", participant });
     }, throwLater);
   }

@@ -3,10 +3,11 @@
  * What a shard's reply means for a commit. *Failed* and *unknown* are told apart here and nowhere else: an error with
  * which the connection ends says nothing about what the shard had done by then.
  */
-import { type Gid, type Xid, xidOf } from "../base/brands.ts";
+import { type Gid, type Gtrid, type Xid, xidOf } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import type { ControlReply } from "../pool/controlReply.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
+import { DECISION_KEY } from "./shardLog/schema.ts";
 
 export type CommitError = ErrorFields | Fault;
 
@@ -59,3 +60,28 @@ export function commitReply(reply: ControlReply): CommitReply {
   if (reply.tags.at(-1) === "COMMIT") return { kind: "committed" };
   return { kind: "aborted", error: new Fault("session.failed_transaction") };
 }
+
+/** With this query an anchor's transaction is committed, if it is, together with its decision. */
+export const anchorQuery = (gtrid: Gtrid, participants: string): string =>
+  `SELECT pgxa.decide_commit('${gtrid}', '${participants.replaceAll("'", "''")}'); COMMIT`;
+
+/** The answer to `anchorQuery`: committed only if both statements say what they say when all is well. */
+export function anchorReply(reply: ControlReply): CommitReply {
+  if (reply.kind === "error" && isTakenOver(reply.error)) {
+    return { kind: "aborted", error: new Fault("commit.taken_over") };
+  }
+  if (reply.kind === "error" && reply.error.sqlstate === "25006") {
+    return { kind: "aborted", error: new Fault("commit.made_read_only") };
+  }
+  const read = commitReply(reply);
+  if (read.kind !== "committed" || reply.kind !== "complete") return read;
+  const isWhole = reply.tags.length === 2 && reply.tags[0] === "SELECT 1";
+  return isWhole ? read : { kind: "unknown", reason: `it answered ${reply.tags.join(", ")}` };
+}
+
+/** Somebody has decided to abort it: the row is there already. */
+const isTakenOver = ({ sqlstate, rest }: ErrorFields): boolean =>
+  sqlstate === "23505" &&
+  rest?.get("s") === DECISION_KEY.schema &&
+  rest.get("t") === DECISION_KEY.table &&
+  rest.get("n") === DECISION_KEY.constraint;

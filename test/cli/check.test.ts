@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { render } from "../../src/cli/check.ts";
+import { judgeDirectory } from "../../src/cli/decisionFindings.ts";
 import { checkShard } from "../../src/cli/shardChecks.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { startShards, type TestShard, type TestShards } from "../support/shards.ts";
@@ -91,9 +92,48 @@ describe("pgxa check", { timeout: 150_000 }, () => {
     assert.match(stdout, / {2}✓ reachable +as postgres\n {2}✓ version +\d+/);
     assert.match(stdout, / {2}✓ table accounts +sharded by id \(int8\)\n {2}✓ table currencies +reference\n/);
     assert.equal(stdout.match(/table settings/g)?.length, 1);
-    assert.match(stdout, /\n\nFit to run\.\n$/);
+    assert.match(stdout, /\n\nFit to run(, with 1 warning)?\.\n$/); // a container's disk is one
     assert.match(stderr, /^✓ asking 2 shards/);
     assert.equal(code, 0);
+  });
+
+  it("asks for the schema of a decision log on shards, which shards init makes, once", async () => {
+    const text = configText([entry(east), entry(north)]).replace("log_directory: decisions", "log: shard");
+    const before = await check(text);
+    assert.equal(before.code, 1);
+    assert.match(before.stdout, /✗ decision log +schema pgxa is not there\n +Run pgxa shards init/);
+    const file = join(directory, "check.yaml");
+    for (const said of ["is made", "was there"]) {
+      const { code, stdout } = await run(["shards", "init", "--config", file], {});
+      assert.equal(stdout, `shard east: schema pgxa ${said}\nshard north: schema pgxa ${said}\n`);
+      assert.equal(code, 0);
+    }
+    const { code, stdout } = await check(text);
+    assert.match(stdout, /✓ decision log +schema pgxa, version 1\n/);
+    assert.match(stdout, /this machine\n {2}✓ decision log +on the shards/);
+    assert.equal(code, 0);
+  });
+
+  it("tells a role that may not use, or make, the schema what to do", async () => {
+    const humble = { ...entry(east), user: "humble" };
+    const text = configText([humble, entry(north)]).replace("log_directory: decisions", "log: shard");
+    assert.match((await check(text)).stdout, /✗ decision log +no rights on schema pgxa\n +Run .*--print/);
+    const file = join(directory, "check.yaml");
+    const printed = await run(["shards", "init", "--config", file, "--print"], {});
+    assert.match(printed.stdout, /^-- shard east, database bank\nBEGIN;[\s\S]* TO "humble";[\s\S]*COMMIT;/);
+    await execute(east, printed.stdout.split("-- shard north")[0]!);
+    assert.match((await check(text)).stdout, /✓ decision log +schema pgxa, version 1\n/);
+    await execute(east, "DROP SCHEMA pgxa CASCADE");
+    const refused = await run(["shards", "init", "--config", file], {});
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /shard east: permission denied for database bank\nGRANT CREATE ON DATABASE/);
+    await Promise.all([east, north].map((shard) => execute(shard, "DROP SCHEMA IF EXISTS pgxa CASCADE")));
+  });
+
+  it("says of a directory whether it is durable", () => {
+    assert.equal(judgeDirectory("/d", 0x01021994).verdict, "fail");
+    assert.equal(judgeDirectory("/d", 0x794c7630).verdict, "warn");
+    assert.equal(judgeDirectory("/d", 0xef53).verdict, "ok");
   });
 
   it("gives scripts the same as JSON and nothing else", async () => {

@@ -111,11 +111,19 @@ describe("the decision log's directory", () => {
     assert.equal(parseConfig(text, "conf/a.yaml", {}).transaction.logDirectory, resolve("conf/decisions"));
   });
 
-  it("is needed with several shards, and not with one", () => {
-    assert.deepEqual(problemsOf(TWO_SHARDS.replace("log_directory: /data/decisions", "")), [
-      "f.yaml:7:14: transaction.log_directory is missing, and there are several shards. Give a directory on a durable disk, which pgxa alone uses.",
+  it("is needed by a log of files with several shards, and not with one", () => {
+    assert.deepEqual(problemsOf(TWO_SHARDS.replace("log_directory: /data/decisions", "log: file")), [
+      "f.yaml:7:14: transaction.log_directory is missing, and transaction.log is file. Give a directory on a durable disk, which pgxa alone uses, or set transaction.log to shard.",
     ]);
-    assert.deepEqual(problemsOf(SMALLEST), []);
+    assert.deepEqual(problemsOf(`${SMALLEST}\ntransaction: { log: file }\n`), []);
+  });
+
+  it("says where commits are decided, if nothing else does: in it, or on the shards without it", () => {
+    const log = (transaction: string) =>
+      parse(TWO_SHARDS.replace("log_directory: /data/decisions", transaction)).transaction.log;
+    assert.equal(log("log_directory: d"), "file");
+    assert.equal(log(""), "shard");
+    assert.equal(log("log_directory: d, log: shard"), "shard");
   });
 });
 
@@ -170,7 +178,6 @@ auth: { method: kerberos }
 `;
     assert.deepEqual(problemsOf(text), [
       "f.yaml:1:1: database is missing. The database that clients name; `databases` has others.",
-      "f.yaml:1:1: transaction.log_directory is missing, and there are several shards. Give a directory on a durable disk, which pgxa alone uses.",
       "f.yaml:1:26: listen.prot is no option. Did you mean port?",
       "f.yaml:2:1: databse is no option. Did you mean database?",
       "f.yaml:3:1: port is no option. Did you mean listen.port or metrics.port?",

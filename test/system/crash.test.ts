@@ -24,7 +24,7 @@ const RECOVERED_WITHIN_MS = 2_000;
 const STRUCK_WITHIN_MS = 10_000;
 const AMOUNT = 7;
 
-/** Points that each of the two participants passes. */
+/** Points that each participant passes that is prepared. */
 const PER_PARTICIPANT: readonly FaultPoint[] = [
   "prepare.before-send",
   "prepare.after-send",
@@ -33,19 +33,50 @@ const PER_PARTICIPANT: readonly FaultPoint[] = [
   "commit-prepared.after-send",
   "commit-prepared.acknowledged",
 ];
-/** From here on the decision is on the disk. */
-const FIRST_DECIDED = FAULT_POINTS.indexOf("decision.after-sync");
-/** Between the write and the sync: a process's death loses nothing, but it need not be so. */
-const UNDECIDED: FaultPoint = "decision.before-sync";
+interface Moment {
+  readonly point: FaultPoint;
+  readonly index: number;
+}
 
-const MOMENTS = FAULT_POINTS.flatMap((point) =>
-  (PER_PARTICIPANT.includes(point) ? [0, 1] : [0]).map((index) => ({ point, index })),
-);
+/** A kind of decision log, by the moments of a commit with it. */
+interface Kind {
+  readonly name: string;
+  readonly moments: readonly Moment[];
+  /** From here on the decision is on a disk. */
+  readonly firstDecided: FaultPoint;
+  /** Where a process's death may lose what it was about to write, and need not. */
+  readonly undecided: FaultPoint;
+  readonly transaction: object;
+}
+
+const momentsOf = (prepared: readonly number[], without: string): readonly Moment[] =>
+  FAULT_POINTS.filter((point) => !point.startsWith(without)).flatMap((point) =>
+    (PER_PARTICIPANT.includes(point) ? prepared : [0]).map((index) => ({ point, index })),
+  );
+
+const KINDS: readonly Kind[] = [
+  {
+    name: "in files",
+    moments: momentsOf([0, 1], "anchor."),
+    firstDecided: "decision.after-sync",
+    undecided: "decision.before-sync",
+    transaction: {},
+  },
+  {
+    // The second shard is the anchor: it is the one that is written to last.
+    name: "on shards",
+    moments: momentsOf([0], "decision."),
+    firstDecided: "anchor.acknowledged",
+    undecided: "anchor.after-send",
+    transaction: { log: "shard", log_directory: undefined },
+  },
+];
 
 type Told = "committed" | "aborted" | "unknown";
 
 class CrashStage {
   readonly #stage: Stage;
+  readonly #kind: Kind;
   readonly #configFile: string;
   #proxy: ChildProcess | null = null;
   /** What it wrote to standard error. */
@@ -53,8 +84,9 @@ class CrashStage {
   #port = 0;
   #transfers = 0;
 
-  constructor(stage: Stage) {
+  constructor(stage: Stage, kind: Kind) {
     this.#stage = stage;
+    this.#kind = kind;
     this.#configFile = join(stage.home, "pgxa.yaml");
     writeFileSync(this.#configFile, stage.configText);
   }
@@ -76,7 +108,7 @@ class CrashStage {
   }
 
   /** Strikes; a pgxa that ended unasked is told of, and replaced for whoever comes next. */
-  async strikeAndTell(moment: (typeof MOMENTS)[number], victims: Victims): Promise<void> {
+  async strikeAndTell(moment: Moment, victims: Victims): Promise<void> {
     try {
       await this.#strike(moment, victims);
       assert.ok(!this.#isGone, "pgxa is up");
@@ -90,7 +122,7 @@ class CrashStage {
   }
 
   /** Commits a transfer while `victims` die at the moment; then checks everything. */
-  async #strike(moment: (typeof MOMENTS)[number], victims: Victims): Promise<void> {
+  async #strike(moment: Moment, victims: Victims): Promise<void> {
     const id = ++this.#transfers;
     const shard = victims.shard === null ? null : this.#stage.shards[victims.shard]!;
     const client = await this.#connect();
@@ -116,8 +148,10 @@ class CrashStage {
   }
 
   #checkOutcome(point: FaultPoint, isThere: boolean): void {
-    if (point === UNDECIDED) return;
-    assert.equal(isThere, FAULT_POINTS.indexOf(point) >= FIRST_DECIDED, "the decision stands");
+    const { undecided, firstDecided } = this.#kind;
+    if (point === undecided) return;
+    const isDecided = FAULT_POINTS.indexOf(point) >= FAULT_POINTS.indexOf(firstDecided);
+    assert.equal(isThere, isDecided, "the decision stands");
   }
 
   /** Waits until nothing is prepared, at most as long as recovery may take; then compares the shards. */
@@ -247,27 +281,30 @@ const VICTIMS: readonly (Victims & { readonly name: string })[] = [
   { name: "the first shard is killed", isPgxa: false, shard: 0 },
   { name: "the second shard is killed", isPgxa: false, shard: 1 },
   { name: "pgxa and the second shard are killed", isPgxa: true, shard: 1 },
+  { name: "pgxa and the first shard are killed", isPgxa: true, shard: 0 },
 ];
 
-describe("a transfer is atomic", () => {
-  let stage: Stage;
-  let crash: CrashStage;
+for (const kind of KINDS) {
+  describe(`a transfer that is decided ${kind.name} is atomic`, () => {
+    let stage: Stage;
+    let crash: CrashStage;
 
-  before(async () => {
-    stage = await Stage.open({ accounts: 20, isOpen: false });
-    crash = new CrashStage(stage);
-    await crash.openProxy();
-  });
-  after(async () => {
-    await crash?.closeProxy();
-    await stage?.stop();
-  });
+    before(async () => {
+      const config = { transaction: kind.transaction };
+      stage = await Stage.open({ accounts: 20, isOpen: false, config });
+      crash = new CrashStage(stage, kind);
+      await crash.openProxy();
+    });
+    after(async () => {
+      await crash?.closeProxy();
+      await stage?.stop();
+    });
 
-  for (const victims of VICTIMS) {
-    for (const moment of MOMENTS) {
-      test(`when ${victims.name} at ${moment.point}, participant ${moment.index}`, { timeout: 60_000 }, () =>
-        crash.strikeAndTell(moment, victims),
-      );
+    for (const victims of VICTIMS) {
+      for (const moment of kind.moments) {
+        const when = `when ${victims.name} at ${moment.point}, participant ${moment.index}`;
+        test(when, { timeout: 60_000 }, () => crash.strikeAndTell(moment, victims));
+      }
     }
-  }
-});
+  });
+}

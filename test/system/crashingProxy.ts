@@ -19,6 +19,8 @@ export interface Order {
   /** The postmaster to kill with all its children, or null. */
   readonly postmaster: number | null;
   readonly diesItself: boolean;
+  /** Whether it stops, until it is sent SIGCONT. */
+  readonly stops?: boolean;
 }
 
 export type Message =
@@ -35,10 +37,11 @@ async function run(configFile: string): Promise<void> {
     log: silentLog,
     faultPoint(point, index) {
       if (order === null || order.point !== point || order.index !== index) return;
-      const { postmaster, diesItself } = order;
+      const { postmaster, diesItself, stops } = order;
       order = null;
       const killed = postmaster === null ? [] : killShard(postmaster);
       if (diesItself) process.kill(process.pid, "SIGKILL");
+      if (stops === true) process.kill(process.pid, "SIGSTOP");
       tell({ kind: "struck", killed });
     },
   });

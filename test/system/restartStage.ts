@@ -126,14 +126,14 @@ export class RestartStage {
     return total - this.stage.accounts.flat().length * OPENING_BALANCE;
   }
 
-  /** Ends every process that ever served, or tried to. */
+  /** Ends every process that ever served, or tried to, and does not wait for clients. */
   async stopPgxa(): Promise<void> {
     rmSync(this.#diesFile, { force: true });
     const started = [...this.log.matchAll(/"event":"restart\.began","pid":(\d+)/g)].map(([, pid]) =>
       Number(pid),
     );
     const all = [...new Set([...this.pids, ...started])].filter(isAlive);
-    for (const pid of all) signalProcess(pid, "SIGTERM");
+    for (const pid of all) signalProcess(pid, "SIGINT");
     if (!(await areGone(all, PATIENCE_MS))) {
       for (const pid of all) signalProcess(pid, "SIGKILL");
       throw new Error(`pgxa did not stop: ${this.log}`);

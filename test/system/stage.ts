@@ -11,6 +11,7 @@ import pg from "pg";
 import { parse, stringify } from "yaml";
 import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { SERVER_LOG } from "../../src/cli/postmaster.ts";
+import { makeSchema } from "../../src/cli/shardSchema.ts";
 import type { Config } from "../../src/config/config.ts";
 import { loadConfig, loadRaw, parseConfig } from "../../src/config/load.ts";
 import { silentLog } from "../../src/observe/log.ts";
@@ -203,6 +204,8 @@ function configuration(
 
 /** Makes the tables and this shard's part of accounts 1 to `count`; returns their ids. */
 async function fill(shard: TestShard, shards: number, index: number, count: number): Promise<number[]> {
+  const { id, host, port, database, user } = shard;
+  await makeSchema({ id, host, port, database, user, password: undefined });
   const client = await shard.connect();
   await client.query(SCHEMA);
   await client.query("INSERT INTO currencies VALUES ('EUR', 'Euro')");

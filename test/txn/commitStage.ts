@@ -23,6 +23,8 @@ import type { TestShard, TestShards } from "../support/shards.ts";
 export type Loss = "before" | "after";
 
 const CONFIG: Omit<TransactionConfig, "logDirectory"> = {
+  log: "file",
+  leaseMs: 1_000,
   prepareTimeoutMs: 3_000,
   commitTimeoutMs: 3_000,
   commitAck: "applied",

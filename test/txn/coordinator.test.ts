@@ -18,6 +18,7 @@ const PHASES: readonly Phase[] = [
   "preparing",
   "aborting",
   "deciding",
+  "asking",
   "committing",
   "committed",
   "aborted",
@@ -30,6 +31,8 @@ const OCCURRENCES: readonly Occurrence[] = [
   "unknown",
   "decided",
   "logFailed",
+  "refused",
+  "unheard",
   "settled",
   "lastSettled",
 ];
@@ -38,10 +41,12 @@ const voted = (participant: number, vote: Vote): CoordinatorEvent => ({ kind: "v
 const settled = (participant: number): CoordinatorEvent => ({ kind: "settled", participant });
 const DECIDED: CoordinatorEvent = { kind: "decided" };
 const LOG_FAILED: CoordinatorEvent = { kind: "logFailed" };
+const REFUSED: CoordinatorEvent = { kind: "refused" };
+const UNHEARD: CoordinatorEvent = { kind: "unheard" };
 
 /** Plays `events` from the start of a commit with `participants`. */
-function play(participants: number, events: readonly CoordinatorEvent[]) {
-  let { state } = start(participants);
+function play(participants: number, events: readonly CoordinatorEvent[], anchor = -1) {
+  let { state } = start(participants, anchor);
   let effects: readonly CoordinatorEffect[] = [];
   for (const event of events) ({ state, effects } = step(state, event));
   return { state, effects };
@@ -59,8 +64,8 @@ test("the table is total: every phase says something of every occurrence", () =>
   }
 });
 
-/** What leads two participants into each phase, with participant 1 last to speak. */
-const WAYS: Readonly<Record<Phase, readonly CoordinatorEvent[]>> = {
+/** What leads two participants into each phase, with participant 1 last to speak; without an anchor nobody asks back. */
+const WAYS: Readonly<Record<Exclude<Phase, "asking">, readonly CoordinatorEvent[]>> = {
   preparing: [voted(0, "yes")],
   aborting: [voted(0, "no")],
   deciding: [voted(0, "yes"), voted(1, "yes")],
@@ -75,6 +80,8 @@ const EVENTS: Readonly<Record<string, CoordinatorEvent>> = {
   unknown: voted(1, "unknown"),
   decided: DECIDED,
   logFailed: LOG_FAILED,
+  refused: REFUSED,
+  unheard: UNHEARD,
   settled: settled(1),
 };
 /** Where each event leads participant 1 of two; what is not here must throw. */
@@ -96,18 +103,74 @@ const LEADS: Readonly<Partial<Record<Phase, Readonly<Record<string, readonly [Ph
   committing: { settled: ["committed", "tell"] },
 };
 
-for (const phase of PHASES) {
-  for (const [name, event] of Object.entries(EVENTS)) {
-    const lead = LEADS[phase]?.[name];
-    test(`${name} while ${phase} ${lead === undefined ? "is a broken invariant" : `leads to ${lead.join(", ")}`}`, () => {
-      const { state } = play(2, WAYS[phase]);
-      assert.equal(state.phase, phase);
-      if (lead === undefined) return assert.throws(() => step(state, event), InvariantError);
-      const next = step(state, event);
-      assert.deepEqual([next.state.phase, ...show(next.effects)], lead);
-    });
+/** The same of three participants of whom 2 is the anchor, with participant 1 last to speak of the others. */
+const ANCHORED_WAYS: Readonly<Record<Phase, readonly CoordinatorEvent[]>> = {
+  preparing: [voted(0, "yes")],
+  aborting: [voted(0, "no"), settled(2)],
+  deciding: [voted(0, "yes"), voted(1, "yes")],
+  asking: [voted(0, "yes"), voted(1, "yes"), UNHEARD],
+  committing: [voted(0, "yes"), voted(1, "yes"), DECIDED, settled(0)],
+  committed: [voted(0, "yes"), voted(1, "yes"), DECIDED, settled(0), settled(1)],
+  aborted: [voted(0, "yes"), voted(1, "yes"), UNHEARD, REFUSED, settled(0), settled(1)],
+  undecided: [voted(0, "yes"), voted(1, "yes"), UNHEARD, LOG_FAILED],
+};
+const ANCHORED_LEADS: typeof LEADS = {
+  preparing: {
+    yes: ["deciding", "decide"],
+    no: ["aborting", "rollbackPrepared 0", "rollback 2"],
+    unknown: ["aborting", "rollbackPrepared 0", "fence 1", "rollback 2"],
+  },
+  aborting: LEADS.aborting!,
+  deciding: {
+    decided: ["committing", "commitPrepared 0", "commitPrepared 1"],
+    refused: ["aborting", "rollbackPrepared 0", "rollbackPrepared 1", "rollback 2"],
+    unheard: ["asking", "ask"],
+    logFailed: ["undecided", "tell"],
+  },
+  asking: {
+    decided: ["committing", "commitPrepared 0", "commitPrepared 1"],
+    refused: ["aborting", "rollbackPrepared 0", "rollbackPrepared 1"],
+    logFailed: ["undecided", "tell"],
+  },
+  committing: LEADS.committing!,
+};
+
+for (const [participants, anchor, ways, leads] of [
+  [2, -1, WAYS, LEADS],
+  [3, 2, ANCHORED_WAYS, ANCHORED_LEADS],
+] as const) {
+  const kind = anchor < 0 ? "" : ", with an anchor,";
+  for (const [phase, way] of Object.entries(ways) as [Phase, readonly CoordinatorEvent[]][]) {
+    for (const [name, event] of Object.entries(EVENTS)) {
+      const lead = leads[phase]?.[name];
+      const leading = lead === undefined ? "is a broken invariant" : `leads to ${lead.join(", ")}`;
+      test(`${name} while ${phase}${kind} ${leading}`, () => {
+        const { state } = play(participants, way, anchor);
+        assert.equal(state.phase, phase);
+        if (lead === undefined) return assert.throws(() => step(state, event), InvariantError);
+        const next = step(state, event);
+        assert.deepEqual([next.state.phase, ...show(next.effects)], lead);
+      });
+    }
   }
 }
+
+test("every participant but the anchor is asked at once", () => {
+  assert.deepEqual(show(start(3, 1).effects), ["prepare 0", "prepare 2"]);
+  assert.throws(() => start(2, 2), InvariantError);
+});
+
+test("an abort ends when the anchor's own transaction is rolled back, too", () => {
+  const { state, effects } = play(2, [voted(0, "no")], 1);
+  assert.equal(state.phase, "aborting");
+  assert.deepEqual(show(effects), ["rollback 1"]);
+  assert.deepEqual(step(state, settled(1)).effects, [{ kind: "tell", outcome: "aborted", refusedBy: 0 }]);
+});
+
+test("an anchor that refuses is the one that is named", () => {
+  const { effects } = play(2, [voted(1, "yes"), REFUSED, settled(0), settled(1)], 0);
+  assert.deepEqual(effects, [{ kind: "tell", outcome: "aborted", refusedBy: 0 }]);
+});
 
 test("every participant is asked at once", () => {
   assert.deepEqual(show(start(3).effects), ["prepare 0", "prepare 1", "prepare 2"]);
@@ -142,13 +205,16 @@ test("nobody votes or is settled twice", () => {
 /** Every event that may come next: votes of those not heard, the log's word, the end of what is to be settled. */
 function possible(state: CoordinatorState): CoordinatorEvent[] {
   const events: CoordinatorEvent[] = state.phase === "deciding" ? [DECIDED, LOG_FAILED] : [];
+  if (state.phase === "deciding" && state.anchor >= 0) events.splice(1, 1, REFUSED, UNHEARD);
+  if (state.phase === "asking") events.push(DECIDED, REFUSED, LOG_FAILED);
   const mayVote = state.phase === "preparing" || state.phase === "aborting";
   const maySettle = state.phase === "committing" || state.phase === "aborting";
   for (const [participant, standing] of state.standings.entries()) {
     if (standing === "asked" && mayVote) {
       for (const vote of ["yes", "no", "unknown"] as const) events.push(voted(participant, vote));
     }
-    if ((standing === "prepared" || standing === "unheard") && maySettle) events.push(settled(participant));
+    const isOwed = standing === "prepared" || standing === "unheard" || standing === "open";
+    if (isOwed && maySettle) events.push(settled(participant));
   }
   return events;
 }
@@ -157,7 +223,9 @@ test("any schedule ends, told once, with nothing committed before the decision n
   fc.assert(
     fc.property(fc.integer({ min: 2, max: 6 }), fc.infiniteStream(fc.nat()), (participants, chance) => {
       const random = chance[Symbol.iterator]();
-      let current = start(participants);
+      const anchor = (random.next().value % (participants + 1)) - 1;
+      const prepared = participants - (anchor < 0 ? 0 : 1);
+      let current = start(participants, anchor);
       const performed = [...current.effects];
       let isDecided = false;
       const votes = new Map<number, Vote>();
@@ -169,7 +237,9 @@ test("any schedule ends, told once, with nothing committed before the decision n
         performed.push(...current.effects);
         const commits = performed.filter(({ kind }) => kind === "commitPrepared").length;
         assert.ok(commits === 0 || (isDecided && [...votes.values()].every((vote) => vote === "yes")));
-        assert.ok(commits === 0 || commits === participants);
+        assert.ok(commits === 0 || commits === prepared);
+        const rollbacks = performed.filter(({ kind }) => kind === "rollback" || kind === "rollbackPrepared");
+        assert.ok(rollbacks.length === 0 || !isDecided, "what is decided is not rolled back");
       }
       const tells = performed.filter((effect) => effect.kind === "tell");
       assert.equal(tells.length, 1);

@@ -26,7 +26,7 @@ export class FakeControl {
 
   async prepared(): Promise<readonly PreparedBranch[]> {
     await this.beforePrepared();
-    return this.gids.map((gid) => ({ gid, preparedAtMs: 5, xminAge: 1 }));
+    return this.gids.map((gid) => ({ gid, preparedAtMs: 5, ageMs: 60_000, xminAge: 1 }));
   }
 
   async finish(verb: "COMMIT" | "ROLLBACK", gid: string): Promise<Finish> {

@@ -3,19 +3,29 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { shardId } from "../../src/base/brands.ts";
 import { InvariantError } from "../../src/base/invariant.ts";
-import { GID_BYTES_MAX, gid, gidPrefix, gtrid, parseGid } from "../../src/txn/gid.ts";
+import { GID_BYTES_MAX, gid, gidPrefix, gtrid, parseGid, parseGtrid } from "../../src/txn/gid.ts";
 
 const name = fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/);
 const count = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER });
 
 test("a gid says whose it is: what was built is read back, in at most 199 bytes", () => {
   fc.assert(
-    fc.property(name, name, count, count, name, (fleet, coordinator, epoch, seq, shard) => {
-      const text = gid(gtrid({ fleet, coordinator, epoch, seq }), shardId(shard));
-      assert.ok(Buffer.byteLength(text) <= GID_BYTES_MAX);
-      assert.ok(text.startsWith(gidPrefix(fleet)));
-      assert.deepEqual(parseGid(text), { fleet, coordinator, epoch, seq, shard });
-    }),
+    fc.property(
+      name,
+      name,
+      count,
+      count,
+      fc.option(name),
+      name,
+      (fleet, coordinator, epoch, seq, anchor, shard) => {
+        const transaction = gtrid({ fleet, coordinator, epoch, seq });
+        const text = gid(transaction, shardId(shard), anchor === null ? null : shardId(anchor));
+        assert.ok(Buffer.byteLength(text) <= GID_BYTES_MAX);
+        assert.ok(text.startsWith(gidPrefix(fleet)));
+        assert.deepEqual(parseGid(text), { fleet, coordinator, epoch, seq, anchor, shard });
+        assert.deepEqual(parseGtrid(transaction), { fleet, coordinator, epoch, seq });
+      },
+    ),
   );
 });
 
@@ -23,6 +33,7 @@ test("the gids of a transaction share its gtrid and nothing else does", () => {
   const transaction = gtrid({ fleet: "f", coordinator: "c", epoch: 7, seq: 36 });
   assert.equal(transaction, "f:c:7:10");
   assert.equal(gid(transaction, shardId("east")), "pgxa:f:c:7:10::east");
+  assert.equal(gid(transaction, shardId("east"), shardId("west")), "pgxa:f:c:7:10:west:east");
 });
 
 test("the prefix of a fleet is not the prefix of one with a longer name", () => {
@@ -64,6 +75,7 @@ const NONE_OF_PGXA = [
   "pgxa:f:c':1:1::a",
   "pgxa:f:c:1:1::a b",
   "pgxa:f:c:0:1::a",
+  "pgxa:f:c:1:1:odd anchor:a",
 ];
 
 test("what pgxa cannot have named is not read as a gid", () => {
