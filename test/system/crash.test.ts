@@ -133,11 +133,13 @@ class CrashStage {
     await struck;
     if (shard !== null) await shard.restart();
     if (victims.isPgxa) await this.openProxy();
-    const isThere = await this.#settled(id, performance.now());
+    const up = performance.now();
+    const isThere = await this.#settled(id, up);
     const told = await committing;
     await client.end().catch(() => {});
     if (told !== "unknown") assert.equal(isThere ? "committed" : "aborted", told, "what the client was told");
     if (victims.isPgxa && shard === null) this.#checkOutcome(moment.point, isThere);
+    await this.#untilReached();
     await this.#checkThatWorkGoesOn();
   }
 
@@ -168,6 +170,26 @@ class CrashStage {
     const accounts = this.#stage.accounts.flat().length;
     assert.equal(total, accounts * OPENING_BALANCE, "no money is lost or made");
     return one!.length === 1;
+  }
+
+  /** A shard that was down is tried again after a pause; until then clients are told so at once. */
+  async #untilReached(): Promise<void> {
+    const client = await this.#connect();
+    for (const [account] of this.#stage.accounts) {
+      for (let isReached = false; !isReached; ) {
+        isReached = await client.query("SELECT FROM accounts WHERE id = $1", [account]).then(
+          () => true,
+          (error: { code?: string }) => {
+            assert.ok(
+              error.code === "57P03" || error.code?.startsWith("08"),
+              `while it is down: ${error.code}`,
+            );
+            return delay(10).then(() => false);
+          },
+        );
+      }
+    }
+    await client.end();
   }
 
   async #checkThatWorkGoesOn(): Promise<void> {

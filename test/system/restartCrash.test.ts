@@ -6,20 +6,50 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type pg from "pg";
-import { FAULT_POINTS, HANDOVER_POINTS } from "../../src/base/faultPoint.ts";
+import { FAULT_POINTS, type FaultPoint, HANDOVER_POINTS } from "../../src/base/faultPoint.ts";
 import { isAlive, signalProcess } from "../../src/cli/osProcess.ts";
 import { RestartStage } from "./restartStage.ts";
 
 const TIMEOUT = { timeout: 120_000 };
 const CLIENTS = 4;
-const FIRST_DECIDED = FAULT_POINTS.indexOf("decision.after-sync");
 
-describe("a process of an online restart is killed", () => {
+interface Kind {
+  readonly name: string;
+  /** Points that no commit with this decision log passes. */
+  readonly without: string;
+  readonly firstDecided: FaultPoint;
+  /** Where a process's death may lose the decision, and need not. */
+  readonly undecided: FaultPoint;
+  readonly transaction: object;
+}
+
+const KINDS: readonly Kind[] = [
+  {
+    name: "in files",
+    without: "anchor.",
+    firstDecided: "decision.after-sync",
+    undecided: "decision.before-sync",
+    transaction: {},
+  },
+  {
+    name: "on shards",
+    without: "decision.",
+    firstDecided: "anchor.acknowledged",
+    undecided: "anchor.after-send",
+    transaction: { log: "shard", log_directory: undefined },
+  },
+];
+
+for (const kind of KINDS)
+  describe(`a process of an online restart is killed, with decisions ${kind.name}`, () => killed(kind));
+
+function killed({ without, firstDecided, undecided, transaction }: Kind): void {
   let stage: RestartStage;
   let transfers = 0;
 
   before(async () => {
-    stage = await RestartStage.open({ accounts: 20, settings: { max_prepared_transactions: "60" } });
+    const settings = { max_prepared_transactions: "60" };
+    stage = await RestartStage.open({ accounts: 20, settings, config: { transaction } });
   }, TIMEOUT);
   after(() => stage?.stop(), TIMEOUT);
   beforeEach(() => stage.start(), TIMEOUT);
@@ -111,7 +141,7 @@ describe("a process of an online restart is killed", () => {
     ["old", 0],
     ["new", 1],
   ] as const) {
-    for (const point of FAULT_POINTS) {
+    for (const point of FAULT_POINTS.filter((one) => !one.startsWith(without))) {
       test(`the ${role} one, at ${point} of a commit`, TIMEOUT, async () => {
         const staying = await stage.connect();
         const first = await begin(staying);
@@ -135,8 +165,9 @@ describe("a process of an online restart is killed", () => {
           count === 2 || (count === 0 && !isTold),
           "both shards agree, and what was acknowledged is there",
         );
-        if (point !== "decision.before-sync") {
-          assert.equal(count === 2, FAULT_POINTS.indexOf(point) >= FIRST_DECIDED, "the decision stands");
+        if (point !== undecided) {
+          const isDecided = FAULT_POINTS.indexOf(point) >= FAULT_POINTS.indexOf(firstDecided);
+          assert.equal(count === 2, isDecided, "the decision stands");
         }
         await spared.query("COMMIT");
         assert.equal(await copies(kept), 2);
@@ -147,4 +178,4 @@ describe("a process of an online restart is killed", () => {
       });
     }
   }
-});
+}

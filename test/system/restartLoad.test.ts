@@ -17,12 +17,17 @@ interface Count {
   readonly failures: string[];
 }
 
-describe("online restarts under load", { timeout: 300_000 }, () => {
+for (const transaction of [{}, { log: "shard", log_directory: undefined }])
+  describe(`online restarts under load, with ${JSON.stringify(transaction)}`, { timeout: 300_000 }, () =>
+    underLoad(transaction),
+  );
+
+function underLoad(transaction: object): void {
   let stage: RestartStage;
   before(async () => {
     stage = await RestartStage.open({
       settings: { max_prepared_transactions: "100", max_connections: "200" },
-      config: { pool: { max: 10 } },
+      config: { pool: { max: 10 }, transaction },
     });
     await stage.start();
   });
@@ -103,4 +108,4 @@ describe("online restarts under load", { timeout: 300_000 }, () => {
     await stage.settled();
     assert.equal(await stage.surplus(), 0);
   });
-});
+}
