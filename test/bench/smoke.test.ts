@@ -54,11 +54,11 @@ test("a short run of select measures Postgres and pgxa side by side", async (t) 
   if (process.platform === "linux") assert.ok(pgxa.cpuUsPerTransaction! > 0);
 });
 
-test("a short run of transfers measures three ways and conserves money", async () => {
+test("a short run of transfers measures every way and conserves money", async () => {
   const { rows, conservation, leftOut } = await resultsOf(["transfer", "conserve"]);
   assert.deepEqual(
     rows.map((row) => row.contender),
-    ["handwritten", "plain", "pgxa"],
+    ["handwritten", "plain", "pgxa", "pgxa shard log"],
     leftOut.join("\n"),
   );
   assert.equal(conservation?.started, 4);
