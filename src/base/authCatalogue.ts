@@ -1,14 +1,9 @@
 /** The part of the catalogue about logins that are refused; each ends the session. */
 import type { FaultSpec } from "./fault.ts";
+import { spec } from "./faultSpec.ts";
 
-const refused = (sqlstate: string, blame: FaultSpec["blame"], message: string, hint?: string): FaultSpec => ({
-  sqlstate,
-  severity: "FATAL",
-  scope: "session",
-  blame,
-  message,
-  ...(hint === undefined ? {} : { hint }),
-});
+const refused = (sqlstate: string, blame: FaultSpec["blame"], message: string, hint?: string): FaultSpec =>
+  spec(sqlstate, "FATAL", "session", blame, message, hint);
 
 export const AUTH_FAULTS = {
   "login.invalid_name": refused("22021", "client", "the name of the user or database is not valid UTF-8"),

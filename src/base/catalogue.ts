@@ -6,18 +6,10 @@
 import { AUTH_FAULTS } from "./authCatalogue.ts";
 import { COMMIT_FAULTS } from "./commitCatalogue.ts";
 import type { FaultSpec } from "./fault.ts";
+import { spec } from "./faultSpec.ts";
 import { OPERATION_FAULTS } from "./operationCatalogue.ts";
 import { ROUTE_FAULTS } from "./routeCatalogue.ts";
 import { STANDBY_FAULTS } from "./standbyCatalogue.ts";
-
-const spec = (
-  sqlstate: string,
-  severity: FaultSpec["severity"],
-  scope: FaultSpec["scope"],
-  blame: FaultSpec["blame"],
-  message: string,
-  hint?: string,
-): FaultSpec => ({ sqlstate, severity, scope, blame, message, ...(hint === undefined ? {} : { hint }) });
 
 export const CATALOGUE = {
   // wire

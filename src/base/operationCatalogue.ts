@@ -1,27 +1,19 @@
 /** The part of the catalogue about what operators ask for, and what it means for clients. */
 import type { FaultSpec } from "./fault.ts";
-
-const spec = (
-  sqlstate: string,
-  severity: FaultSpec["severity"],
-  scope: FaultSpec["scope"],
-  blame: FaultSpec["blame"],
-  message: string,
-  hint?: string,
-): FaultSpec => ({ sqlstate, severity, scope, blame, message, ...(hint === undefined ? {} : { hint }) });
+import { spec } from "./faultSpec.ts";
 
 const refused = (sqlstate: string, message: string, hint?: string): FaultSpec =>
   spec(sqlstate, "ERROR", "statement", "operator", message, hint);
 
 export const OPERATION_FAULTS = {
-  "login.database_disabled": {
-    sqlstate: "55000",
-    severity: "FATAL",
-    scope: "session",
-    blame: "operator",
-    message: "database is not currently accepting connections",
-    hint: "An operator has disabled it; ENABLE on the console of pgxa lets clients in again.",
-  },
+  "login.database_disabled": spec(
+    "55000",
+    "FATAL",
+    "session",
+    "operator",
+    "database is not currently accepting connections",
+    "An operator has disabled it; ENABLE on the console of pgxa lets clients in again.",
+  ),
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
   "console.not_permitted": spec(
     "42501",
@@ -56,14 +48,14 @@ export const OPERATION_FAULTS = {
     "commands of the console take no parameters",
     "Write the values into the command.",
   ),
-  "login.nothing_to_pass": {
-    sqlstate: "28000",
-    severity: "FATAL",
-    scope: "session",
-    blame: "operator",
-    message: "this login leaves nothing to log in to the shard with",
-    hint: "With auth.pass_through clients log in by scram-sha-256 or password.",
-  },
+  "login.nothing_to_pass": spec(
+    "28000",
+    "FATAL",
+    "session",
+    "operator",
+    "this login leaves nothing to log in to the shard with",
+    "With auth.pass_through clients log in by scram-sha-256 or password.",
+  ),
   "console.no_database": refused("3D000", "there is no such database", "SHOW DATABASES has their names."),
   "console.no_client": refused("42704", "there is no such client", "SHOW CLIENTS has their ids."),
   "console.not_paused": refused("55000", "this database is not paused"),
@@ -74,4 +66,4 @@ export const OPERATION_FAULTS = {
   ),
   "console.no_file": refused("55000", "pgxa runs without a configuration file"),
   "console.resumed": refused("55000", "RESUME came before the last transaction had ended"),
-} as const satisfies Readonly<Record<string, FaultSpec>>;
+};

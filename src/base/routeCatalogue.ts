@@ -1,14 +1,6 @@
 /** The part of the catalogue about statements that go to no shard, or not to one alone. */
 import type { FaultSpec } from "./fault.ts";
-
-const spec = (
-  sqlstate: string,
-  severity: FaultSpec["severity"],
-  scope: FaultSpec["scope"],
-  blame: FaultSpec["blame"],
-  message: string,
-  hint?: string,
-): FaultSpec => ({ sqlstate, severity, scope, blame, message, ...(hint === undefined ? {} : { hint }) });
+import { spec } from "./faultSpec.ts";
 
 export const ROUTE_FAULTS = {
   "route.unsupported": spec(
