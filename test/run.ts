@@ -91,7 +91,7 @@ async function runTests(files: readonly string[], lcov: string): Promise<boolean
   console.log(`▸ ${files.length} test files`);
   const args = [
     "--test",
-    "--test-concurrency=2",
+    "--test-concurrency=3",
     `--test-timeout=${TEST_TIMEOUT_MS}`,
     "--experimental-test-coverage",
     "--test-coverage-include=src/**",

@@ -2,6 +2,8 @@
  * Either process of an online restart is killed at every step of it, and at every moment of a commit that the other one
  * is not part of. Each time both shards must agree in the end, what was acknowledged must be there, and whoever connects
  * must be served by the process that is left.
+ *
+ * Of the moments of a commit the usual run takes those around the decision; with PGXA_EVERY_MOMENT set, all of them.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
@@ -12,6 +14,7 @@ import { RestartStage } from "./restartStage.ts";
 
 const TIMEOUT = { timeout: 120_000 };
 const CLIENTS = 4;
+const TAKES_ALL = process.env["PGXA_EVERY_MOMENT"] !== undefined;
 
 interface Kind {
   readonly name: string;
@@ -139,7 +142,9 @@ for (const { name, without, firstDecided, undecided, transaction } of KINDS) {
       ["old", 0],
       ["new", 1],
     ] as const) {
-      for (const point of FAULT_POINTS.filter((one) => !one.startsWith(without))) {
+      const around = ["prepare.after-send", undecided, firstDecided, "commit-prepared.after-send"];
+      const points = FAULT_POINTS.filter((one) => !one.startsWith(without));
+      for (const point of points.filter((one) => TAKES_ALL || around.includes(one))) {
         test(`the ${role} one, at ${point} of a commit`, TIMEOUT, async () => {
           const staying = await stage.connect();
           const first = await begin(staying);
