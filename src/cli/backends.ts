@@ -193,7 +193,8 @@ export class Backends {
     }
     this.#createListed();
     for (const [name, backend] of this) {
-      const on = config.databases.find((database) => database.name === name || database.name === "*");
+      const { databases } = config;
+      const on = databases.find((one) => one.name === name) ?? databases.find((one) => one.name === "*");
       backend.reconfigure(poolOf(config, on));
     }
     this.#sweep();
@@ -232,10 +233,11 @@ export class Backends {
     const key = `${name}\0${credentials.user}`;
     const known = this.#own.get(key);
     if (known !== undefined && isSameProof(known.credentials.proof, credentials.proof)) return known.backend;
+    const login = loginOf(credentials);
     if (known !== undefined) this.#retired.add(known.backend); // the password is another now
     this.#sweep();
     const database = name === this.#config.database ? on.database : (on.database ?? name);
-    const backend = this.#create(name, database, on, loginOf(credentials));
+    const backend = this.#create(name, database, on, login);
     this.#own.set(key, { name, credentials, backend });
     return backend;
   }
