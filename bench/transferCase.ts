@@ -1,4 +1,7 @@
-/** The transfer case: a hand-written two-phase commit, two plain COMMITs, and pgxa with each of its decision logs. */
+/**
+ * The transfer case: a hand-written two-phase commit, two plain COMMITs, and pgxa: as it is unless told otherwise, with its
+ * decisions on the shards, and with them in files.
+ */
 import { cpus } from "node:os";
 import { join } from "node:path";
 import type { TransferCase } from "./cases.ts";
@@ -17,10 +20,10 @@ export async function runTransferCase(one: TransferCase, stage: Stage, turns: Tu
     await transferContender("plain", one.clients, bank, null, stage),
   ];
   const absent: string[] = [];
-  for (const log of ["file", "shard"] as const) {
+  for (const log of ["shard", "file"] as const) {
     try {
       const contender = await transferContender("pgxa", one.clients, bank, await stage.pgxa(2, log), stage);
-      contenders.push(log === "file" ? contender : { ...contender, name: "pgxa shard log" });
+      contenders.push(log === "shard" ? contender : { ...contender, name: "pgxa file log" });
     } catch (error) {
       absent.push(`${one.name}, log on ${log}: ${(error as Error).message}`);
     }

@@ -58,7 +58,7 @@ test("a short run of transfers measures every way and conserves money", async ()
   const { rows, conservation, leftOut } = await resultsOf(["transfer", "conserve"]);
   assert.deepEqual(
     rows.map((row) => row.contender),
-    ["handwritten", "plain", "pgxa", "pgxa shard log"],
+    ["handwritten", "plain", "pgxa", "pgxa file log"],
     leftOut.join("\n"),
   );
   assert.equal(conservation?.started, 4);
