@@ -56,7 +56,7 @@ export const CONTROLS: Readonly<Record<string, Control>> = {
     operate: (operations, name) => operations.pause(name),
   },
   RESUME: {
-    says: "go on after PAUSE, KILL or SUSPEND",
+    says: "go on after PAUSE or KILL",
     takes: "maybe",
     operate: (operations, name) => operations.resume(name),
   },
@@ -86,7 +86,7 @@ export const CONTROLS: Readonly<Record<string, Control>> = {
     operate: (operations, name) => operations.killClient(Number(name)),
   },
   SUSPEND: {
-    says: "stop all traffic where it stands",
+    says: "is refused: PAUSE, or a restart by SIGUSR2, does what it is for",
     takes: "nothing",
     operate: (operations) => operations.suspend(),
   },
