@@ -37,7 +37,7 @@ export async function runCheck(args: readonly string[]): Promise<number> {
     else console.error(options.says);
     return options.kind === "help" ? 0 : 2;
   }
-  const config = loadOrComplain(options.file);
+  const config = loadOrComplain(options.file)?.config ?? null;
   if (config === null) return 2;
   const reports = await ask(config, options.isJson);
   const decisions = decisionFindings(config);

@@ -59,10 +59,7 @@ export class Operator implements Operations {
   }
 
   async pause(database?: string): Promise<void> {
-    const backends = this.#named(database);
-    if (database === undefined) this.#isAllPaused = true;
-    else this.#paused.add(database);
-    for (const backend of backends) this.#pauseOne(backend);
+    const backends = this.#beginPause(database);
     await this.#until(() => {
       if (!this.#isPausedStill(database)) throw new Fault("console.resumed");
       return backends.every(({ all }) => all.every(isGivenBack));
@@ -97,10 +94,7 @@ export class Operator implements Operations {
   }
 
   async kill(database?: string): Promise<void> {
-    const backends = this.#named(database);
-    if (database === undefined) this.#isAllPaused = true;
-    else this.#paused.add(database);
-    for (const backend of backends) this.#pauseOne(backend);
+    const backends = this.#beginPause(database);
     const fault = new Fault("session.terminated");
     for (const { session, client } of [...this.#parts.registry.entries]) {
       const of = client.identity.database;
@@ -125,7 +119,7 @@ export class Operator implements Operations {
     await this.shutdown("wait_for_servers");
   }
 
-  /** Resolves at once but for `immediate`'s sake: whoever asked is a client, too, and is told before it has to go. */
+  /** Resolves before it begins: whoever asked is a client, too, and is told before it has to go. */
   async shutdown(mode: ShutdownMode): Promise<void> {
     const { registry, drain, end, clock } = this.#parts;
     clock.after(LOOK_MS, () => {
@@ -161,6 +155,15 @@ export class Operator implements Operations {
 
   #isPausedStill = (database: string | undefined): boolean =>
     database === undefined ? this.#isAllPaused : this.isPaused(database);
+
+  /** What is paused from now on. */
+  #beginPause(database: string | undefined): readonly Backend[] {
+    const backends = this.#named(database);
+    if (database === undefined) this.#isAllPaused = true;
+    else this.#paused.add(database);
+    for (const backend of backends) this.#pauseOne(backend);
+    return backends;
+  }
 
   /** In front of several shards a transaction that has begun gets the connections it still needs. */
   #pauseOne({ all }: Backend): void {

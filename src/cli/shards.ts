@@ -37,7 +37,7 @@ export async function runShards(args: readonly string[]): Promise<number> {
     console.error(options.says);
     return 2;
   }
-  const config = loadOrComplain(options.file);
+  const config = loadOrComplain(options.file)?.config ?? null;
   if (config === null) return 2;
   if (rest.includes("--print")) {
     for (const shard of config.shards)

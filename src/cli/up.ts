@@ -2,7 +2,6 @@
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
-import { loadRaw } from "../config/load.ts";
 import { type Inheritance, type ProxyParts, type RunningProxy, startProxy } from "./compose.ts";
 import { explain, loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
@@ -44,10 +43,10 @@ export async function runUp(args: readonly string[], parts: UpParts = {}): Promi
   const restart = new RestartSignal();
   const predecessor = await Predecessor.meet(parts.handoverPoint ?? (() => {}));
   try {
-    const config = loadOrComplain(options.file);
-    if (config === null) return 2;
-    const variables = process.env;
-    const source = { file: options.file, variables, raw: loadRaw(options.file, variables) };
+    const loaded = loadOrComplain(options.file);
+    if (loaded === null) return 2;
+    const { raw, config } = loaded;
+    const source = { file: options.file, variables: process.env, raw };
     return await run(config, { ...parts, source }, { stop, restart, predecessor });
   } finally {
     predecessor?.close();

@@ -17,9 +17,19 @@ import { type Reload, reload } from "./reload.ts";
 import { SYSTEM_AUTHORITIES } from "./tlsCheck.ts";
 import type { Variables } from "./variables.ts";
 
+export interface LoadedConfig {
+  /** The options as they were written, for a later reload. */
+  readonly raw: RawConfig;
+  readonly config: Config;
+}
+
 /** Reads the file `path`; throws a Fault (`config.invalid`). */
-export function loadConfig(path: string, variables: Variables): Config {
-  return parseConfig(readFile(path), path, variables);
+export const loadConfig = (path: string, variables: Variables): Config => loadFile(path, variables).config;
+
+/** The same, with what a later reload needs. */
+export function loadFile(path: string, variables: Variables): LoadedConfig {
+  const raw = parseRaw(readFile(path), path, variables);
+  return { raw, config: withAbsolutePaths(buildConfig(raw), path) };
 }
 
 /** What of the file `path` applies to a process that runs with `running`; throws a Fault (`config.invalid`). */
@@ -28,9 +38,7 @@ export function reloadConfig(path: string, variables: Variables, running: RawCon
   return { raw, applied, waiting, config: buildRunning(raw, path) };
 }
 
-export interface ReloadedConfig extends Reload {
-  readonly config: Config;
-}
+export type ReloadedConfig = Reload & LoadedConfig;
 
 /** Reads `text`, which stands in the file `source`; throws a Fault (`config.invalid`). */
 export function parseConfig(text: string, source: string, variables: Variables): Config {
@@ -42,11 +50,6 @@ export function buildRunning(raw: RawConfig, path: string): Config {
   const problems = crossProblems(raw);
   if (problems.length > 0) throw misfit(path, problems);
   return withAbsolutePaths(buildConfig(raw), path);
-}
-
-/** The options of the file `path` as they were written, for a later reload; throws a Fault (`config.invalid`). */
-export function loadRaw(path: string, variables: Variables): RawConfig {
-  return parseRaw(readFile(path), path, variables);
 }
 
 function parseRaw(text: string, source: string, variables: Variables): RawConfig {

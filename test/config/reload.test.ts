@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { loadRaw, type ReloadedConfig, reloadConfig } from "../../src/config/load.ts";
+import { loadFile, type ReloadedConfig, reloadConfig } from "../../src/config/load.ts";
 import { OPTIONS } from "../../src/config/options.ts";
 
 const home = mkdtempSync(join(tmpdir(), "pgxa-reload-"));
@@ -20,7 +20,7 @@ const file = (options: string): string => {
 };
 
 function reloaded(before: string, now: string): ReloadedConfig {
-  const running = loadRaw(file(before), {});
+  const running = loadFile(file(before), {}).raw;
   return reloadConfig(file(now), {}, running);
 }
 
@@ -47,7 +47,7 @@ describe("a reload", () => {
   });
 
   it("takes nothing from a file that is wrong", () => {
-    const running = loadRaw(file(""), {});
+    const running = loadFile(file(""), {}).raw;
     assert.throws(() => reloadConfig(file("shutdown: { timeout: soon }\n"), {}, running), {
       id: "config.invalid",
     });

@@ -13,7 +13,7 @@ import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { SERVER_LOG } from "../../src/cli/postmaster.ts";
 import { makeSchema } from "../../src/cli/shardSchema.ts";
 import type { Config } from "../../src/config/config.ts";
-import { loadConfig, loadRaw, parseConfig } from "../../src/config/load.ts";
+import { loadFile, parseConfig } from "../../src/config/load.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { startShards, type TestShard } from "../support/shards.ts";
 
@@ -116,9 +116,10 @@ export class Stage {
   async openProxy(sections: Readonly<Record<string, unknown>> = {}): Promise<void> {
     this.writeConfig(sections);
     const { file } = this;
-    const source = { file, variables: {}, raw: loadRaw(file, {}) };
+    const { raw, config } = loadFile(file, {});
+    const source = { file, variables: {}, raw };
     const onShutdown = (): void => void this.closeProxy();
-    this.#proxy = await startProxy(loadConfig(file, {}), { log: silentLog, source, onShutdown });
+    this.#proxy = await startProxy(config, { log: silentLog, source, onShutdown });
   }
 
   /** The file that the proxy reads again on RELOAD. */
