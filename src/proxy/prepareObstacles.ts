@@ -146,7 +146,7 @@ export class PrepareObstacles {
       });
       added ??= own;
       if (noted !== null) already.push(`${noted.done} on shard "${place.id}"`);
-      if (isWriter && !isThere) writers.push(`"${place.id}"`);
+      else if (isWriter && !isThere) writers.push(`"${place.id}"`);
     }
     if (unpreparable(after, spared) <= unpreparable(before, spared)) return null;
     const where =
