@@ -171,9 +171,8 @@ function problem({ already, writers, added, spared }: Problem): Fault {
   return new Fault("commit.unpreparable", {
     detail:
       `The transaction has ${before}; with this statement it would also have ${added}. ` +
-      "A commit on several shards prepares them (PREPARE TRANSACTION) " +
-      (spared === 1 ? "but for one, " : "") +
-      "and PostgreSQL does not prepare what has used temporary objects, cursors WITH HOLD, LISTEN, NOTIFY or exported snapshots.",
+      `A commit on several shards prepares each of them${spared === 1 ? " but one" : ""} (PREPARE TRANSACTION), and PostgreSQL ` +
+      "does not prepare what has used temporary objects, cursors WITH HOLD, LISTEN, NOTIFY or exported snapshots.",
     hint:
       "Do one of the two in a transaction of its own" +
       (spared === 1 ? "." : ", or set transaction.log to shard, with which one shard is not prepared."),
