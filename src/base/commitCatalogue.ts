@@ -33,6 +33,13 @@ export const COMMIT_FAULTS = {
     "the transaction was rolled back: it was made read-only after it had written, and its decision could not be written",
     "Leave out SET TRANSACTION READ ONLY where the transaction has written, or set transaction.log to file.",
   ),
+  "commit.unpreparable": spec(
+    "0A000",
+    "ERROR",
+    "statement",
+    "client",
+    "with this statement the transaction could not be committed on several shards",
+  ),
   "commit.log_failed": spec("58030", "ERROR", "process", "operator", "the decision log could not be written"),
   "commit.unknown": spec(
     "08007",

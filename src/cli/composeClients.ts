@@ -96,7 +96,7 @@ export function sessionsOf(
     sharding:
       commits === null || router === null
         ? null
-        : { router, commits: commits.protocol, admission, detector: deadlocks.detector },
+        : { router, commits: commits.protocol, admission, detector: deadlocks.detector, live },
     faultPoint,
     signal: (kind, pid) => registry.signal(kind, pid),
     onEnd: (session) => registry.remove(session),

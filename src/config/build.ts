@@ -157,6 +157,7 @@ const buildTransaction = (values: Values): TransactionConfig => ({
   prepareTimeoutMs: values.number("prepare_timeout"),
   commitTimeoutMs: values.number("commit_timeout"),
   commitAck: values.text("commit_ack") as TransactionConfig["commitAck"],
+  onUnpreparable: values.text("on_unpreparable") as TransactionConfig["onUnpreparable"],
   resolveIntervalMs: values.number("resolve_interval"),
 });
 

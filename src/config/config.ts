@@ -201,6 +201,8 @@ export interface TransactionConfig {
   readonly prepareTimeoutMs: number;
   readonly commitTimeoutMs: number;
   readonly commitAck: "applied" | "decided";
+  /** What becomes of a statement with which the transaction could not be committed. */
+  readonly onUnpreparable: "refuse" | "warn";
   readonly resolveIntervalMs: number;
 }
 

@@ -184,6 +184,14 @@ export const OPTIONS: readonly OptionSpec[] = [
     says: "When the client is told: after every shard has applied the commit, or once it is decided.",
   },
   {
+    path: "transaction.on_unpreparable",
+    type: "choice",
+    default: "refuse",
+    choices: ["refuse", "warn"],
+    isLive: true,
+    says: "What becomes of a statement after which no commit over several shards is possible (temporary objects, cursors WITH HOLD, LISTEN, NOTIFY, exported snapshots): it is refused with 0A000, or the client is warned and its COMMIT fails.",
+  },
+  {
     path: "transaction.resolve_interval",
     type: "duration",
     unit: MS,

@@ -205,7 +205,7 @@ export class ClientTransaction {
   async commit(): Promise<CommitOutcome> {
     const current = this.#current;
     invariant(current !== null && current.status === "T", "only a sound transaction is committed");
-    const branches = current.joined.map(toCommit);
+    const branches = current.joined.map((branch) => toCommit(branch, current.obstacles));
     const outcome: CommitOutcome =
       branches.length === 0
         ? { kind: "committed" }

@@ -6,6 +6,7 @@ import type { LeasePool } from "../pool/shardPools.ts";
 import type { Asker } from "../pool/share.ts";
 import type { Branch } from "../txn/branch.ts";
 import type { CommitBranch, CommitProtocol } from "../txn/commitProtocol.ts";
+import type { NotedObstacles } from "../txn/obstacles.ts";
 import type { ClientParameters } from "./clientParameters.ts";
 import type { Refusal } from "./refusal.ts";
 import type { StandbyAim } from "./standbyAim.ts";
@@ -32,13 +33,13 @@ export interface ClientTransactionParts {
   onCommitted(): void;
 }
 
-/** `branch` as the commit protocol sees it. */
-export const toCommit = ({
-  connection,
-  sawWrites,
-  lastWrite = 0,
-}: Branch<ServerConnection>): CommitBranch => ({
+/** A branch as the commit protocol sees it; `obstacles` are those of its transaction. */
+export const toCommit = (
+  { shard, connection, sawWrites, lastWrite = 0 }: Branch<ServerConnection>,
+  obstacles: NotedObstacles | null,
+): CommitBranch => ({
   connection,
   sawOnlyReads: !sawWrites || connection.isStandby,
   lastWrite,
+  isObstructed: obstacles !== null && obstacles.on(shard) !== null,
 });

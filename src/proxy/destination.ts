@@ -70,8 +70,13 @@ export class DestinationFinder {
   /** A shard that can say what a statement means, for which no parameters are known yet. */
   forDescribe(plan: RoutedPlan): ShardIndex {
     this.#aim(plan);
+    return this.ordered(plan) ?? this.any();
+  }
+
+  /** Where the text itself, or a setting, sends the statement; null if neither does. */
+  ordered(plan: RoutedPlan): ShardIndex | null {
     if (plan.kind === "statement" && plan.target.kind === "shard") return plan.target.shard;
-    return this.#hints.shard ?? this.any();
+    return this.#hints.shard;
   }
 
   /** A shard for what any shard can do: one with an open branch, or the one used last. */

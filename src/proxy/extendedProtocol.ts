@@ -25,6 +25,7 @@ import { runEverywhere, runUnnamed } from "./everywhere.ts";
 import { endImplicit } from "./implicitEnd.ts";
 import { isLocal, type LocalPlan, localColumns } from "./localStatements.ts";
 import { type Portal, Portals } from "./portals.ts";
+import type { PrepareObstacles } from "./prepareObstacles.ts";
 import { asRefusal, type Refusal, refusalResponse } from "./refusal.ts";
 import { Segment } from "./segment.ts";
 import type { ShardedSession } from "./shardedSession.ts";
@@ -43,11 +44,13 @@ export class ExtendedProtocol {
   readonly #portals = new Portals();
   readonly #executed: ExecutedStatements;
   readonly #segment: Segment;
+  readonly #obstacles: PrepareObstacles;
   /** Messages are passed over until Sync, as after an error. */
   isSkipping = false;
 
   constructor(session: ShardedSession) {
     this.#session = session;
+    this.#obstacles = session.effects.obstacles;
     this.#executed = new ExecutedStatements(session);
     this.#segment = new Segment(session, () => {
       this.isSkipping = true;
@@ -121,6 +124,7 @@ export class ExtendedProtocol {
     }
     if (plan.kind !== "statement" && plan.kind !== "set")
       return this.#isQuietFor(plan) && this.#keepLocal(name, statement);
+    this.#obstacles.checkParse(plan, destinations.ordered(plan));
     statements.keep(name, statement);
     this.#segment.parse(statement);
     return true;
@@ -145,6 +149,7 @@ export class ExtendedProtocol {
     const isEverywhere = destination === "all";
     if (isEverywhere && !this.#beginImplicit()) return false;
     const shard = isEverywhere ? this.#session.parts.pools.length - 1 : destination;
+    this.#obstacles.checkParse(plan, shard);
     const connection = this.#segment.turnTo(shard);
     if (connection === null) return false;
     ensureStatement(connection, statement);
@@ -170,6 +175,7 @@ export class ExtendedProtocol {
     if (isAnswered(plan)) {
       return this.#isQuietFor(plan) && this.#say(write.parameterDescription([]), describeLocal(plan));
     }
+    this.#obstacles.checkParse(plan, this.#session.destinations.ordered(plan));
     const connection = this.connection ?? this.#segment.turnTo(this.#session.destinations.forDescribe(plan));
     if (connection === null) return false;
     ensureStatement(connection, statement);
@@ -191,9 +197,12 @@ export class ExtendedProtocol {
     const portal = this.#portals.get(readPortalName(buffer, start, end)!);
     this.#session.checkStatus(portal.plan);
     if (portal.kind === "local") return this.#isQuietFor(portal.plan) && this.#executeLocal(portal.plan);
+    const warning = this.#obstacles.check(portal.plan, portal.everywhere === null ? portal.shard : "all");
+    if (warning !== null && !this.closeSegment()) return false;
     if (!this.#session.hearsFirst(portal.plan, portal.shard)) return false;
     const connection = this.#segment.turnTo(portal.shard);
     if (connection === null) return false;
+    if (warning !== null) this.#say(warning);
     if (!portal.isElsewhereDone && this.#startElsewhere(portal, connection)) return false;
     this.#session.note(portal.plan, portal.shard);
     this.#segment.hasExecuted = true;

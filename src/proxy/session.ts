@@ -31,6 +31,8 @@ export interface Sharding {
   readonly commits: CommitProtocol;
   readonly admission: Admission;
   readonly detector: DeadlockDetector;
+  /** Has the configuration that is in force now. */
+  readonly live: { readonly config: Config };
 }
 
 /** The long-lived parts that sessions share. */

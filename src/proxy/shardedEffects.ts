@@ -8,6 +8,7 @@ import type { ClientParameters } from "./clientParameters.ts";
 import type { ClientTransaction } from "./clientTransaction.ts";
 import type { Hints } from "./hints.ts";
 import { Pins, pinRefusal } from "./pins.ts";
+import { PrepareObstacles } from "./prepareObstacles.ts";
 import type { PinnedConnection, SessionParts } from "./session.ts";
 import { beyondStandby } from "./standbyLease.ts";
 import type { StatementStore } from "./statementStore.ts";
@@ -25,6 +26,7 @@ export interface AffectedSession {
 export class ShardedEffects {
   /** Whether settings may have been changed since they were last asked of a shard. */
   mayHaveSet = false;
+  readonly obstacles: PrepareObstacles;
   readonly #pid: number;
   readonly #session: AffectedSession;
   readonly #channels: ClientChannels;
@@ -37,6 +39,7 @@ export class ShardedEffects {
     this.#parts = parts;
     this.#session = session;
     this.#channels = channels;
+    this.obstacles = new PrepareObstacles(session.transaction, parts);
   }
 
   /** A channel that `plan` on `shard` begins to listen to, and that nobody listens to for the client yet. */
@@ -83,10 +86,17 @@ export class ShardedEffects {
     pins.add(reason);
   }
 
+  /** What statements did to what others see of the session is done, or undone. */
+  settle(isDone: boolean): void {
+    this.#channels.settle(isDone);
+    this.obstacles.settle(isDone);
+  }
+
   /** Notes what `plan`, about to be sent to `shard`, does to session and transaction. */
   note(plan: EffectivePlan, shard: number): void {
     const { transaction } = this.#session;
-    if (plan.kind === "set" || plan.access === "write") transaction.noteWrite(shard);
+    if (plan.kind === "statement" && plan.access === "write") transaction.noteWrite(shard);
+    this.obstacles.note(plan, shard);
     for (const effect of effectsOf(plan)) this.#noteOne(effect, shard);
   }
 
@@ -109,6 +119,7 @@ export class ShardedEffects {
         return this.#forgetStatements();
       case "discardAll":
         this.#channels.noteUnlisten(null);
+        this.obstacles.forget();
         hints.clear();
         this.#forgetStatements();
         this.mayHaveSet = true;

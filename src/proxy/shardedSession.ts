@@ -50,7 +50,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   readonly parameters: ClientParameters;
   readonly local: LocalContext;
   readonly #channels: ClientChannels;
-  readonly #effects: ShardedEffects;
+  readonly effects: ShardedEffects;
   readonly #simple: SimpleProtocol;
   readonly #extended: ExtendedProtocol;
   /** The connection whose bytes go to the client. */
@@ -87,13 +87,13 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       translate: (refusal) => this.participant.translate(refusal),
       onCommitted: () => {
         this.statements.noteTransactionEnd();
-        this.#channels.settle(true);
+        this.effects.settle(true);
         detector.noteCommitted(pid);
       },
       onLease: (connection) => this.client.take(connection, parameters.differences(connection)),
     });
     this.#channels = new ClientChannels(this, parts);
-    this.#effects = new ShardedEffects(pid, this, this.#channels, parts);
+    this.effects = new ShardedEffects(pid, this, this.#channels, parts);
     const first = Math.floor(parts.environment.random.fraction() * parts.pools.length);
     this.destinations = new DestinationFinder(router, this.hints, this.transaction, first);
     const { transaction, hints, statements } = this;
@@ -120,7 +120,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   }
 
   pins(): readonly PinnedConnection[] {
-    return this.#effects.pins();
+    return this.effects.pins();
   }
 
   terminate(fault: Fault): void {
@@ -208,10 +208,10 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     const onGroupEnd = this.#onGroupEnd;
     this.#onGroupEnd = null;
     this.#sayUnasked();
-    if (status === "E" || !this.#effects.mayHaveSet)
+    if (status === "E" || !this.effects.mayHaveSet)
       this.#afterGroup(connection, status, hadError, onGroupEnd);
     else {
-      this.#effects.mayHaveSet = false;
+      this.effects.mayHaveSet = false;
       this.work(async () => {
         await this.transaction.capture(connection);
         this.#afterGroup(connection, status, hadError, onGroupEnd);
@@ -222,7 +222,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   onParameter(connection: ServerConnection, name: string, value: string): void {
     if (connection !== this.#active || connection.replies.groups.current > RELAY_WITHOUT_READY) return;
     this.parameters.noteTold(name, value);
-    this.#effects.mayHaveSet = true; // by a function, perhaps, of which the text says nothing
+    this.effects.mayHaveSet = true; // by a function, perhaps, of which the text says nothing
   }
 
   onStatement(_connection: ServerConnection, key: string, stands: boolean): void {
@@ -288,7 +288,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
       this.client.activity.answers += 1;
       this.#isWorking = false;
       if (this.client.isOver) this.#abandon();
-      if (this.transaction.current === null) this.#channels.settle(false);
+      if (this.transaction.current === null) this.effects.settle(false);
       this.client.go(WAIT_WORK);
       this.#channels.flush();
     });
@@ -298,7 +298,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   /** Throws a Fault if the parameters of a Bind cannot be read as the shard will read them, where the hash of a text depends on them. */
   checkParameters(plan: Plan, buffer: Buffer, start: number, end: number): void {
     if (hasTextKey(plan)) this.parameters.checkEncoding(buffer, start, end);
-    this.#effects.noteBind(plan, buffer, start, end);
+    this.effects.noteBind(plan, buffer, start, end);
   }
 
   /** Throws why the work for this message failed. */
@@ -325,17 +325,17 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
 
   checkStatus(plan: Plan): void {
     throwIfFailed(plan, this.transaction);
-    this.#effects.throwIfRefused(plan);
+    this.effects.throwIfRefused(plan);
   }
 
   /** Notes what a statement that is about to be sent to `shard` does to session and transaction. */
   note(plan: StatementPlan | Extract<Plan, { kind: "set" }>, shard: number): void {
-    this.#effects.note(plan, shard);
+    this.effects.note(plan, shard);
   }
 
   /** Whether a LISTEN may be sent; if not, the channel comes first, and the message is presented again. */
   hearsFirst(plan: StatementPlan | Extract<Plan, { kind: "set" }>, shard: number): boolean {
-    const channel = this.#effects.missingChannel(plan, shard);
+    const channel = this.effects.missingChannel(plan, shard);
     if (channel !== null) this.work(() => this.#channels.listen(shard, channel));
     return channel === null;
   }
@@ -375,7 +375,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     if (this.transaction.current === null) {
       this.client.activity.transactions += 1;
       this.statements.noteTransactionEnd();
-      this.#channels.settle(!hadError);
+      this.effects.settle(!hadError);
     }
     onGroupEnd?.(hadError);
     if (this.participant.isDefeated && !this.#isWorking) this.work(async () => {}); // which clears away

@@ -62,12 +62,14 @@ export class SimpleProtocol {
     if (plan.kind === "prepare") return this.#prepare(plan);
     if (isLocal(plan)) return this.#local(plan);
     const destination = this.#session.destinations.ofText(plan);
-    if (destination === "all") return this.#everywhere(text);
+    const warning = this.#session.effects.obstacles.check(plan, destination);
+    if (destination === "all") return this.#everywhere(text, warning);
     const others = plan.kind === "set" && this.#session.transaction.current !== null;
     if (others) return this.#set(plan, destination);
     if (!this.#session.hearsFirst(plan, destination)) return false;
     const connection = this.#session.open(destination);
     if (connection === null) return false;
+    if (warning !== null) this.#session.client.say(warning);
     this.#session.note(plan, destination);
     this.#send(connection, buffer, start, end);
     return true;
@@ -139,7 +141,8 @@ export class SimpleProtocol {
     return true;
   }
 
-  #everywhere(text: string): boolean {
+  #everywhere(text: string, warning: Buffer | null): boolean {
+    if (warning !== null) this.#session.client.say(warning);
     const isImplicit = this.#session.transaction.current === null;
     if (isImplicit) this.#session.transaction.begin("", true);
     this.#session.work(async () => {

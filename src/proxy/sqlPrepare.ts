@@ -156,7 +156,9 @@ async function ask(session: ShardedSession, text: string, bytes: Buffer): Promis
   const { transaction, destinations, participant } = session;
   const inner = innerPlan(session, text);
   const isRouted = inner.kind === "statement" || inner.kind === "set";
-  const connection = await transaction.open(isRouted ? destinations.forDescribe(inner) : destinations.any());
+  const shard = isRouted ? destinations.forDescribe(inner) : destinations.any();
+  session.effects.obstacles.checkParse(inner, shard);
+  const connection = await transaction.open(shard);
   try {
     connection.unnamedStatement = null;
     const reply = await connection.runBytes(bytes, NO_TIMEOUT_MS);

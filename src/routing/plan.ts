@@ -5,6 +5,7 @@
  */
 import type { Fault } from "../base/fault.ts";
 import type { KeyType } from "../config/config.ts";
+import type { AboutPreparing } from "./prepareObstacle.ts";
 
 /** An index into `config.shards`. */
 export type ShardIndex = number;
@@ -115,7 +116,8 @@ export type Plan =
       readonly effects: readonly SessionEffect[];
       /** Whether the statement must not run in a transaction block (VACUUM, CREATE DATABASE, …). */
       readonly outsideBlock: boolean;
-    } & AboutStandbys)
+    } & AboutStandbys &
+      AboutPreparing)
   | { readonly kind: "empty" }
   /** BEGIN / START TRANSACTION; `characteristics` is empty or for example ` ISOLATION LEVEL SERIALIZABLE READ ONLY`. */
   | ({

@@ -16,6 +16,7 @@ import { shardOfHash } from "./partitionHash.ts";
 import type { KeySource, Plan, ShardIndex, StatementPlan, Target } from "./plan.ts";
 import { PlanCache } from "./planCache.ts";
 import { hintedPlan, planStatement } from "./planner.ts";
+import { aboutPreparing } from "./prepareObstacle.ts";
 import { aboutStandbys } from "./standbyLook.ts";
 import { Tables } from "./tables.ts";
 
@@ -127,9 +128,9 @@ export class Router {
       const hint = commentHint(text);
       const [first] = statements;
       if (first === undefined) return { kind: "empty" };
-      if (hint !== null) return about(text, this.#hinted(statements, hint));
+      if (hint !== null) return about(text, statements, this.#hinted(statements, hint));
       const isOne = statements.length === 1;
-      return about(text, isOne ? planStatement(first, this.#tables) : this.#together(statements));
+      return about(text, statements, isOne ? planStatement(first, this.#tables) : this.#together(statements));
     } catch (error) {
       return { kind: "refused", fault: asFault(error), hinted: null };
     }
@@ -164,12 +165,15 @@ export class Router {
   }
 }
 
-/** `plan` with what `text` says of standbys. */
-function about(text: string, plan: Plan): Plan {
-  if (plan.kind === "statement") return { ...plan, ...aboutStandbys(text, plan.effects) };
+/** `plan` with what `text`, which is `statements`, says of standbys and of PREPARE. */
+function about(text: string, statements: readonly ParsedStatement[], plan: Plan): Plan {
+  if (plan.kind === "statement")
+    return { ...plan, ...aboutStandbys(text, plan.effects), ...aboutPreparing(statements) };
   if (plan.kind === "begin") return { ...plan, ...aboutStandbys(text, []) };
   if (plan.kind !== "refused" || plan.hinted === null) return plan;
-  return { ...plan, hinted: { ...plan.hinted, ...aboutStandbys(text, plan.hinted.effects) } };
+  const { hinted } = plan;
+  const said = { ...aboutStandbys(text, hinted.effects), ...aboutPreparing(statements) };
+  return { ...plan, hinted: { ...hinted, ...said } };
 }
 
 function merged(plans: readonly StatementPlan[]): StatementPlan {

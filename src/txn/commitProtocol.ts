@@ -32,6 +32,8 @@ export interface CommitBranch {
   readonly sawOnlyReads: boolean;
   /** The place of its last write among all writes of the transaction, from 1. */
   readonly lastWrite?: number;
+  /** As far as is known it cannot be prepared. */
+  readonly isObstructed?: boolean;
 }
 
 export type CommitOutcome =
@@ -63,6 +65,7 @@ interface Writer {
   readonly connection: BranchConnection;
   readonly xid: Xid | null;
   readonly lastWrite: number;
+  readonly isObstructed: boolean;
 }
 
 export class CommitProtocol {
@@ -121,13 +124,14 @@ export class CommitProtocol {
     if (readers === 0) return branches.map((branch) => writerOf(branch, null));
     // With one sure writer its id is asked too: it is the evidence if its reply to COMMIT is lost.
     const asksAll = branches.length - readers <= 1;
-    const asked = branches.map(async ({ connection, sawOnlyReads, lastWrite }) => {
-      if (!sawOnlyReads && !asksAll) return { connection, isWriter: true, xid: null, lastWrite };
+    const asked = branches.map(async ({ connection, sawOnlyReads, lastWrite = 0, isObstructed = false }) => {
+      if (!sawOnlyReads && !asksAll)
+        return { connection, isWriter: true, xid: null, lastWrite, isObstructed };
       const reply = await connection.run(ASK_XID, this.#options.config.prepareTimeoutMs);
       if (reply.kind !== "complete") return { connection, failure: commitReply(reply) };
       const xid = reply.rows[0]?.[0] ?? null;
       const isWriter = !sawOnlyReads || xid !== null;
-      return { connection, isWriter, xid: xid === null ? null : xidOf(xid), lastWrite };
+      return { connection, isWriter, xid: xid === null ? null : xidOf(xid), lastWrite, isObstructed };
     });
     const answers = await Promise.all(asked);
     const failed = answers.find((answer) => answer.failure !== undefined);
@@ -270,12 +274,9 @@ export class CommitProtocol {
 }
 
 const writerOf = (
-  {
-    connection,
-    lastWrite = 0,
-  }: { readonly connection: BranchConnection; readonly lastWrite?: number | undefined },
+  { connection, lastWrite = 0, isObstructed = false }: Omit<CommitBranch, "sawOnlyReads">,
   xid: Xid | null,
-): Writer => ({ connection, xid, lastWrite });
+): Writer => ({ connection, xid, lastWrite, isObstructed });
 
 function errorOf(connection: BranchConnection, reply: ReturnType<typeof commitReply>): CommitError {
   if (reply.kind === "aborted") return reply.error;

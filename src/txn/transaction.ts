@@ -11,7 +11,9 @@
  */
 import type { Gtrid } from "../base/brands.ts";
 import { invariant } from "../base/invariant.ts";
+import type { Obstacle } from "../routing/prepareObstacle.ts";
 import type { Branch } from "./branch.ts";
+import { NotedObstacles } from "./obstacles.ts";
 import type { BranchConnection } from "./participant.ts";
 
 export type TransactionStatus = "T" | "E";
@@ -45,6 +47,8 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
   /** Whether settings beyond the transaction were changed in it. */
   changedSettings = false;
   readonly branches = new Map<number, Branch<Connection>>();
+  /** What makes PREPARE impossible on some of them; null as long as nothing does. */
+  obstacles: NotedObstacles | null = null;
   #script: (Savepoint | LocalStatement)[] = [];
 
   constructor(characteristics: string, isImplicit: boolean) {
@@ -81,6 +85,12 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
     branch.lastWrite = this.writes;
   }
 
+  /** A statement with that obstacle goes to `shard`. */
+  noteObstacle(shard: number, obstacle: Obstacle): void {
+    this.obstacles ??= new NotedObstacles();
+    this.obstacles.note(shard, obstacle, this.#script.length);
+  }
+
   addCharacteristics(characteristics: string): void {
     this.characteristics += this.characteristics === "" ? characteristics : `,${characteristics}`;
   }
@@ -106,11 +116,14 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
   release(name: string): void {
     const at = this.#find(name);
     this.#script = this.#script.filter((entry, i) => i < at || entry.kind === "local");
+    this.obstacles?.release(at);
   }
 
   /** Goes back to just after the savepoint was made; it stays. */
   rollbackTo(name: string): void {
-    this.#script.length = this.#find(name) + 1;
+    const at = this.#find(name);
+    this.#script.length = at + 1;
+    this.obstacles?.rollbackTo(at);
     this.status = "T";
   }
 

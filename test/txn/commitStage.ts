@@ -28,6 +28,7 @@ const CONFIG: Omit<TransactionConfig, "logDirectory"> = {
   prepareTimeoutMs: 3_000,
   commitTimeoutMs: 3_000,
   commitAck: "applied",
+  onUnpreparable: "refuse",
   resolveIntervalMs: 200,
 };
 
