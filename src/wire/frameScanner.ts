@@ -69,6 +69,14 @@ export class FrameScanner {
     this.end = start;
   }
 
+  /** The bytes from `from` on lie in `chunk` now, from its start; `from` is at most where the current piece begins. */
+  move(chunk: Buffer, from: number): void {
+    this.#chunk = chunk;
+    this.#chunkEnd -= from;
+    this.start -= from;
+    this.end -= from;
+  }
+
   /** Advances to the next piece; false when the chunk has none any more, or after a violation. */
   next(): boolean {
     const start = this.end;
