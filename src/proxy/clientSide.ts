@@ -57,7 +57,6 @@ export const WAIT_CANCEL = 16;
 export const WAIT_CLIENT_DRAIN = 32;
 
 const NOTHING: Buffer = Buffer.alloc(0);
-/** How much of a chunk is worth copying. */
 const KEPT_BYTES_MAX = 2_048;
 /** What opens no batch. */
 const BETWEEN_BATCHES: ReadonlySet<number> = new Set([
@@ -298,7 +297,7 @@ export class ClientSide {
 
   /**
    * Moves what is not handled yet out of the stream's memory, if it is little: to stop a stream and let it go on costs
-   * more than that (23 of 43 µs of a transaction that waits for its lease). False: it stays where it is.
+   * more than that. False: it stays where it is.
    */
   #keepRest(): boolean {
     if (this.#isKept) return true;
