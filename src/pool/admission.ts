@@ -20,10 +20,10 @@
 import type { Clock, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
-import { FairQueue } from "./fairQueue.ts";
+import { FairQueue, type Ticket } from "./fairQueue.ts";
 import type { SeatLimits } from "./seats.ts";
 import { type Asker, Holdings, NO_CLIENT, type Share } from "./share.ts";
-import { type WaitStep, WaitTimer } from "./waitTimer.ts";
+import { type Timed, type WaitStep, WaitTimers, waitSteps } from "./waitTimers.ts";
 
 /** How long nobody may have given a connection back before a free one is given for a risk, in ms. */
 const STALLED_MS = 500;
@@ -45,16 +45,21 @@ export class AdmittedClient {
   }
 }
 
-interface Waiting {
+interface Waiting extends Timed<Waiting> {
   readonly client: AdmittedClient;
   readonly pool: number;
-  readonly sinceMs: number;
-  grant(): void;
-  refuse(fault: Fault): void;
+  /** Where it stands; a set is one of those who hold connections. */
+  readonly queue: Set<Waiting> | FairQueue<Waiting>;
+  ticket: Ticket<Waiting> | null;
+  readonly resolve: () => void;
+  readonly reject: (fault: Fault) => void;
 }
 
 export class Admission {
   #limits: SeatLimits;
+  /** What happens to who waits from now on. */
+  #steps: readonly WaitStep<Waiting>[];
+  readonly #timers: WaitTimers<Waiting>;
   #isPaused = false;
   readonly #clock: Clock;
   /** For each pool: who holds a connection of it. */
@@ -78,6 +83,8 @@ export class Admission {
 
   constructor(pools: number, limits: SeatLimits, clock: Clock) {
     this.#limits = limits;
+    this.#steps = this.#stepsOf(limits);
+    this.#timers = new WaitTimers(clock);
     this.#clock = clock;
     this.#holders = Array.from({ length: pools }, () => new Set());
     this.#holding = Array.from({ length: pools }, () => new Set());
@@ -103,6 +110,7 @@ export class Admission {
   /** Other limits hold for whoever comes from now on, and for who waits as far as there is more room. */
   reconfigure(limits: SeatLimits): void {
     this.#limits = limits;
+    this.#steps = this.#stepsOf(limits);
     this.#serve();
   }
 
@@ -131,26 +139,24 @@ export class Admission {
     if (this.tryEnter(client, pool)) return Promise.resolve();
     if (this.#queued >= this.#limits.queueMax) return Promise.reject(this.#fault("pool.queue_full", pool));
     return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        leaveQueue();
-        this.#queued -= 1;
-        timer.cancel();
-        if (this.#queued === 0) this.#forgetStall();
+      const queue = this.#queueOf(client, pool);
+      const sinceMs = this.#clock.monotonicMs();
+      const steps = this.#steps;
+      const waiting: Waiting = {
+        client,
+        pool,
+        sinceMs,
+        steps,
+        stepsTaken: 0,
+        queue,
+        ticket: null,
+        resolve,
+        reject,
       };
-      const refuse = (fault: Fault): void => {
-        leave();
-        reject(fault);
-        this.#serve();
-      };
-      const grant = (): void => {
-        leave();
-        this.#give(client, pool);
-        resolve();
-      };
-      const waiting: Waiting = { client, pool, sinceMs: this.#clock.monotonicMs(), grant, refuse };
-      const leaveQueue = this.#join(waiting);
+      if (queue instanceof Set) queue.add(waiting);
+      else waiting.ticket = queue.add(client.asker.share, waiting);
       this.#queued += 1;
-      const timer = new WaitTimer(this.#clock, this.#steps(waiting));
+      this.#timers.add(waiting);
       this.#watchForStall();
       this.#serve(); // others may be waiting for what they are not allowed
     });
@@ -192,14 +198,14 @@ export class Admission {
   refuse(owner: object, fault: Fault): void {
     for (const queue of [...this.#holding, ...this.#statements, this.#newcomers]) {
       for (const waiting of [...(queue as Iterable<Waiting>)])
-        if (waiting.client.owner === owner) waiting.refuse(fault);
+        if (waiting.client.owner === owner) this.#refuse(waiting, fault);
     }
   }
 
   /** Ends all waits for a connection of `pool`: there will be none. */
   refusePool(pool: number, fault: () => Fault): void {
     for (const queue of [this.#holding[pool]!, this.#statements[pool]!, this.#newcomers]) {
-      for (const waiting of [...queue]) if (waiting.pool === pool) waiting.refuse(fault());
+      for (const waiting of [...queue]) if (waiting.pool === pool) this.#refuse(waiting, fault());
     }
   }
 
@@ -210,25 +216,33 @@ export class Admission {
     return client.isOpen ? this.#newcomers : this.#statements[pool]!;
   }
 
-  /** Returns what takes it out again. */
-  #join(waiting: Waiting): () => void {
-    const queue = this.#queueOf(waiting.client, waiting.pool);
-    if (queue instanceof Set) {
-      queue.add(waiting);
-      return () => queue.delete(waiting);
-    }
-    const ticket = queue.add(waiting.client.asker.share, waiting);
-    return () => queue.remove(ticket);
+  #leaveQueue(waiting: Waiting): void {
+    const { queue, ticket } = waiting;
+    if (queue instanceof Set) queue.delete(waiting);
+    else queue.remove(ticket!);
+    this.#queued -= 1;
+    this.#timers.remove(waiting);
+    if (this.#queued === 0) this.#forgetStall();
   }
 
-  #steps({ client, pool, refuse }: Waiting): readonly WaitStep[] {
-    const { noticeAfterMs, reserve, reserveTimeoutMs, checkoutTimeoutMs } = this.#limits;
-    const notice = { afterMs: noticeAfterMs, act: () => client.asker.onLongWait(`${this.#about(pool)}.`) };
-    return [
-      ...(noticeAfterMs > 0 ? [notice] : []),
-      ...(reserve > 0 ? [{ afterMs: reserveTimeoutMs, act: () => this.#serve() }] : []),
-      { afterMs: checkoutTimeoutMs, act: () => refuse(this.#fault("pool.checkout_timeout", pool)) },
-    ].filter(({ afterMs }) => afterMs <= checkoutTimeoutMs);
+  #grant(waiting: Waiting): void {
+    this.#leaveQueue(waiting);
+    this.#give(waiting.client, waiting.pool);
+    waiting.resolve();
+  }
+
+  #refuse(waiting: Waiting, fault: Fault): void {
+    this.#leaveQueue(waiting);
+    waiting.reject(fault);
+    this.#serve();
+  }
+
+  #stepsOf(limits: SeatLimits): readonly WaitStep<Waiting>[] {
+    return waitSteps<Waiting>(limits, {
+      notice: ({ client, pool }) => client.asker.onLongWait(`${this.#about(pool)}.`),
+      reserve: () => this.#serve(),
+      end: (waiting) => this.#refuse(waiting, this.#fault("pool.checkout_timeout", waiting.pool)),
+    });
   }
 
   /** How many connections of each pool may be held now. */
@@ -294,7 +308,7 @@ export class Admission {
     for (const queue of this.#holding) {
       for (const waiting of queue) {
         if (!this.#mayEnter(waiting.client, waiting.pool)) break; // and neither may those behind
-        waiting.grant();
+        this.#grant(waiting);
       }
     }
     this.#serveInTurn(this.#newcomers);
@@ -307,7 +321,7 @@ export class Admission {
       const ticket = queue.next(this.#allows);
       if (ticket === null || !this.#mayEnter(ticket.item.client, ticket.item.pool)) return; // and neither may others
       queue.take(ticket);
-      ticket.item.grant();
+      this.#grant(ticket.item);
       this.#noteTurn(ticket.item);
     }
   }
@@ -334,7 +348,7 @@ export class Admission {
       ? undefined
       : waiting.find(({ client, pool }) => this.#isFree(pool) && this.#allows(client.asker.share));
     this.#lastGivenBackMs = this.#clock.monotonicMs();
-    lucky?.grant();
+    if (lucky !== undefined) this.#grant(lucky);
   }
 
   #fault(id: "pool.queue_full" | "pool.checkout_timeout", pool: number): Fault {

@@ -13,38 +13,25 @@
  * Invariant: what `checkout` returns is logged in, idle, within its lifetime, to that server, and nobody else's.
  */
 import { detach } from "../base/detach.ts";
-import type { Environment, Timer } from "../base/environment.ts";
+import type { Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import { Buckets } from "../observe/buckets.ts";
-import type { Log } from "../observe/log.ts";
+import { type Borrower, Checkout, Turns } from "./checkout.ts";
 import type { PoolHealth } from "./health/poolHealth.ts";
 import { connectToPrimary, connectToStandby } from "./health/shardConnector.ts";
-import type { ShardHealth } from "./health/shardHealth.ts";
-import type { StandbyHost } from "./health/standbyHost.ts";
 import { isFailed, Lender, type Resource } from "./lender.ts";
 import { isTooOld } from "./lifetime.ts";
 import { NOBODY } from "./nobody.ts";
 import { takeParked } from "./parked.ts";
+import type { PoolOptions } from "./poolOptions.ts";
+import { queueFault } from "./queueFault.ts";
 import { quieten } from "./resetting.ts";
 import { Seats } from "./seats.ts";
 import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
 import { type Asker, NO_CLIENT, type Share } from "./share.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
-
-export interface PoolOptions {
-  readonly shard: ShardConfig;
-  readonly health: ShardHealth;
-  /** The server to which connections lead; undefined: the primary, whichever that is. */
-  readonly standby?: StandbyHost;
-  readonly pool: PoolConfig;
-  readonly environment: Environment;
-  readonly log: Log;
-  readonly identify: boolean;
-  /** Resolves when every notification made so far has been passed on. */
-  settleNotifications(): Promise<void>;
-}
 
 export class Pool {
   readonly shard: ShardConfig;
@@ -61,6 +48,7 @@ export class Pool {
   readonly #members = new Map<ServerConnection, number>();
   readonly #unwatch: () => void;
   readonly #seats: Seats;
+  readonly #turns = new Turns((checkout) => this.#serve(checkout));
   #sweepTimer: Timer;
   #isClosing = false;
 
@@ -72,14 +60,14 @@ export class Pool {
     this.#seats = new Seats({
       limits: options.pool,
       clock: options.environment.clock,
-      fault: (id) => this.#queueFault(id),
+      fault: (id) => queueFault(id, this.#options),
       about: () => `${this.#seats.taken} of ${max} connections to shard "${this.shard.id}" are in use.`,
     });
     this.#lender = new Lender({
       limits: options.pool,
       connect: () => this.#connect(),
       disconnect: (connection) => this.#disconnect(connection),
-      timeout: () => this.#queueFault("pool.checkout_timeout"),
+      timeout: () => queueFault("pool.checkout_timeout", this.#options),
     });
     this.#sweepTimer = this.#scheduleSweep();
     this.#unwatch = this.#health.watch({
@@ -134,20 +122,40 @@ export class Pool {
   }
 
   /** A connection, after waiting if need be; rejects with a Fault (`pool.*`). */
-  async checkout(holder: LeaseHolder, settings: string, asker: Asker = NO_CLIENT): Promise<ServerConnection> {
-    if (this.#isClosing) throw new Fault("login.shutting_down");
-    if (this.refusal !== null) throw this.refusal;
-    const { clock } = this.#options.environment;
-    const askedAtMs = clock.monotonicMs();
-    await this.#seats.take(asker);
-    try {
-      const connection = this.#takeFit(settings) ?? (await this.#connected());
-      this.checkouts.observe(clock.monotonicMs() - askedAtMs);
-      return this.#lend(connection, holder, asker.share);
-    } catch (error) {
-      this.#seats.give(asker.share);
-      throw error;
-    }
+  checkout(holder: LeaseHolder, settings: string, asker: Asker = NO_CLIENT): Promise<ServerConnection> {
+    return new Promise((onLease, onRefused) => this.request(holder, settings, asker, { onLease, onRefused }));
+  }
+
+  /** The same for who has no use for a promise; `borrower` is told later, never from within. */
+  request(holder: LeaseHolder, settings: string, asker: Asker, borrower: Borrower): object {
+    const askedAtMs = this.#options.environment.clock.monotonicMs();
+    const checkout = new Checkout(this.#turns, holder, settings, asker, borrower, askedAtMs);
+    const refusal = this.#isClosing ? new Fault("login.shutting_down") : this.refusal;
+    if (refusal !== null) checkout.onRefused(refusal);
+    else if (this.#seats.take(asker, checkout)) checkout.onSeat();
+    return checkout;
+  }
+
+  /** Who has a seat gets a connection; who was refused is told. */
+  #serve(checkout: Checkout): void {
+    const { fault, settings, borrower } = checkout;
+    if (fault !== null) return borrower.onRefused(fault, checkout);
+    const connection = this.#takeFit(settings);
+    if (connection !== null) return this.#hand(connection, checkout);
+    const connected = this.#connected().then(
+      (fresh) => this.#hand(fresh, checkout),
+      (error: unknown) => {
+        this.#seats.give(checkout.asker.share);
+        borrower.onRefused(error, checkout);
+      },
+    );
+    detach(connected, "the borrower is told of a refusal");
+  }
+
+  #hand(connection: ServerConnection, checkout: Checkout): void {
+    const { holder, asker, borrower, askedAtMs } = checkout;
+    this.checkouts.observe(this.#options.environment.clock.monotonicMs() - askedAtMs);
+    borrower.onLease(this.#lend(connection, holder, asker.share), checkout);
   }
 
   /** One that generic-pool has, or makes. */
@@ -298,15 +306,6 @@ export class Pool {
     const reply = await connection.run("", this.#health.config.timeoutMs);
     connection.idleSinceMs = environment.clock.monotonicMs();
     return reply.kind === "complete" && this.#isFit(connection);
-  }
-
-  #queueFault(id: "pool.queue_full" | "pool.checkout_timeout" | "session.canceled"): Fault {
-    const { queueMax, checkoutTimeoutMs, max } = this.#options.pool;
-    if (id === "session.canceled") return new Fault(id);
-    const about = `Shard "${this.shard.id}", ${max} server connections`;
-    const why =
-      id === "pool.queue_full" ? `${queueMax} clients are queued already` : `waited ${checkoutTimeoutMs} ms`;
-    return new Fault(id, { detail: `${about}, ${why}.` });
   }
 
   async #connect(): Promise<Resource> {

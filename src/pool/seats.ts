@@ -9,9 +9,10 @@
 import type { Clock } from "../base/environment.ts";
 import type { Fault } from "../base/fault.ts";
 import type { PoolConfig } from "../config/config.ts";
-import { FairQueue } from "./fairQueue.ts";
+import { FairQueue, type Ticket } from "./fairQueue.ts";
+import type { QueueFaultId } from "./queueFault.ts";
 import { type Asker, Holdings, type Share } from "./share.ts";
-import { type WaitStep, WaitTimer } from "./waitTimer.ts";
+import { type Timed, type WaitStep, WaitTimers, waitSteps } from "./waitTimers.ts";
 
 export type SeatLimits = Pick<
   PoolConfig,
@@ -22,16 +23,31 @@ export interface SeatsOptions {
   readonly limits: SeatLimits;
   readonly clock: Clock;
   /** Why a client gets no seat. */
-  fault(id: "pool.queue_full" | "pool.checkout_timeout" | "session.canceled"): Fault;
+  fault(id: QueueFaultId): Fault;
   /** What a client waits for, in a sentence. */
   about(): string;
 }
 
-interface Waiting {
+/** Is told what came of its wait for a seat. */
+export interface Seeker {
+  onSeat(): void;
+  onRefused(fault: Fault): void;
+}
+
+class Waiting implements Timed<Waiting> {
   readonly asker: Asker;
+  readonly seeker: Seeker;
   readonly sinceMs: number;
-  grant(): void;
-  refuse(fault: Fault): void;
+  readonly steps: readonly WaitStep<Waiting>[];
+  stepsTaken = 0;
+  ticket!: Ticket<Waiting>;
+
+  constructor(asker: Asker, seeker: Seeker, sinceMs: number, steps: readonly WaitStep<Waiting>[]) {
+    this.asker = asker;
+    this.seeker = seeker;
+    this.sinceMs = sinceMs;
+    this.steps = steps;
+  }
 }
 
 export class Seats {
@@ -40,12 +56,17 @@ export class Seats {
   readonly #queue = new FairQueue<Waiting>();
   readonly #allows = (share: Share): boolean => this.#holdings.allows(share);
   #taken = 0;
+  readonly #timers: WaitTimers<Waiting>;
   #limits: SeatLimits;
+  /** What happens to who waits from now on. */
+  #steps: readonly WaitStep<Waiting>[];
   #isPaused = false;
 
   constructor(options: SeatsOptions) {
     this.#options = options;
     this.#limits = options.limits;
+    this.#timers = new WaitTimers(options.clock);
+    this.#steps = this.#stepsOf(options.limits);
   }
 
   /** Nobody is given a seat from now on; who waits may wait no longer than ever. */
@@ -61,6 +82,7 @@ export class Seats {
   /** Other limits hold for whoever comes from now on, and for who waits as far as there is more room. */
   reconfigure(limits: SeatLimits): void {
     this.#limits = limits;
+    this.#steps = this.#stepsOf(limits);
     this.#serve();
   }
 
@@ -85,30 +107,18 @@ export class Seats {
     return true;
   }
 
-  /** The same after waiting if need be; rejects with a Fault (`pool.*`). */
-  take(asker: Asker): Promise<void> {
-    if (this.tryTake(asker.share)) return Promise.resolve();
-    const { fault } = this.#options;
-    if (this.#queue.size >= this.#limits.queueMax) return Promise.reject(fault("pool.queue_full"));
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        timer.cancel();
-        this.#queue.remove(ticket);
-      };
-      const refuse = (reason: Fault): void => {
-        leave();
-        reject(reason);
-      };
-      const grant = (): void => {
-        leave();
-        this.#take(asker.share);
-        resolve();
-      };
-      const waiting = { asker, sinceMs: this.#options.clock.monotonicMs(), grant, refuse };
-      const ticket = this.#queue.add(asker.share, waiting);
-      const timer = new WaitTimer(this.#options.clock, this.#steps(waiting));
-      this.#serve(); // others may be waiting for what they are not allowed
-    });
+  /** Whether there is a seat at once; if not, `seeker` is told later, or now if it is refused (`pool.*`). */
+  take(asker: Asker, seeker: Seeker): boolean {
+    if (this.tryTake(asker.share)) return true;
+    if (this.#queue.size >= this.#limits.queueMax) {
+      seeker.onRefused(this.#options.fault("pool.queue_full"));
+      return false;
+    }
+    const waiting = new Waiting(asker, seeker, this.#options.clock.monotonicMs(), this.#steps);
+    waiting.ticket = this.#queue.add(asker.share, waiting);
+    this.#timers.add(waiting);
+    this.#serve(); // others may be waiting for what they are not allowed
+    return false;
   }
 
   give(share: Share): void {
@@ -118,7 +128,7 @@ export class Seats {
   }
 
   refuseAll(fault: () => Fault): void {
-    for (const waiting of [...this.#queue]) waiting.refuse(fault());
+    for (const waiting of [...this.#queue]) this.#refuse(waiting, fault());
   }
 
   #take(share: Share): void {
@@ -126,15 +136,18 @@ export class Seats {
     this.#holdings.add(share);
   }
 
-  #steps({ asker, refuse }: Waiting): readonly WaitStep[] {
-    const { fault, about } = this.#options;
-    const { noticeAfterMs, reserve, reserveTimeoutMs, checkoutTimeoutMs } = this.#limits;
-    const notice = { afterMs: noticeAfterMs, act: () => asker.onLongWait(about()) };
-    return [
-      ...(noticeAfterMs > 0 ? [notice] : []),
-      ...(reserve > 0 ? [{ afterMs: reserveTimeoutMs, act: () => this.#serve() }] : []),
-      { afterMs: checkoutTimeoutMs, act: () => refuse(fault("pool.checkout_timeout")) },
-    ].filter(({ afterMs }) => afterMs <= checkoutTimeoutMs);
+  #refuse(waiting: Waiting, fault: Fault): void {
+    this.#queue.remove(waiting.ticket);
+    this.#timers.remove(waiting);
+    waiting.seeker.onRefused(fault);
+  }
+
+  #stepsOf(limits: SeatLimits): readonly WaitStep<Waiting>[] {
+    return waitSteps<Waiting>(limits, {
+      notice: ({ asker }) => asker.onLongWait(this.#options.about()),
+      reserve: () => this.#serve(),
+      end: (waiting) => this.#refuse(waiting, this.#options.fault("pool.checkout_timeout")),
+    });
   }
 
   #capacity(): number {
@@ -148,12 +161,15 @@ export class Seats {
     while (!this.#isPaused && this.#queue.size > 0 && this.#taken < this.#capacity()) {
       const ticket = this.#queue.next(this.#allows);
       if (ticket === null) return;
-      if (ticket.item.asker.isGone) {
-        ticket.item.refuse(this.#options.fault("session.canceled"));
+      const { item: waiting } = ticket;
+      if (waiting.asker.isGone) {
+        this.#refuse(waiting, this.#options.fault("session.canceled"));
         continue;
       }
       this.#queue.take(ticket);
-      ticket.item.grant();
+      this.#timers.remove(waiting);
+      this.#take(waiting.asker.share);
+      waiting.seeker.onSeat();
     }
   }
 }

@@ -5,8 +5,10 @@
  * Who wants a standby gets one that is fit now (health/standbyFitness.ts), the least loaded of them; where there is
  * none, the primary, or a refusal. A connection goes back to where it came from.
  */
+import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { StandbysConfig } from "../config/config.ts";
+import type { Borrower } from "./checkout.ts";
 import type { StandbyHost } from "./health/standbyHost.ts";
 import type { Pool } from "./pool.ts";
 import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
@@ -15,7 +17,15 @@ import type { Asker } from "./share.ts";
 /** What a client's session needs of the pools of a shard. */
 export type LeasePool = Pick<
   Pool,
-  "shard" | "refusal" | "tryCheckout" | "checkout" | "checkIn" | "discard" | "notifierOf" | "hearsItself"
+  | "shard"
+  | "refusal"
+  | "tryCheckout"
+  | "checkout"
+  | "request"
+  | "checkIn"
+  | "discard"
+  | "notifierOf"
+  | "hearsItself"
 >;
 
 export interface StandbyPool {
@@ -77,6 +87,17 @@ export class ShardPools implements LeasePool {
     }
     if (this.#config.fallback === "refuse") throw this.#refusal(tried);
     return this.primary.checkout(holder, settings, asker);
+  }
+
+  request(holder: LeaseHolder, settings: string, asker: Asker, borrower: Borrower): object {
+    if (!asker.wantsStandby) return this.primary.request(holder, settings, asker, borrower);
+    const checkout = this.checkout(holder, settings, asker);
+    const told = checkout.then(
+      (lease) => borrower.onLease(lease, checkout),
+      (error: unknown) => borrower.onRefused(error, checkout),
+    );
+    detach(told, "the borrower is told of a refusal");
+    return checkout;
   }
 
   checkIn(connection: ServerConnection): void {

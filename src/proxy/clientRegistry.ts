@@ -96,9 +96,11 @@ export class ClientRegistry {
 
   /** A key that no client has; `minor` is that of the client's protocol. */
   newKey(minor: number): ClientKey {
-    const secret = Buffer.from(this.#random.bytes(minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES));
+    const secretBytes = minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES;
     for (;;) {
-      const random = Buffer.from(this.#random.bytes(4)).readUInt32BE(0) & PID_MAX;
+      const bytes = Buffer.from(this.#random.bytes(4 + secretBytes));
+      const secret = bytes.subarray(4);
+      const random = bytes.readUInt32BE(0) & PID_MAX;
       const pid = random - (random % GENERATIONS) + this.#generation;
       if (pid > 0 && !this.#entries.has(pid)) return { pid, secret };
     }

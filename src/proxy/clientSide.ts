@@ -57,6 +57,7 @@ export const WAIT_CANCEL = 16;
 export const WAIT_CLIENT_DRAIN = 32;
 
 const NOTHING: Buffer = Buffer.alloc(0);
+const KEPT_BYTES_MAX = 2_048;
 /** What opens no batch. */
 const BETWEEN_BATCHES: ReadonlySet<number> = new Set([
   CLIENT_MESSAGE.query,
@@ -93,6 +94,8 @@ export class ClientSide {
   #chunk: Buffer = NOTHING;
   #chunkEnd = 0;
   #carry: Buffer = NOTHING;
+  /** Whether the chunk is in memory of its own, and the stream reads on. */
+  #isKept = false;
   #waiting = 0;
   #isPumping = false;
   #isPending = false;
@@ -237,6 +240,7 @@ export class ClientSide {
     if (this.#isOver) return;
     this.activity.reads += 1;
     this.meter.received(end);
+    if (this.#isKept) this.#carryKept();
     if (this.#carry.length > 0) {
       chunk = Buffer.concat([this.#carry, chunk.subarray(0, end)]);
       end = chunk.length;
@@ -248,6 +252,13 @@ export class ClientSide {
     // While the session waits, what comes is kept where it lies.
     if (this.#waiting === 0) this.#pump();
     else this.stream.pause();
+  }
+
+  /** What follows a message that waits goes before the chunk that comes; the message itself is where it can stay. */
+  #carryKept(): void {
+    this.#isKept = false;
+    const { end } = this.#scanner;
+    if (end < this.#chunkEnd) this.#carry = this.#chunk.subarray(end, this.#chunkEnd);
   }
 
   onDrain(): void {
@@ -280,8 +291,29 @@ export class ClientSide {
     if (this.#isOver) return;
     // A chunk from which a server's stream still sends must not be read over.
     if (isDone && (this.#waiting & WAIT_SERVER_DRAIN) === 0) this.stream.resume();
-    else if (this.#waiting !== 0) this.stream.pause();
-    else this.#pump();
+    else if (this.#waiting === 0) this.#pump();
+    else if (!this.#keepRest()) this.stream.pause();
+  }
+
+  /**
+   * Moves what is not handled yet out of the stream's memory, if it is little: to stop a stream and let it go on costs
+   * more than that. False: it stays where it is.
+   */
+  #keepRest(): boolean {
+    if (this.#isKept) return true;
+    const scanner = this.#scanner;
+    const from = this.#isPending ? scanner.start : scanner.end;
+    const isPieces = scanner.type === CLIENT_MESSAGE.copyData || scanner.length > this.#messageHeldMax;
+    const isSentFrom = (this.#waiting & WAIT_SERVER_DRAIN) !== 0;
+    if (isPieces || isSentFrom || this.#chunkEnd - from > KEPT_BYTES_MAX) return false;
+    const kept = Buffer.allocUnsafe(this.#chunkEnd - from);
+    this.#chunk.copy(kept, 0, from, this.#chunkEnd);
+    this.#collector.move(this.#chunk, from, kept);
+    scanner.move(kept, from);
+    this.#chunk = kept;
+    this.#chunkEnd -= from;
+    this.#isKept = true;
+    return true;
   }
 
   /** Presents messages until the chunk is done (true) or the session has to wait before it is (false). */

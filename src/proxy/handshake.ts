@@ -83,6 +83,8 @@ export class Handshake implements StreamOwner {
   #hasBegun = false;
   #isSecuring = false;
   #isOver = false;
+  /** For the client, with what comes next: each write costs as much as the rest of a login. */
+  #owed: readonly Buffer[] = [];
 
   constructor(stream: ByteStream, link: AcceptedLink, host: HandshakeHost) {
     this.link = link;
@@ -99,7 +101,7 @@ export class Handshake implements StreamOwner {
     if (this.#isOver) return;
     // While TLS is being agreed on there is nobody yet who could read it.
     if (!this.#isSecuring) {
-      this.#stream.write(write.errorResponse({ ...refusalFields(refusal), severity: "FATAL" }));
+      this.#say(write.errorResponse({ ...refusalFields(refusal), severity: "FATAL" }));
     }
     this.#end(refusal instanceof Fault ? refusal.id : refusal.fields.sqlstate);
   }
@@ -232,11 +234,14 @@ export class Handshake implements StreamOwner {
 
   #take(step: AuthenticationStep): void {
     if (step.kind === "refused") return this.refuse(step.fault);
-    if (step.message !== null) this.#stream.write(step.message);
-    if (step.kind === "ask") return;
+    const message = step.message === null ? [] : [step.message];
+    if (step.kind === "ask") {
+      if (step.message !== null) this.#say(step.message);
+      return;
+    }
     this.#authentication = null;
     this.#host.onProven(this);
-    this.#stream.write(write.authenticationOk());
+    this.#owed = [...message, write.authenticationOk()];
     this.#stream.pause();
     detach(this.#greet(this.#message!, step.credentials), "it ends in a session or an error to the client");
   }
@@ -278,12 +283,18 @@ export class Handshake implements StreamOwner {
       messages.push(write.parameterStatus(name, value));
     }
     messages.push(write.backendKeyData(key.pid, key.secret), write.readyForQuery("I"));
-    this.#stream.write(Buffer.concat(messages));
+    this.#say(...messages);
     this.#isOver = true;
     this.#timer.cancel();
     const { user } = credentials;
     const client = { stream: this.#stream, user, credentials, key, parameters, place, identity };
     this.#host.onClient(this, client, this.#answers.rest);
+  }
+
+  /** Writes what is owed, and `messages`. */
+  #say(...messages: readonly Buffer[]): void {
+    this.#stream.write(Buffer.concat([...this.#owed, ...messages]));
+    this.#owed = [];
   }
 
   #end(reason: string): void {

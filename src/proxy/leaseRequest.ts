@@ -4,6 +4,7 @@
  */
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
+import type { Borrower } from "../pool/checkout.ts";
 import type { LeaseHolder, ServerConnection } from "../pool/serverConnection.ts";
 import type { LeasePool } from "../pool/shardPools.ts";
 import type { Asker, Share } from "../pool/share.ts";
@@ -19,15 +20,15 @@ export interface LeaseSeeker extends LeaseHolder {
   onLease(lease: ServerConnection): void;
 }
 
-export class LeaseRequest implements Asker {
+export class LeaseRequest implements Asker, Borrower {
   readonly share: Share;
   wantsStandby = false;
   readonly #seeker: LeaseSeeker;
   readonly #pool: LeasePool;
   /** Why the statement that asked for a lease cannot have one. */
   #refusal: Refusal | null = null;
-  /** How many leases were asked for; only the last is wanted. */
-  #checkouts = 0;
+  /** Stands for the lease that was asked for last, while it is waited for: no other is wanted. */
+  #asked: object | null = null;
 
   constructor(seeker: LeaseSeeker, pool: LeasePool, share: Share) {
     this.share = share;
@@ -50,7 +51,11 @@ export class LeaseRequest implements Asker {
     }
     client.wait(WAIT_LEASE);
     client.meter.beginWait();
-    detach(this.#checkout(lease), "it ends in a lease or a refusal");
+    if (lease === null) this.#asked = this.#pool.request(this.#seeker, parameters.settings, this, this);
+    else {
+      this.#asked = lease;
+      this.#apply(lease, lease);
+    }
     return false;
   }
 
@@ -69,10 +74,8 @@ export class LeaseRequest implements Asker {
   cancel(): void {
     const { client } = this.#seeker;
     if (!client.isWaitingFor(WAIT_LEASE)) return;
-    this.#checkouts += 1;
     this.#refusal = new Fault("session.canceled");
-    client.meter.endWait();
-    client.go(WAIT_LEASE);
+    this.#endWait();
   }
 
   /** Why there is no lease, once; null if there is no reason (yet). */
@@ -82,27 +85,51 @@ export class LeaseRequest implements Asker {
     return refusal;
   }
 
-  async #checkout(parked: ServerConnection | null): Promise<void> {
-    const { client, parameters } = this.#seeker;
-    this.#checkouts += 1;
-    const checkout = this.#checkouts;
-    const isWanted = (): boolean => checkout === this.#checkouts && !client.isOver;
-    try {
-      const lease = parked ?? (await this.#pool.checkout(this.#seeker, parameters.settings, this));
-      if (isWanted() && !parameters.isInForceOn(lease)) {
-        await parameters.apply(lease).catch((error: unknown) => {
-          this.#pool.checkIn(lease);
-          throw error;
-        });
-      }
-      if (!isWanted()) return this.#pool.checkIn(lease);
-      this.#seeker.onLease(lease);
-    } catch (error) {
-      const refusal = asRefusal(error);
-      if (isWanted()) this.#refusal = refusal;
-    }
-    if (!isWanted()) return;
+  // --- Borrower ---
+
+  onLease(lease: ServerConnection, asked: object): void {
+    if (!this.#isWanted(asked)) return this.#pool.checkIn(lease);
+    if (this.#seeker.parameters.isInForceOn(lease)) this.#accept(lease);
+    else this.#apply(lease, asked);
+  }
+
+  onRefused(error: unknown, asked: object): void {
+    const refusal = asRefusal(error);
+    if (!this.#isWanted(asked)) return;
+    this.#refusal = refusal;
+    this.#endWait();
+  }
+
+  // --- inside ---
+
+  #isWanted(asked: object): boolean {
+    return asked === this.#asked && !this.#seeker.client.isOver;
+  }
+
+  #accept(lease: ServerConnection): void {
+    this.#seeker.onLease(lease);
+    this.#endWait();
+  }
+
+  #endWait(): void {
+    const { client } = this.#seeker;
+    this.#asked = null;
     client.meter.endWait();
     client.go(WAIT_LEASE);
+  }
+
+  /** Gives `lease` the client's settings first. */
+  #apply(lease: ServerConnection, asked: object): void {
+    const applied = this.#seeker.parameters.apply(lease).then(
+      () => {
+        if (this.#isWanted(asked)) this.#accept(lease);
+        else this.#pool.checkIn(lease);
+      },
+      (error: unknown) => {
+        this.#pool.checkIn(lease);
+        this.onRefused(error, asked);
+      },
+    );
+    detach(applied, "it ends in a lease or a refusal");
   }
 }

@@ -51,6 +51,7 @@ export class FrameScanner {
   violation: Violation | null = null;
 
   readonly #lengths: LengthTable;
+  readonly #bytesMax: number;
   #chunk: Buffer = NO_CHUNK;
   #chunkEnd = 0;
   /** Bytes of the current message beyond `end`. */
@@ -58,7 +59,8 @@ export class FrameScanner {
 
   /** `messageBytesMax` bounds whole messages, the type byte included; a type's own limit may be lower. */
   constructor(side: Side, messageBytesMax: number) {
-    this.#lengths = lengthTable(side, messageBytesMax);
+    this.#lengths = lengthTable(side);
+    this.#bytesMax = messageBytesMax;
   }
 
   /** Turns to the bytes from `start` to `end` of `chunk`; they follow those up to which pieces were taken. */
@@ -67,6 +69,14 @@ export class FrameScanner {
     this.#chunkEnd = end;
     this.start = start;
     this.end = start;
+  }
+
+  /** The bytes from `from` on lie in `chunk` now, from its start; `from` is at most where the current piece begins. */
+  move(chunk: Buffer, from: number): void {
+    this.#chunk = chunk;
+    this.#chunkEnd -= from;
+    this.start -= from;
+    this.end -= from;
   }
 
   /** Advances to the next piece; false when the chunk has none any more, or after a violation. */
@@ -109,7 +119,8 @@ export class FrameScanner {
     const lengthField =
       (chunk[start + 1]! << 24) | (chunk[start + 2]! << 16) | (chunk[start + 3]! << 8) | chunk[start + 4]!;
     const length = lengthField + 1;
-    if (length < lengthMin || length > this.#lengths.max[type]!) return this.#refuse("length", type, length);
+    const isTooLong = length > this.#bytesMax || length > this.#lengths.max[type]!;
+    if (length < lengthMin || isTooLong) return this.#refuse("length", type, length);
 
     this.type = type;
     this.length = length;

@@ -37,6 +37,11 @@ export class MessageCollector {
     return this.#show(whole, 0, scanner.length);
   }
 
+  /** What lay in `before` from `from` on lies in `now`, from its start. */
+  move(before: Buffer, from: number, now: Buffer): void {
+    if (this.buffer === before) this.#show(now, this.start - from, this.end - from);
+  }
+
   /** Lets go of what was collected so far, and of the last message. */
   release(): void {
     this.#owned = NOTHING;

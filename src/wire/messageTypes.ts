@@ -130,29 +130,27 @@ export interface LengthTable {
   readonly max: Uint32Array;
 }
 
-/** The bounds of every type that `side` may send, none longer than `messageBytesMax`. */
-export function lengthTable(side: Side, messageBytesMax: number): LengthTable {
-  return side === "client"
-    ? tabulate(CLIENT_MESSAGE, CLIENT_BOUNDS, messageBytesMax)
-    : tabulate(SERVER_MESSAGE, SERVER_BOUNDS, messageBytesMax);
-}
+const CLIENT_LENGTHS = tabulate(CLIENT_MESSAGE, CLIENT_BOUNDS);
+const SERVER_LENGTHS = tabulate(SERVER_MESSAGE, SERVER_BOUNDS);
+
+/** The bounds of every type that `side` may send, as the protocol has them; one table for all. */
+export const lengthTable = (side: Side): LengthTable => (side === "client" ? CLIENT_LENGTHS : SERVER_LENGTHS);
 
 /** Whether the protocol allows `length` for messages of `type` from `side`, whatever pgxa allows. */
 export function isValidLength(side: Side, type: number, length: number): boolean {
-  const { min, max } = lengthTable(side, MESSAGE_BYTES_MAX);
+  const { min, max } = lengthTable(side);
   return length >= min[type]! && length <= max[type]!;
 }
 
 function tabulate<Name extends string>(
   types: Readonly<Record<Name, number>>,
   bounds: Readonly<Record<Name, Bounds>>,
-  messageBytesMax: number,
 ): LengthTable {
   const table = { min: new Uint8Array(256), max: new Uint32Array(256) };
   for (const name of Object.keys(types) as Name[]) {
     const [min, max] = bounds[name];
     table.min[types[name]] = min;
-    table.max[types[name]] = Math.min(max, messageBytesMax);
+    table.max[types[name]] = max;
   }
   return table;
 }

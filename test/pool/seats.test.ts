@@ -33,10 +33,9 @@ class Stage {
   }
 
   ask(name: string, asker: Partial<Asker> = {}): void {
-    this.seats.take({ ...NO_CLIENT, ...asker }).then(
-      () => this.events.push(name),
-      (fault: Fault) => this.events.push(`${name} ${fault.id}`),
-    );
+    const onSeat = (): void => void this.events.push(name);
+    const onRefused = (fault: Fault): void => void this.events.push(`${name} ${fault.id}`);
+    if (this.seats.take({ ...NO_CLIENT, ...asker }, { onSeat, onRefused })) onSeat();
   }
 
   give(share: Share = NO_CLIENT.share): void {
@@ -123,10 +122,11 @@ describe("the seats of a pool", () => {
             if (kind === "ask") {
               const share = shares[which]!;
               waiting.push(share);
-              void seats.take({ ...NO_CLIENT, share }).then(() => {
+              const onSeat = (): void => {
                 waiting.splice(waiting.indexOf(share), 1);
                 taken.push(share);
-              });
+              };
+              if (seats.take({ ...NO_CLIENT, share }, { onSeat, onRefused: assert.fail })) onSeat();
             } else if (taken.length > 0) seats.give(taken.splice(which % taken.length, 1)[0]!);
             await null;
             await null;
