@@ -113,9 +113,12 @@ async function openResolver(config: Config, options: ResolveOptions): Promise<Re
     by: `system user "${userInfo().username}" with pgxa resolve`,
   };
   const viaConsole = (): Promise<Resolver> => ConsoleResolution.open(config, request, options.user);
+  const isNew = log === "file" && statSync(logDirectory, { throwIfNoEntry: false }) === undefined;
   const files = logDirectory === "" ? null : await openFiles(logDirectory);
   if (files === "owned" && log === "file") return viaConsole();
   const own = await OwnResolution.open(config, request, files === "owned" ? null : files);
+  if (isNew)
+    console.log(`There was no decision log in ${logDirectory}: is this the machine that pgxa runs on?`);
   if (files !== "owned" || (await own.isAnchored())) return own;
   await own.close();
   return viaConsole();

@@ -76,10 +76,10 @@ export class HeuristicReview {
     const standing = await this.#standing(record);
     const verdict = VERDICT_TABLE[outcome][standing];
     if (verdict === "unproven") return verdict;
-    await records.note(record, verdict);
     const fields = { gtrid, outcome, by, decision: standing };
     if (verdict === "confirmed") log.info("heuristic.confirmed", fields);
     else log.error("heuristic.contradicted", { ...fields, verdict });
+    await records.note(record, verdict); // after it was said: said twice is better than never
     return verdict;
   }
 

@@ -40,6 +40,7 @@ export class Resolution {
   readonly #options: ResolutionOptions;
   /** Those that are being ended. */
   readonly #busy = new Set<string>();
+  #isEndingAgain = false;
 
   constructor(options: ResolutionOptions) {
     this.#options = options;
@@ -116,6 +117,8 @@ export class Resolution {
    * Never rejects.
    */
   async endAgain(left: ReadonlySet<Gtrid>): Promise<boolean> {
+    if (this.#isEndingAgain) return false;
+    this.#isEndingAgain = true;
     let hasEnded = false;
     const records = await this.#options.records.list().catch(() => []);
     for (const { gtrid: name, outcome, by, reason } of records) {
@@ -124,6 +127,7 @@ export class Resolution {
       const ended = await this.resolve(name, { outcome, by, reason }).catch(() => []);
       hasEnded ||= ended.some(({ says }) => says === "committed" || says === "rolled back");
     }
+    this.#isEndingAgain = false;
     return hasEnded;
   }
 

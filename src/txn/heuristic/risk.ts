@@ -66,6 +66,13 @@ function risks(found: TransactionCase, outcome: Outcome): readonly string[] {
     anchor === null
       ? `coordinator "${parts.coordinator}" must not be at work on it any more, here or elsewhere`
       : `shard "${anchor}" knows; should it come back and say otherwise, the transaction is torn, which pgxa reports and cannot mend`;
+  const names = found.visited.map((shard) => `"${shard}"`).join(", ");
+  const visited = `another pgxa lives and is connected to ${names}: if that is coordinator "${parts.coordinator}", leave it to it`;
   const unasked = `what ${silent.join(", ")} has of it is not known`;
-  return [HARM[outcome], knows, ...(silent.length === 0 ? [] : [unasked])];
+  return [
+    HARM[outcome],
+    knows,
+    ...(names === "" ? [] : [visited]),
+    ...(silent.length === 0 ? [] : [unasked]),
+  ];
 }

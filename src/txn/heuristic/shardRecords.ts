@@ -30,6 +30,8 @@ export interface ShardRecordsOptions {
 
 export class ShardRecords implements HeuristicRecords {
   readonly #options: ShardRecordsOptions;
+  /** Of a shard that does not answer nothing more is asked meanwhile. */
+  readonly #reading = new Map<ShardControl, Promise<readonly HeuristicRecord[]>>();
 
   constructor(options: ShardRecordsOptions) {
     this.#options = options;
@@ -65,14 +67,22 @@ export class ShardRecords implements HeuristicRecords {
   }
 
   async #listOn(control: ShardControl): Promise<readonly HeuristicRecord[]> {
-    const { fleet, clock } = this.#options;
     let timer: Timer | null = null;
-    const late = new Promise<[]>((resolve) => {
-      timer = clock.after(READ_MS_MAX, () => resolve([]));
+    const late = new Promise<readonly HeuristicRecord[]>((resolve) => {
+      timer = this.#options.clock.after(READ_MS_MAX, () => resolve([]));
     });
-    const rows = control.ask(READ, [`${PREFIX}${fleet}:`, `${PREFIX}${fleet};`]).catch(() => []);
-    const read = await Promise.race([rows, late]);
+    const reading = this.#reading.get(control) ?? this.#read(control);
+    this.#reading.set(control, reading);
+    const read = await Promise.race([reading, late]);
     (timer as Timer | null)?.cancel();
-    return read.flatMap((row) => readRecordText(String(row["record"])) ?? []);
+    return read;
+  }
+
+  /** Never rejects. */
+  async #read(control: ShardControl): Promise<readonly HeuristicRecord[]> {
+    const { fleet } = this.#options;
+    const rows = await control.ask(READ, [`${PREFIX}${fleet}:`, `${PREFIX}${fleet};`]).catch(() => []);
+    this.#reading.delete(control);
+    return rows.flatMap((row) => readRecordText(String(row["record"])) ?? []);
   }
 }

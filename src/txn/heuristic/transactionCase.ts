@@ -49,6 +49,8 @@ export interface TransactionCase {
   readonly source: string;
   /** What an operator said before. */
   readonly record: HeuristicRecord | null;
+  /** Shards that other pgxa processes are connected to, where that matters: one of them may have it. */
+  readonly visited: readonly ShardId[];
 }
 
 interface Occupied {
@@ -82,7 +84,24 @@ export async function lookAt(
   const known = await knowledgeOf(transaction, parts, anchor, sources);
   const isSaid = known.knowledge === "unknowable" && record !== null;
   const said = isSaid ? { knowledge: record.outcome, source: `${record.by} has said so before` } : known;
-  return { transaction, parts, standpoints, anchor, ...occupied, ...said, record };
+  const isGuess = known.knowledge === "unknowable" && anchor === null;
+  const visited = isGuess ? await visitedOf(standpoints) : [];
+  return { transaction, parts, standpoints, anchor, ...occupied, ...said, record, visited };
+}
+
+const OTHERS =
+  "SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = 'pgxa control' AND pid <> pg_catalog.pg_backend_pid() LIMIT 1";
+
+/** Never rejects. */
+async function visitedOf(standpoints: readonly Standpoint[]): Promise<readonly ShardId[]> {
+  const reached = standpoints.filter(({ failure }) => failure === null);
+  const found = await Promise.all(
+    reached.map(async ({ control }) => {
+      const rows = await control.ask(OTHERS, []).catch(() => []);
+      return rows.length > 0 ? [control.id] : [];
+    }),
+  );
+  return found.flat();
 }
 
 /** Never rejects. */
