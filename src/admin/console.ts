@@ -12,6 +12,7 @@ import { answerProbe } from "./driverProbes.ts";
 import type { Operations, ShutdownMode } from "./operations.ts";
 import { OWN_SHOWS } from "./ownShows.ts";
 import { PEER_SHOWS } from "./peerShows.ts";
+import { RESOLVE_COLUMNS, RESOLVE_SAYS, RESOLVE_USAGE, readResolve, resolveRows } from "./resolveCommand.ts";
 import type { Show } from "./show.ts";
 import type { Sources } from "./views.ts";
 
@@ -132,6 +133,7 @@ const ARGUMENTS: Readonly<Record<Control["takes"], string>> = {
 const helpRows = (): readonly Row[] => [
   ...Object.entries(SHOWS).map(([name, { says }]) => row(`SHOW ${name}`, says)),
   ...Object.entries(CONTROLS).map(([name, { says, takes }]) => row(name + ARGUMENTS[takes], says)),
+  row(RESOLVE_USAGE, RESOLVE_SAYS),
   row("SET option = value", "change an option that can be changed live, until the next restart"),
 ];
 
@@ -155,6 +157,7 @@ export function understand(statement: Statement, user: ConsoleUser, sources: Sou
     const tag = ends === "ABORT" || ends === "ROLLBACK" ? "ROLLBACK" : "COMMIT";
     return { columns: null, tag, block: "end", run: () => [] };
   }
+  if (verb === "RESOLVE") return resolving(rest, user, sources);
   if (verb === "SET") return setting(rest, user, sources);
   if (Object.hasOwn(CONTROLS, verb)) return control(verb, CONTROLS[verb]!, rest, user, sources);
   throw unknownCommand(text);
@@ -201,6 +204,13 @@ function argument(verb: string, takes: Control["takes"], rest: Statement): strin
   if (takes === "id" && !/^\d{1,10}$/.test(first.text)) throw usage;
   if (takes === "mode" && (first.text === "" || !Object.hasOwn(MODES, first.text.toUpperCase()))) throw usage;
   return first.text;
+}
+
+function resolving(rest: Statement, user: ConsoleUser, { operations }: Sources): ConsoleCommand {
+  requireAdmin(user, "RESOLVE");
+  const request = readResolve(rest, `user "${user.name}" of the console`);
+  const run = () => resolveRows(performer(operations, "RESOLVE"), request);
+  return { columns: RESOLVE_COLUMNS, tag: "RESOLVE", run };
 }
 
 /** `SET option = value`, or with TO. */
@@ -252,6 +262,6 @@ function performer(operations: Operations | null, verb: string): Operations {
 function unknownCommand(text: string): Fault {
   const known = text.startsWith("SHOW ")
     ? `SHOW has ${Object.keys(SHOWS).join(", ")}.`
-    : `The console knows SHOW, ${Object.keys(CONTROLS).join(", ")} and SET; SHOW HELP says what they are.`;
+    : `The console knows SHOW, ${Object.keys(CONTROLS).join(", ")}, RESOLVE and SET; SHOW HELP says what they are.`;
   return new Fault("console.unknown_command", { hint: known });
 }

@@ -227,6 +227,12 @@ const COMMITS: readonly Instrument[] = [
     oldestInDoubt,
   ),
   gauge(
+    "pgxa_heuristic_outcomes",
+    "Transactions in doubt that operators have ended, by what has become known since",
+    ["verdict"],
+    (sources) => Object.entries(sources.heuristicCounts()).map(([verdict, count]) => [{ verdict }, count]),
+  ),
+  gauge(
     "pgxa_unfinished_decisions",
     "Commits that are decided and not known to be applied everywhere",
     [],

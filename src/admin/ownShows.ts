@@ -6,6 +6,7 @@
  */
 import { describeCircle } from "../deadlock/report.ts";
 import { columns, type Row, row, timestamp } from "./consoleTable.ts";
+import { IN_DOUBT_SHOWS } from "./inDoubtShows.ts";
 import type { Show } from "./show.ts";
 import type { Sources } from "./views.ts";
 
@@ -73,23 +74,6 @@ const showBranches = (sources: Sources): readonly Row[] =>
       ),
     );
 
-function showInDoubt(sources: Sources): readonly Row[] {
-  const nowMs = sources.wallMs();
-  return sources
-    .inDoubt()
-    .map(({ gid, gtrid, shard, preparedAtMs, xminAge, reason }) =>
-      row(
-        gid,
-        gtrid,
-        shard,
-        preparedAtMs === null ? null : Math.max(0, nowMs - preparedAtMs),
-        preparedAtMs === null ? null : timestamp(preparedAtMs),
-        xminAge,
-        reason,
-      ),
-    );
-}
-
 const showDecisions = (sources: Sources): readonly Row[] =>
   sources
     .decisions()
@@ -145,11 +129,7 @@ export const OWN_SHOWS: Readonly<Record<string, Show>> = {
     columns: columns("client:int8 gtrid:text shard pid:int8 state:text wrote:bool"),
     rows: showBranches,
   },
-  IN_DOUBT: {
-    says: "prepared branches that nobody could finish yet, and why",
-    columns: columns("gid:text gtrid shard age_ms:int8 prepared_at:timestamptz xmin_age:int8 reason:text"),
-    rows: showInDoubt,
-  },
+  ...IN_DOUBT_SHOWS,
   DECISIONS: {
     says: "commits that are decided and not known to be applied everywhere",
     columns: columns("gtrid:text decision shards participants:json"),

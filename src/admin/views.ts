@@ -124,6 +124,45 @@ export interface InDoubtView {
   readonly reason: string;
 }
 
+/** A branch in doubt as its shard has it now; null where that could not be asked. */
+export interface InDoubtDetails {
+  /** Null: a row about what is not of the fleet. */
+  readonly gid: string | null;
+  readonly gtrid: string | null;
+  readonly shard: string;
+  /** Whose it is. */
+  readonly coordinator: string | null;
+  readonly database: string | null;
+  /** The role that prepared it. */
+  readonly owner: string | null;
+  readonly ageMs: number | null;
+  readonly preparedAtMs: number | null;
+  readonly xid: string | null;
+  readonly xminAge: number | null;
+  /** Whether nothing on the server is older. */
+  readonly holdsBackVacuum: boolean | null;
+  readonly lockCount: number | null;
+  /** Relations with modes. */
+  readonly locks: readonly string[];
+  /** Clients, or processes that are none of pgxa's. */
+  readonly waiters: readonly string[];
+  /** commit, abort, none or unknown. */
+  readonly decision: string | null;
+  readonly reason: string;
+  readonly nextLookMs: number | null;
+}
+
+/** What an operator decided about a transaction in doubt. */
+export interface HeuristicView {
+  readonly gtrid: string;
+  readonly outcome: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly atMs: number;
+  /** What has become known since. */
+  readonly verdict: string;
+}
+
 export interface DecisionView {
   readonly gtrid: string;
   readonly participants: readonly {
@@ -216,6 +255,11 @@ export interface Sources {
   limits(): LimitsView;
   pins(): readonly PinView[];
   inDoubt(): readonly InDoubtView[];
+  /** The same with what the shards say now, whom it keeps waiting, and what belongs to others; asks the shards. */
+  inDoubtNow(): Promise<readonly InDoubtDetails[]>;
+  heuristics(): Promise<readonly HeuristicView[]>;
+  /** How many of them there are, by what is known of them. */
+  heuristicCounts(): Readonly<Record<string, number>>;
   decisions(): readonly DecisionView[];
   /** Null with one shard. */
   commits(): CommitView | null;

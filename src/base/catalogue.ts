@@ -8,6 +8,7 @@ import { COMMIT_FAULTS } from "./commitCatalogue.ts";
 import type { FaultSpec } from "./fault.ts";
 import { spec } from "./faultSpec.ts";
 import { OPERATION_FAULTS } from "./operationCatalogue.ts";
+import { RESOLVE_FAULTS } from "./resolveCatalogue.ts";
 import { ROUTE_FAULTS } from "./routeCatalogue.ts";
 import { STANDBY_FAULTS } from "./standbyCatalogue.ts";
 
@@ -288,6 +289,7 @@ export const CATALOGUE = {
     "there is no transaction in progress",
   ),
   ...COMMIT_FAULTS,
+  ...RESOLVE_FAULTS,
   "deadlock.victim": spec("40P01", "ERROR", "statement", "client", "deadlock detected"),
   "deadlock.lock_timeout": spec(
     "55P03",

@@ -9,6 +9,9 @@ import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { DecisionLog } from "../txn/decisionLog.ts";
 import { FileLog } from "../txn/fileLog/fileLog.ts";
+import type { HeuristicRecords } from "../txn/heuristic/heuristicRecord.ts";
+import type { HeuristicReview } from "../txn/heuristic/heuristicReview.ts";
+import type { Resolution } from "../txn/heuristic/resolution.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
 import { AnchoredBranches } from "../txn/shardLog/anchoredBranches.ts";
@@ -16,11 +19,17 @@ import { KEEPER_SETTINGS, Leases } from "../txn/shardLog/leases.ts";
 import { OldDecisions } from "../txn/shardLog/oldDecisions.ts";
 import { ShardLog } from "../txn/shardLog/shardLog.ts";
 import type { Inheritance, ProxyParts } from "./compose.ts";
+import { createHeuristics, endLeft, recordsOf } from "./composeHeuristics.ts";
 
 export interface Commits {
   readonly protocol: CommitProtocol;
   readonly resolver: Resolver;
   readonly decisions: DecisionLog;
+  readonly controls: readonly ShardControl[];
+  /** What operators decide, where nobody else can. */
+  readonly resolution: Resolution;
+  readonly heuristics: HeuristicRecords;
+  readonly review: HeuristicReview;
   /** How long the disk took over the log of files. */
   readonly logSync: Buckets;
   /** Searches the shards for what another process left that is about to be gone. */
@@ -57,18 +66,25 @@ export async function startCommits(
     ...{ fleet, coordinator, controls, log, isRunning, clock },
     leaseMs: transaction.leaseMs,
     commitTimeoutMs: transaction.commitTimeoutMs,
-    epoch: () => (onShards === null ? 0 : decisions.epoch),
+    epoch: () => epoch(),
     onResolved: (gtrid, shard, outcome) => resolver.noteAnchored(gtrid, shard, outcome),
   });
+  const epoch = (): number => (onShards === null ? 0 : decisions.epoch);
+  const heuristics = recordsOf(config, controls, clock);
+  const of = { config, controls, decisions, records: heuristics, clock, log, epoch, isRunning };
+  const { resolution, review } = createHeuristics(of);
   const resolver = new Resolver({
     ...{ fleet, coordinator, controls, decisions, anchored, isRunning, environment, log },
+    onLeft: (left) => endLeft(left, resolution, () => resolver.wakeAll()),
     intervalMs: transaction.resolveIntervalMs,
   });
   protocol.resolver = resolver;
   onShards?.start(() => resolver.wakeAll(), isRunning);
   await resolver.start();
+  review.start();
   const stop = async (): Promise<void> => {
     resolver.stop();
+    await review.stop();
     await onShards?.stop();
     await Promise.all(controls.map((control) => control.close()));
     await decisions.close();
@@ -76,7 +92,9 @@ export async function startCommits(
   const searchSoon = (): void => {
     for (const delayMs of SEARCH_AFTER_MS) clock.after(delayMs, () => resolver.wakeAll());
   };
-  return { protocol, resolver, decisions, logSync: files?.syncMs ?? new Buckets(), searchSoon, stop };
+  const logSync = files?.syncMs ?? new Buckets();
+  const others = { controls, resolution, heuristics, review };
+  return { protocol, resolver, decisions, ...others, logSync, searchSoon, stop };
 }
 
 /** The log of files, also if commits are decided on the shards now; null if there is none. */

@@ -7,6 +7,7 @@ import type { Listener } from "../proxy/listener.ts";
 import { poolOf } from "./backends.ts";
 import type { ProxyParts } from "./compose.ts";
 import type { Shared } from "./composeClients.ts";
+import { performResolve } from "./composeHeuristics.ts";
 import { Operator } from "./operator.ts";
 import { Reloading } from "./reloading.ts";
 
@@ -31,6 +32,15 @@ export function createOperator(world: ProxyParts, parts: Operated, drain: () => 
     end: world.onShutdown,
     reload: async () => reloading.reload(),
     set: async (option, value) => reloading.set(option, value),
+    resolve: async (request) => {
+      if (commits === null) throw new Fault("resolve.not_possible");
+      const { resolution, review, resolver } = commits;
+      const remarks = await performResolve(resolution, request);
+      if (!request.isConfirmed) return remarks;
+      resolver.wakeAll();
+      await review.look();
+      return remarks;
+    },
   });
 }
 

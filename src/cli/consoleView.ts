@@ -9,7 +9,6 @@ import { VERSION } from "../base/version.ts";
 import type { Config, Endpoint } from "../config/config.ts";
 import { shownOptions } from "../config/shownOptions.ts";
 import type { DeadlockDetector } from "../deadlock/detector.ts";
-import type { Buckets } from "../observe/buckets.ts";
 import type { Traffic } from "../observe/traffic.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
@@ -19,11 +18,9 @@ import { CONSOLE_DATABASE } from "../proxy/gate.ts";
 import { PlainSession } from "../proxy/plainSession.ts";
 import { ShardedSession } from "../proxy/shardedSession.ts";
 import type { Router } from "../routing/router.ts";
-import type { CommitProtocol } from "../txn/commitProtocol.ts";
-import type { DecisionLog } from "../txn/decisionLog.ts";
-import { gtrid, parseGid } from "../txn/gid.ts";
-import type { Resolver } from "../txn/resolver.ts";
 import type { Backends } from "./backends.ts";
+import type { Commits } from "./composeCommits.ts";
+import { leftInDoubt, lookAtDoubts } from "./inDoubtView.ts";
 
 export interface ConsoleViewParts {
   /** The configuration that is in force. */
@@ -35,12 +32,7 @@ export interface ConsoleViewParts {
   readonly backends: Backends;
   readonly detector: DeadlockDetector;
   /** Null with one shard. */
-  readonly commits: {
-    readonly protocol: CommitProtocol;
-    readonly resolver: Resolver;
-    readonly decisions: DecisionLog;
-    readonly logSync: Buckets;
-  } | null;
+  readonly commits: Commits | null;
   readonly router: Router | null;
 }
 
@@ -239,12 +231,22 @@ export class ConsoleView implements view.Sources {
   }
 
   inDoubt(): readonly view.InDoubtView[] {
-    const left = this.#parts.commits?.resolver.inDoubt ?? [];
-    return left.map((one) => {
-      const parts = parseGid(one.gid);
-      return { ...one, gtrid: parts === null ? "" : gtrid(parts) };
-    });
+    return leftInDoubt(this.#parts.commits?.resolver.inDoubt ?? []);
   }
+
+  async inDoubtNow(): Promise<readonly view.InDoubtDetails[]> {
+    const { commits, live, clock } = this.#parts;
+    const { fleet, coordinator } = live.config;
+    return commits === null
+      ? []
+      : lookAtDoubts({ ...commits, fleet, coordinator, clock, servers: () => this.servers() });
+  }
+
+  async heuristics(): Promise<readonly view.HeuristicView[]> {
+    return (await this.#parts.commits?.heuristics.list()) ?? [];
+  }
+
+  heuristicCounts = (): Readonly<Record<string, number>> => this.#parts.commits?.review.counts ?? {};
 
   decisions(): readonly view.DecisionView[] {
     return this.#parts.commits?.decisions.unconcluded() ?? [];

@@ -5,6 +5,7 @@ import { nearest } from "../config/problems.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
 import { runImportPgbouncer } from "./importPgbouncer.ts";
+import { runResolve } from "./resolve.ts";
 import { runShards } from "./shards.ts";
 import { runUp } from "./up.ts";
 
@@ -18,6 +19,8 @@ Commands:
   check --config FILE    validate the file and ask every shard whether it is fit
   shards init --config FILE
                          prepare the shards for transaction.log: shard
+  resolve GTRID commit|rollback --config FILE
+                         end a transaction in doubt that pgxa cannot decide
   import-pgbouncer FILE  make such a file from PgBouncer's
   help [COMMAND]         say more
 
@@ -33,6 +36,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   up: runUp,
   check: runCheck,
   "import-pgbouncer": runImportPgbouncer,
+  resolve: runResolve,
   shards: runShards,
   help,
 };

@@ -5,7 +5,13 @@
  * last is, nothing of pgxa's clients is on the shard any more. Clients stay connected and wait, no longer than they would
  * in any queue.
  */
-import type { OperationState, Operations, ShutdownMode } from "../admin/operations.ts";
+import type {
+  OperationState,
+  Operations,
+  ResolveRemark,
+  ResolveRequest,
+  ShutdownMode,
+} from "../admin/operations.ts";
 import type { Clock } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { Admission } from "../pool/admission.ts";
@@ -30,6 +36,7 @@ export interface OperatorParts {
   end(): void;
   reload(): Promise<void>;
   set(option: string, value: string): Promise<void>;
+  resolve(request: ResolveRequest): Promise<readonly ResolveRemark[]>;
 }
 
 export class Operator implements Operations {
@@ -140,6 +147,10 @@ export class Operator implements Operations {
 
   set(option: string, value: string): Promise<void> {
     return this.#parts.set(option, value);
+  }
+
+  resolve(request: ResolveRequest): Promise<readonly ResolveRemark[]> {
+    return this.#parts.resolve(request);
   }
 
   // --- inside ---

@@ -26,6 +26,8 @@ export interface ResolverOptions {
   readonly anchored?: AnchoredBranches;
   /** Whether this process is committing that transaction now. */
   isRunning(transaction: Gtrid): boolean;
+  /** Told of what is left as it is on a shard, after each look at it: an operator may have said what is to become of it. */
+  onLeft?(left: readonly InDoubt[]): void;
   readonly environment: Environment;
   readonly log: Log;
   readonly intervalMs: number;
@@ -52,6 +54,8 @@ interface Watch {
   readonly fences: Fence[];
   inDoubt: readonly InDoubt[];
   timer: Timer | null;
+  /** When that is, by the monotonic clock. */
+  dueMs: number;
   isSweeping: boolean;
   isWoken: boolean;
   failures: number;
@@ -73,6 +77,8 @@ const RETRY_MS_MIN = 50;
 /** Rows stay locked while a branch is in doubt: a shard that is back is noticed within this, however long it was gone. */
 const RETRY_MS_MAX = 500;
 const FIRST_SWEEP_TIMEOUT_MS = 2_000;
+/** What another coordinator has left for longer is shown: it may be gone. */
+const ELSEWHERE_MS = 10_000;
 
 export class Resolver {
   readonly #options: ResolverOptions;
@@ -90,6 +96,7 @@ export class Resolver {
       fences: [],
       inDoubt: [],
       timer: null,
+      dueMs: 0,
       isSweeping: false,
       isWoken: false,
       failures: 0,
@@ -154,6 +161,13 @@ export class Resolver {
     return this.#watches.flatMap((watch) => watch.inDoubt);
   }
 
+  /** In how many ms `shard` is looked at again; 0 while that is done. */
+  nextLookMs(shard: ShardId): number {
+    const watch = this.#watches.find(({ control }) => control.id === shard);
+    if (watch === undefined || watch.isSweeping) return 0;
+    return Math.max(0, watch.dueMs - this.#options.environment.clock.monotonicMs());
+  }
+
   // --- the sweep of one shard ---
 
   async #sweep(watch: Watch): Promise<void> {
@@ -185,6 +199,7 @@ export class Resolver {
     const limit = Math.min(intervalMs, RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(watch.failures, 20));
     const backoffMs = RETRY_MS_MIN / 2 + environment.random.fraction() * limit;
     const delayMs = watch.isWoken ? 0 : watch.failures === 0 ? intervalMs : backoffMs;
+    watch.dueMs = environment.clock.monotonicMs() + delayMs;
     watch.timer = environment.clock.after(delayMs, () =>
       detach(this.#sweep(watch), "the resolver's own work"),
     );
@@ -207,7 +222,8 @@ export class Resolver {
       const seen: Facts = { ...facts[i]!, sighting: stillThere.has(branch.gid) ? "twice" : "once" };
       const { isFinished, doubt } = await this.#act(actionFor(seen), branch, control);
       isDone &&= isFinished;
-      if (doubt !== null) inDoubt.push({ ...branch, shard: control.id, reason: doubt });
+      const reason = doubt ?? this.#elsewhere(seen, branch);
+      if (reason !== null) inDoubt.push({ ...branch, shard: control.id, reason });
     }
     const anchored = await this.#options.anchored?.look(
       control,
@@ -215,6 +231,7 @@ export class Resolver {
     );
     const evidence = await this.#gatherEvidence(control, stillThere);
     watch.inDoubt = [...inDoubt, ...(anchored?.inDoubt ?? []), ...evidence.lost];
+    if (watch.inDoubt.length > 0) this.#options.onLeft?.(watch.inDoubt);
     return evidence.isDone && isDone && (anchored?.isDone ?? true);
   }
 
@@ -251,6 +268,15 @@ export class Resolver {
     // Running is asked before the decision: a commit that ends in between is found decided, not absent.
     const activity = isRunning(transaction) ? "running" : "idle";
     return { owner, activity, verdict: decisions.lookup(transaction, parts.epoch) };
+  }
+
+  /** Why a branch of others is still there; null while they may be at work on it. */
+  #elsewhere({ owner, sighting }: Facts, { gid, ageMs }: PreparedBranch): string | null {
+    if (owner !== "fleet" || sighting === "once" || ageMs < ELSEWHERE_MS) return null;
+    const { coordinator } = parseGid(gid)!;
+    return coordinator === this.#options.coordinator
+      ? "another process of this coordinator answers for it"
+      : `it belongs to coordinator "${coordinator}", in whose decision log its outcome is`;
   }
 
   async #act(action: Action, branch: PreparedBranch, control: ShardControl): Promise<Acted> {

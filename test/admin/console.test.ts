@@ -62,11 +62,57 @@ describe("the console", () => {
       gid: "pgxa:f:c:1:2::east",
       gtrid: "f:c:1:2",
       shard: "east",
-      age_ms: "60000",
+      coordinator: "c",
+      database: "bank_1",
+      owner: "app",
+      age_s: "60",
       prepared_at: "1970-01-01 00:00:40.000+00",
+      xid: "741",
       xmin_age: "12",
+      holds_back_vacuum: "t",
+      lock_count: "4",
+      locks: "accounts:RowExclusiveLock, accounts_pkey:RowExclusiveLock",
+      waiting: "client 7, pid 99",
+      decision: "unknown",
       reason: "somebody else is finishing it",
+      next_look_ms: "120",
     });
+  });
+
+  it("shows what operators decided about it, and what has become known since", async () => {
+    const [row] = await ask("SHOW HEURISTICS");
+    const at = "1970-01-01 00:00:40.000+00";
+    const said = { outcome: "abort", by: "ann", reason: "disk lost", verdict: "unproven" };
+    assert.deepEqual(row, { gtrid: "f:c:1:2", ...said, at });
+  });
+
+  it("takes a transaction's name with quotes and without, and does nothing that is not confirmed", async () => {
+    const calls: string[] = [];
+    const from = sourcesOf(noOperations(calls));
+    const asked = { gtrid: "f:c:1:2", outcome: "commit", isConfirmed: false };
+    const cases: readonly (readonly [string, object])[] = [
+      ["RESOLVE 'f:c:1:2' COMMIT", { ...asked, reason: "" }],
+      ["resolve f:c:1:2 commit", { ...asked, reason: "" }],
+      ['RESOLVE "f:c:1:2" ROLLBACK CONFIRM', { ...asked, outcome: "abort", isConfirmed: true, reason: "" }],
+      ["RESOLVE f:c:1:2 COMMIT CONFIRM 'it''s lost'", { ...asked, isConfirmed: true, reason: "it's lost" }],
+    ];
+    for (const [text, request] of cases) {
+      calls.length = 0;
+      assert.deepEqual(await commandOf(text, "admin", from).run(), [["east", "g", "committed", null]]);
+      const [call] = calls;
+      const told: object = JSON.parse(call!.slice("resolve(".length, -1));
+      assert.deepEqual(told, { ...request, by: 'user "ann" of the console' });
+    }
+    for (const wrong of [
+      "",
+      " 'g'",
+      " 'g' ABORT",
+      " 'g' COMMIT YES",
+      " 'g' COMMIT 'why'",
+      " 'g' COMMIT CONFIRM 'a' b",
+    ])
+      assert.throws(() => commandOf(`RESOLVE${wrong}`), { id: "console.unknown_command" });
+    assert.throws(() => commandOf("RESOLVE 'g' COMMIT", "stats"), { id: "console.not_permitted" });
   });
 
   it("lists what it knows, and every one of that is answered with the columns it announced", async () => {

@@ -73,6 +73,10 @@ export function noOperations(calls: string[]): Operations {
     shutdown: note("shutdown"),
     waitClose: note("waitClose"),
     set: note("set"),
+    resolve: async (request) => {
+      calls.push(`resolve(${JSON.stringify(request)})`);
+      return [{ shard: "east", gid: "g", says: "committed" }];
+    },
   };
 }
 
@@ -144,6 +148,52 @@ const connections = (): Pick<Sources, "servers" | "databases"> => ({
   ],
 });
 
+/** What is in doubt. */
+const doubts = (): Pick<Sources, "inDoubt" | "inDoubtNow" | "heuristics" | "heuristicCounts"> => ({
+  inDoubt: () => [
+    {
+      gid: "pgxa:f:c:1:2::east",
+      gtrid: "f:c:1:2",
+      shard: "east",
+      preparedAtMs: 40_000,
+      xminAge: 12,
+      reason: "somebody else is finishing it",
+    },
+  ],
+  inDoubtNow: async () => [
+    {
+      gid: "pgxa:f:c:1:2::east",
+      gtrid: "f:c:1:2",
+      shard: "east",
+      coordinator: "c",
+      database: "bank_1",
+      owner: "app",
+      ageMs: 60_000,
+      preparedAtMs: 40_000,
+      xid: "741",
+      xminAge: 12,
+      holdsBackVacuum: true,
+      lockCount: 4,
+      locks: ["accounts:RowExclusiveLock", "accounts_pkey:RowExclusiveLock"],
+      waiters: ["client 7", "pid 99"],
+      decision: "unknown",
+      reason: "somebody else is finishing it",
+      nextLookMs: 120,
+    },
+  ],
+  heuristics: async () => [
+    {
+      gtrid: "f:c:1:2",
+      outcome: "abort",
+      by: "ann",
+      reason: "disk lost",
+      atMs: 40_000,
+      verdict: "unproven",
+    },
+  ],
+  heuristicCounts: () => ({ unproven: 1 }),
+});
+
 /** What there is of transactions and of the configuration. */
 function afterwards(): Omit<Sources, Given> {
   const steps = { prepare: new Buckets(), decide: new Buckets(), commit_prepared: new Buckets() };
@@ -179,16 +229,7 @@ function afterwards(): Omit<Sources, Given> {
     ],
     limits: () => ({ clientsMax: 10_000, serverLifetimeMs: 3_600_000 }),
     pins: () => [{ client: 7, shard: "east", pid: 4_711, reasons: ["load", "hold cursor"], pinnedMs: 12.4 }],
-    inDoubt: () => [
-      {
-        gid: "pgxa:f:c:1:2::east",
-        gtrid: "f:c:1:2",
-        shard: "east",
-        preparedAtMs: 40_000,
-        xminAge: 12,
-        reason: "somebody else is finishing it",
-      },
-    ],
+    ...doubts(),
     decisions: () => [{ gtrid: "f:c:1:2", participants: [{ shard: "east", gid: "g", xid: "7" }] }],
     commits: () => ({
       outcomes: { committed: 4, aborted: 1, unknown: 0 },

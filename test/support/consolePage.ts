@@ -2,6 +2,7 @@
 import { CONTROLS, SHOWS } from "../../src/admin/console.ts";
 import { OWN_SHOWS } from "../../src/admin/ownShows.ts";
 import { PEER_SHOWS } from "../../src/admin/peerShows.ts";
+import { RESOLVE_SAYS, RESOLVE_USAGE } from "../../src/admin/resolveCommand.ts";
 import type { Show } from "../../src/admin/show.ts";
 import { MADE, table } from "./pageParts.ts";
 
@@ -26,7 +27,10 @@ const shows = (of: Readonly<Record<string, Show>>): string =>
 const controls = (): string =>
   table(
     ["command", "does"],
-    Object.entries(CONTROLS).map(([name, { says, takes }]) => [`\`${name}${ARGUMENTS[takes]}\``, says]),
+    [
+      ...Object.entries(CONTROLS).map(([name, { says, takes }]) => [`\`${name}${ARGUMENTS[takes]}\``, says]),
+      [`\`${RESOLVE_USAGE}\``, RESOLVE_SAYS],
+    ],
   );
 
 export const consolePage = (): string => `# The console
@@ -52,7 +56,8 @@ psql -h 127.0.0.1 -p 6432 -U postgres pgxa -c 'SHOW POOLS'
 
 The column \`client\` is the process id that the client was given (\`pg_backend_pid()\`), as in SHOW CLIENTS the column \`id\`.
 \`SHOW IN_DOUBT\` is empty in good times. What is there holds locks and keeps VACUUM from cleaning up, the more the higher
-\`xmin_age\`; its \`reason\` says what is missing, and pgxa goes on trying.
+\`xmin_age\`; its \`reason\` says what is missing, and pgxa goes on trying. [docs/in-doubt.md](in-doubt.md) says how to read it, and when
+an operator has to do something.
 
 ${shows(OWN_SHOWS)}
 

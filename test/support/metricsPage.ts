@@ -63,7 +63,8 @@ Besides there are the \`process_\` and \`nodejs_\` metrics of prom-client: memor
 What is worth an alert:
 
 - \`pgxa_in_doubt_oldest_seconds > 60\`: a shard has been unreachable for long with a transaction prepared on it, or one is left
-  that pgxa does not know the decision of. SHOW IN_DOUBT says which.
+  that pgxa does not know the decision of. SHOW IN_DOUBT says which ([docs/in-doubt.md](in-doubt.md)).
+- \`pgxa_heuristic_outcomes{verdict=~"contradicted|hazard"} > 0\`: an operator's guess has torn a transaction, or may have.
 - \`pgxa_longest_wait_seconds > 5\`, or a growing \`pgxa_client_wait_seconds\`: the pool is too small, or transactions too long.
 - \`increase(pgxa_commits_total{outcome="unknown"}[5m]) > 0\`: clients were told 08007.
 - \`pgxa_pinned_clients\` near \`pool.max\`: state that cannot be carried keeps connections; SHOW PINS says whose.

@@ -80,6 +80,15 @@ test("what runs here, what another coordinator decides and what is none of the f
   stage.east.gids.push("pgxa:g:c:2s:1::east", "pgxa:f:odd name:1:1::east", "pgxa:f:::::");
   await stage.resolver.start();
   assert.deepEqual(stage.east.told, []);
+  const reason = 'it belongs to coordinator "other", in whose decision log its outcome is';
+  assert.deepEqual(
+    stage.resolver.inDoubt.map((one) => [one.gid, one.reason]),
+    [[gid(transactionOf(2, 100, "other"), EAST), reason]],
+  );
+  assert.deepEqual(
+    [stage.resolver.nextLookMs(EAST), stage.resolver.nextLookMs(shardId("none"))],
+    [INTERVAL_MS, 0],
+  );
   stage.running.clear();
   await stage.environment.pass(INTERVAL_MS);
   assert.deepEqual(stage.east.told, [`ROLLBACK ${gid(transactionOf(1), EAST)}`]);
