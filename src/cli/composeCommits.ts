@@ -9,6 +9,7 @@ import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import { CommitProtocol } from "../txn/commitProtocol.ts";
 import type { DecisionLog } from "../txn/decisionLog.ts";
 import { FileLog } from "../txn/fileLog/fileLog.ts";
+import { PreparedSlots, type SlotsOfShard } from "../txn/preparedSlots.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
 import { AnchoredBranches } from "../txn/shardLog/anchoredBranches.ts";
@@ -21,6 +22,7 @@ export interface Commits {
   readonly protocol: CommitProtocol;
   readonly resolver: Resolver;
   readonly decisions: DecisionLog;
+  readonly slots: PreparedSlots;
   /** How long the disk took over the log of files. */
   readonly logSync: Buckets;
   /** Searches the shards for what another process left that is about to be gone. */
@@ -48,8 +50,9 @@ export async function startCommits(
       : null;
   const decisions = onShards?.decisions ?? files!;
   const isRunning = (gtrid: Gtrid): boolean => protocol.isRunning(gtrid);
+  const slots = new PreparedSlots({ clock, onShort: (shard) => resolver.wake(shard) });
   const protocol = new CommitProtocol({
-    ...{ fleet, coordinator, decisions, controls, faultPoint, log, clock },
+    ...{ fleet, coordinator, decisions, controls, slots, faultPoint, log, clock },
     ...(onShards === null ? {} : { shardLog: onShards.decisions }),
     config: transaction,
   });
@@ -61,7 +64,7 @@ export async function startCommits(
     onResolved: (gtrid, shard, outcome) => resolver.noteAnchored(gtrid, shard, outcome),
   });
   const resolver = new Resolver({
-    ...{ fleet, coordinator, controls, decisions, anchored, isRunning, environment, log },
+    ...{ fleet, coordinator, controls, decisions, anchored, slots, isRunning, environment, log },
     intervalMs: transaction.resolveIntervalMs,
   });
   protocol.resolver = resolver;
@@ -73,10 +76,22 @@ export async function startCommits(
     await Promise.all(controls.map((control) => control.close()));
     await decisions.close();
   };
+  const unable = slots.usage().filter(({ max }) => max === 0);
+  if (unable.length > 0) {
+    await stop();
+    throw cannotPrepare(unable);
+  }
   const searchSoon = (): void => {
     for (const delayMs of SEARCH_AFTER_MS) clock.after(delayMs, () => resolver.wakeAll());
   };
-  return { protocol, resolver, decisions, logSync: files?.syncMs ?? new Buckets(), searchSoon, stop };
+  return { protocol, resolver, decisions, slots, logSync: files?.syncMs ?? new Buckets(), searchSoon, stop };
+}
+
+function cannotPrepare(unable: readonly SlotsOfShard[]): Fault {
+  const shards = unable.map(({ shard }) => `"${shard}"`).join(", ");
+  return new Fault("shard.no_slots", {
+    detail: `With several shards each must prepare transactions; max_prepared_transactions is 0 on ${shards}.`,
+  });
 }
 
 /** The log of files, also if commits are decided on the shards now; null if there is none. */
