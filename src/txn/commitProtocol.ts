@@ -28,6 +28,7 @@ import { chooseAnchor } from "./shardLog/anchor.ts";
 import type { ShardLog } from "./shardLog/shardLog.ts";
 import { type Anchoring, TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
 import { ASK_XID, type CommitError, commitReply } from "./vote.ts";
+import { within } from "./within.ts";
 
 export interface CommitBranch {
   readonly connection: BranchConnection;
@@ -59,7 +60,7 @@ export interface CommitProtocolOptions {
   readonly config: TransactionConfig;
   readonly faultPoint: FaultPointListener;
   readonly log: Log;
-  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly clock: Pick<Clock, "monotonicMs" | "after">;
 }
 
 /** A branch with its transaction id, as far as it was asked. */
@@ -176,7 +177,16 @@ export class CommitProtocol {
     if (reply.kind === "committed") return { kind: "committed" };
     if (reply.kind === "aborted") return { kind: "aborted", error: reply.error };
     const { shard } = connection;
-    const found = control === undefined ? "unknown" : await lookUpCommit(control, connection, xid, server);
+    const { config, clock } = this.#options;
+    const found =
+      control === undefined
+        ? "unknown"
+        : await within(
+            clock,
+            config.commitTimeoutMs,
+            lookUpCommit(control, connection, xid, server),
+            "unknown" as const,
+          );
     switch (found) {
       case "committed":
         return { kind: "committed", notice: notAnswered(shard, reply.reason) };
