@@ -172,7 +172,7 @@ export class CommitProtocol {
   async #onePhase({ connection, xid }: Pick<Writer, "connection" | "xid">): Promise<CommitOutcome> {
     this.counts.onePhase += 1;
     const control = this.#controlOf(connection);
-    const server = control?.server ?? null; // as it is now: after a failover ids mean something else
+    const before = control?.server ?? null; // after a failover it would be another's
     const reply = commitReply(await connection.run("COMMIT", this.#options.config.commitTimeoutMs));
     if (reply.kind === "committed") return { kind: "committed" };
     if (reply.kind === "aborted") return { kind: "aborted", error: reply.error };
@@ -184,7 +184,7 @@ export class CommitProtocol {
         : await within(
             clock,
             config.commitTimeoutMs,
-            lookUpCommit(control, connection, xid, server),
+            lookUpCommit(control, connection, xid, serverOf(connection, before)),
             "unknown" as const,
           );
     switch (found) {
@@ -236,7 +236,7 @@ export class CommitProtocol {
       members: writers.map(({ connection }) => ({
         connection,
         gid: gid(transaction, connection.shard, anchor),
-        server: this.#controlOf(connection)?.server ?? null,
+        server: serverOf(connection, this.#controlOf(connection)?.server ?? null),
       })),
       decisions,
       faultPoint,
@@ -321,6 +321,14 @@ const writerOf = (
   }: { readonly connection: BranchConnection; readonly lastWrite?: number | undefined },
   xid: Xid | null,
 ): Writer => ({ connection, xid, lastWrite });
+
+/**
+ * Which server a connection leads to, where a transaction's id means something, given the `server` of the control session;
+ * null if they are not known to be the same: after a failover that session may be ahead.
+ */
+function serverOf({ timeline }: BranchConnection, server: string | null): string | null {
+  return timeline === "" || server?.endsWith(`/${timeline}`) ? server : null;
+}
 
 function errorOf(connection: BranchConnection, reply: ReturnType<typeof commitReply>): CommitError {
   if (reply.kind === "aborted") return reply.error;

@@ -63,6 +63,10 @@ export class Branch implements BranchConnection {
     return this.connection.backendStart;
   }
 
+  get timeline() {
+    return this.connection.timeline;
+  }
+
   get isInTransaction() {
     return this.connection.isInTransaction;
   }
