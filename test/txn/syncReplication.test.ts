@@ -89,6 +89,21 @@ suite("a shard that waits for a standby which is not there", { timeout: 120_000 
     assert.equal(await one.seen(2), 2);
   });
 
+  test("at PREPARE and at COMMIT PREPARED: a wait that somebody cancels is a yes, its WARNING notwithstanding", async () => {
+    const one = await CommitStage.open(shards);
+    stage = one;
+    await wantStandby(1);
+    const control = await shards.shards[1]!.connect();
+    const outcome = one.commit(...(await one.writers(5)));
+    for (const verb of ["SELECT%PREPARE TRANSACTION", "COMMIT PREPARED"]) {
+      const cancel = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '${verb}%'`;
+      while ((await control.query(cancel)).rowCount === 0) await delay(5);
+    }
+    assert.deepEqual(await outcome, { kind: "committed" });
+    assert.equal(await one.seen(5), 2);
+    await control.end();
+  });
+
   test("at a lone COMMIT: the shard's record has it, and the client is warned that a standby may not", async () => {
     const one = await CommitStage.open(shards, timeouts);
     stage = one;
