@@ -40,6 +40,7 @@ export interface ConsoleViewParts {
     readonly resolver: Resolver;
     readonly decisions: DecisionLog;
     readonly logSync: Buckets;
+    readonly slots: { usage(): readonly view.SlotsView[] };
   } | null;
   readonly router: Router | null;
 }
@@ -259,6 +260,7 @@ export class ConsoleView implements view.Sources {
       phases: { one: counts.onePhase, two: counts.twoPhase },
       steps: times,
       logSync: commits.logSync,
+      slots: commits.slots.usage(),
       resolved: commits.resolver.resolved,
     };
   }
