@@ -216,6 +216,17 @@ const COMMITS: readonly Instrument[] = [
       },
     },
   },
+  gauge(
+    "pgxa_prepared_slots_used",
+    "Slots of max_prepared_transactions that this process has taken on the shard",
+    ["shard"],
+    (sources) => (sources.commits()?.slots ?? []).map(({ shard, used }): Sample => [{ shard }, used]),
+  ),
+  gauge("pgxa_prepared_slots_max", "max_prepared_transactions of the shard's server", ["shard"], (sources) =>
+    (sources.commits()?.slots ?? []).flatMap(({ shard, max }): Sample[] =>
+      max === null ? [] : [[{ shard }, max]],
+    ),
+  ),
   gauge("pgxa_in_doubt", "Prepared branches that nobody could finish yet", ["shard"], (sources) => [
     ...sources.shards().map(({ name }): Sample => [{ shard: name }, 0]),
     ...sources.inDoubt().map(({ shard }): Sample => [{ shard }, 1]),

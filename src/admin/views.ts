@@ -227,11 +227,21 @@ export interface PinView {
 }
 
 /** What the commit of transactions over several shards has counted. */
+/** Slots for prepared transactions. */
+export interface SlotsView {
+  readonly shard: string;
+  /** Taken by this process. */
+  readonly used: number;
+  /** How many its server has; null while that is not known. */
+  readonly max: number | null;
+}
+
 export interface CommitView {
   readonly outcomes: Readonly<Record<"committed" | "aborted" | "unknown", number>>;
   readonly phases: Readonly<Record<"one" | "two", number>>;
   readonly steps: Readonly<Record<"prepare" | "decide" | "commit_prepared", Buckets>>;
   readonly logSync: Buckets;
+  readonly slots: readonly SlotsView[];
   /** How many branches the resolver has finished. */
   readonly resolved: number;
 }

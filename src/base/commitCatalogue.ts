@@ -40,6 +40,14 @@ export const COMMIT_FAULTS = {
     "client",
     "with this statement the transaction could not be committed on several shards",
   ),
+  "commit.no_slots": spec(
+    "53200",
+    "ERROR",
+    "statement",
+    "operator",
+    "the transaction was rolled back: a shard can keep no more prepared transactions",
+    "Repeat the transaction. If it happens often, set max_prepared_transactions higher on that shard and restart it.",
+  ),
   "commit.log_failed": spec("58030", "ERROR", "process", "operator", "the decision log could not be written"),
   "commit.unknown": spec(
     "08007",
@@ -57,6 +65,14 @@ export const COMMIT_FAULTS = {
     "operator",
     "a shard is not prepared for the decision log on shards",
     "Run pgxa shards init --config FILE, or set transaction.log to file.",
+  ),
+  "shard.no_slots": spec(
+    "55000",
+    "FATAL",
+    "process",
+    "operator",
+    "a shard cannot prepare transactions",
+    "Set max_prepared_transactions to pool.max or more on that shard and restart it; pgxa check names the shards.",
   ),
   "log.damaged": spec("XX001", "FATAL", "process", "operator", "the decision log is damaged"),
 } as const satisfies Record<string, FaultSpec>;

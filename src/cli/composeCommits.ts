@@ -12,6 +12,7 @@ import { FileLog } from "../txn/fileLog/fileLog.ts";
 import type { HeuristicRecords } from "../txn/heuristic/heuristicRecord.ts";
 import type { HeuristicReview } from "../txn/heuristic/heuristicReview.ts";
 import type { Resolution } from "../txn/heuristic/resolution.ts";
+import { PreparedSlots, type SlotsOfShard } from "../txn/preparedSlots.ts";
 import { Resolver } from "../txn/resolver.ts";
 import { ShardControl } from "../txn/shardControl.ts";
 import { AnchoredBranches } from "../txn/shardLog/anchoredBranches.ts";
@@ -30,6 +31,7 @@ export interface Commits {
   readonly resolution: Resolution;
   readonly heuristics: HeuristicRecords;
   readonly review: HeuristicReview;
+  readonly slots: PreparedSlots;
   /** How long the disk took over the log of files. */
   readonly logSync: Buckets;
   /** Searches the shards for what another process left that is about to be gone. */
@@ -57,8 +59,9 @@ export async function startCommits(
       : null;
   const decisions = onShards?.decisions ?? files!;
   const isRunning = (gtrid: Gtrid): boolean => protocol.isRunning(gtrid);
+  const slots = new PreparedSlots({ clock, onShort: (shard) => resolver.wake(shard) });
   const protocol = new CommitProtocol({
-    ...{ fleet, coordinator, decisions, controls, faultPoint, log, clock },
+    ...{ fleet, coordinator, decisions, controls, slots, faultPoint, log, clock },
     ...(onShards === null ? {} : { shardLog: onShards.decisions }),
     config: transaction,
   });
@@ -74,8 +77,8 @@ export async function startCommits(
   const of = { config, controls, decisions, records: heuristics, clock, log, epoch, isRunning };
   const { resolution, review } = createHeuristics(of);
   const resolver = new Resolver({
-    ...{ fleet, coordinator, controls, decisions, anchored, isRunning, environment, log },
     onLeft: (left) => endLeft(left, resolution, () => resolver.wakeAll()),
+    ...{ fleet, coordinator, controls, decisions, anchored, slots, isRunning, environment, log },
     intervalMs: transaction.resolveIntervalMs,
   });
   protocol.resolver = resolver;
@@ -89,12 +92,24 @@ export async function startCommits(
     await Promise.all(controls.map((control) => control.close()));
     await decisions.close();
   };
+  const unable = slots.usage().filter(({ max }) => max === 0);
+  if (unable.length > 0) {
+    await stop();
+    throw cannotPrepare(unable);
+  }
   const searchSoon = (): void => {
     for (const delayMs of SEARCH_AFTER_MS) clock.after(delayMs, () => resolver.wakeAll());
   };
   const logSync = files?.syncMs ?? new Buckets();
   const others = { controls, resolution, heuristics, review };
-  return { protocol, resolver, decisions, ...others, logSync, searchSoon, stop };
+  return { protocol, resolver, decisions, slots, ...others, logSync, searchSoon, stop };
+}
+
+function cannotPrepare(unable: readonly SlotsOfShard[]): Fault {
+  const shards = unable.map(({ shard }) => `"${shard}"`).join(", ");
+  return new Fault("shard.no_slots", {
+    detail: `With several shards each must prepare transactions; max_prepared_transactions is 0 on ${shards}.`,
+  });
 }
 
 /** The log of files, also if commits are decided on the shards now; null if there is none. */

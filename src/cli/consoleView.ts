@@ -261,6 +261,7 @@ export class ConsoleView implements view.Sources {
       phases: { one: counts.onePhase, two: counts.twoPhase },
       steps: times,
       logSync: commits.logSync,
+      slots: commits.slots.usage(),
       resolved: commits.resolver.resolved,
     };
   }

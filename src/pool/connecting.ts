@@ -4,9 +4,11 @@ import { Fault } from "../base/fault.ts";
 import type { ShardConfig } from "../config/config.ts";
 import { attempts, type Encryption, placeOf } from "./shardLink.ts";
 
-/** The backend's start, which with its process id names it for ever. */
+/** The backend's start, which with its process id names it for ever, and the timeline of a primary. */
 export const BACKEND_START =
-  "SELECT pg_catalog.to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00') " +
+  "SELECT pg_catalog.to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00'), " +
+  "CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' " +
+  "ELSE pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END " +
   "FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
 
 /** invalid_authorization_specification: no line of pg_hba.conf is for who comes like this. */

@@ -89,6 +89,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   /** Whether it leads to a standby. */
   readonly isStandby: boolean;
   backendStart = "";
+  timeline = "";
   holder: LeaseHolder | null = null;
   /** Whose seat in the pool it takes while it is lent. */
   seatOf: Share | null = null;
@@ -338,9 +339,10 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   async #identify(): Promise<void> {
     const reply = await this.run(BACKEND_START, this.#options.connectTimeoutMs);
-    const start = reply.kind === "complete" ? reply.rows[0]?.[0] : undefined;
+    const [start, timeline] = (reply.kind === "complete" ? reply.rows[0] : undefined) ?? [];
     if (start !== undefined && start !== null) {
       this.backendStart = start;
+      this.timeline = timeline ?? "";
       return;
     }
     this.close();

@@ -8,7 +8,7 @@
  * A lost reply is never taken for an outcome. The only writer's is looked up by its transaction id; where even that
  * cannot be known in time, the client is told so (08007).
  */
-import { type Gtrid, type Xid, xidOf } from "../base/brands.ts";
+import { type Gtrid, type ShardId, type Xid, xidOf } from "../base/brands.ts";
 import { detach } from "../base/detach.ts";
 import type { Clock } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
@@ -19,13 +19,16 @@ import type { ErrorFields } from "../wire/errorFields.ts";
 import { CommitTimes } from "./commitTimes.ts";
 import type { DecisionLog } from "./decisionLog.ts";
 import { gid, gtrid } from "./gid.ts";
+import { lookUpCommit } from "./lostCommit.ts";
 import type { BranchConnection } from "./participant.ts";
+import type { PreparedSlots } from "./preparedSlots.ts";
 import type { Resolver } from "./resolver.ts";
 import type { ShardControl } from "./shardControl.ts";
 import { chooseAnchor } from "./shardLog/anchor.ts";
 import type { ShardLog } from "./shardLog/shardLog.ts";
 import { type Anchoring, TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
 import { ASK_XID, type CommitError, commitReply } from "./vote.ts";
+import { within } from "./within.ts";
 
 export interface CommitBranch {
   readonly connection: BranchConnection;
@@ -54,10 +57,12 @@ export interface CommitProtocolOptions {
   /** That log, if commits are decided on the shards. */
   readonly shardLog?: ShardLog;
   readonly controls: readonly ShardControl[];
+  /** Without it a PREPARE is tried whether a slot is free or not. */
+  readonly slots?: PreparedSlots;
   readonly config: TransactionConfig;
   readonly faultPoint: FaultPointListener;
   readonly log: Log;
-  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly clock: Pick<Clock, "monotonicMs" | "after">;
 }
 
 /** A branch with its transaction id, as far as it was asked. */
@@ -70,6 +75,7 @@ interface Writer {
 
 export class CommitProtocol {
   readonly #options: CommitProtocolOptions;
+  readonly #controls: ReadonlyMap<ShardId, ShardControl>;
   readonly #running = new Set<Gtrid>();
   /** Set by whoever composes: the two know each other. */
   resolver: Resolver | null = null;
@@ -82,6 +88,7 @@ export class CommitProtocol {
 
   constructor(options: CommitProtocolOptions) {
     this.#options = options;
+    this.#controls = new Map(options.controls.map((control) => [control.id, control]));
     this.times = new CommitTimes(options.clock);
   }
 
@@ -168,44 +175,61 @@ export class CommitProtocol {
 
   async #onePhase({ connection, xid }: Pick<Writer, "connection" | "xid">): Promise<CommitOutcome> {
     this.counts.onePhase += 1;
+    const control = this.#controlOf(connection);
+    const before = control?.server ?? null; // after a failover it would be another's
     const reply = commitReply(await connection.run("COMMIT", this.#options.config.commitTimeoutMs));
     if (reply.kind === "committed") return { kind: "committed" };
     if (reply.kind === "aborted") return { kind: "aborted", error: reply.error };
-    return this.#lookUp(connection, xid, reply.reason);
-  }
-
-  /** The reply to the only COMMIT was lost: what does the shard itself say? */
-  async #lookUp(connection: BranchConnection, xid: Xid | null, reason: string): Promise<CommitOutcome> {
-    const control = this.#controlOf(connection);
-    const unknown: CommitOutcome = {
-      kind: "unknown",
-      fault: new Fault("commit.unknown", {
-        detail: `Shard "${connection.shard}" did not answer COMMIT: ${reason}.`,
-      }),
-    };
-    if (control === undefined || xid === null) return unknown;
-    try {
-      const { server } = control;
-      await control.fence(connection.pid, connection.backendStart);
-      const evidence = await control.evidence({ xid, server });
-      if (evidence === "committed") return { kind: "committed" };
-      if (evidence !== "aborted") return unknown;
-      return {
-        kind: "aborted",
-        error: new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reason}.` }),
-      };
-    } catch {
-      return unknown; // the shard cannot be asked either
+    const { shard } = connection;
+    const { config, clock } = this.#options;
+    const found =
+      control === undefined
+        ? "unknown"
+        : await within(
+            clock,
+            config.commitTimeoutMs,
+            lookUpCommit(control, connection, xid, serverOf(connection, before)),
+            "unknown" as const,
+          );
+    switch (found) {
+      case "committed":
+        return { kind: "committed", notice: notAnswered(shard, reply.reason) };
+      case "aborted":
+        return { kind: "aborted", error: errorOf(connection, reply) };
+      case "unknown": {
+        const detail = `Shard "${shard}" did not answer COMMIT: ${reply.reason}.`;
+        return { kind: "unknown", fault: new Fault("commit.unknown", { detail }) };
+      }
     }
   }
 
   // --- two phases ---
 
   async #twoPhases(writers: readonly Writer[], transaction: Gtrid): Promise<CommitOutcome> {
-    const { decisions, shardLog, config, faultPoint } = this.#options;
+    const { decisions, shardLog, slots, config } = this.#options;
     if (!decisions.isSound) return this.#abort(writers, new Fault("commit.log_failed"));
-    const anchoring: Anchoring | null =
-      shardLog === undefined ? null : { anchor: chooseAnchor(writers), log: shardLog };
+    const shards = writers.map(({ connection }) => connection.shard);
+    let anchor = shardLog === undefined ? -1 : chooseAnchor(writers);
+    if (slots !== undefined && !slots.take(shards, anchor)) {
+      // An anchor needs no slot; but one that cannot be prepared has to be it.
+      const isFree = anchor >= 0 && writers[anchor]!.isObstructed !== true;
+      if (isFree) anchor = Math.max(slots.firstFull(shards), 0);
+      const refusal = await slots.wait(shards, anchor, config.prepareTimeoutMs);
+      if (refusal !== null) return this.#abort(writers, refusal);
+    }
+    return this.#prepareAndCommit(
+      writers,
+      transaction,
+      shardLog === undefined ? null : { anchor, log: shardLog },
+    );
+  }
+
+  #prepareAndCommit(
+    writers: readonly Writer[],
+    transaction: Gtrid,
+    anchoring: Anchoring | null,
+  ): Promise<CommitOutcome> {
+    const { decisions, config, faultPoint } = this.#options;
     const anchor = anchoring === null ? null : writers[anchoring.anchor]!.connection.shard;
     this.counts.twoPhase += 1;
     const left = new Set<BranchConnection>();
@@ -217,7 +241,7 @@ export class CommitProtocol {
       members: writers.map(({ connection }) => ({
         connection,
         gid: gid(transaction, connection.shard, anchor),
-        server: this.#controlOf(connection)?.server ?? null,
+        server: serverOf(connection, this.#controlOf(connection)?.server ?? null),
       })),
       decisions,
       faultPoint,
@@ -232,11 +256,33 @@ export class CommitProtocol {
       onLeft: (connection) => left.add(connection),
       onApplied: (connection) => this.resolver?.noteApplied(transaction, connection.shard),
     });
-    const ended = commit.outcome.then((outcome) => this.#finish(transaction, outcome, left));
+    const ended = commit.outcome.then((outcome) => {
+      this.#freeSlots(transaction, writers, anchoring?.anchor ?? -1, outcome, left);
+      return this.#finish(transaction, outcome, left);
+    });
     if (config.commitAck === "applied") return ended;
     const decided = commit.decided.then((): CommitOutcome => ({ kind: "committed", applied: ended }));
     detach(ended, "its outcome is awaited, or the decision was enough");
     return Promise.race([ended, decided]);
+  }
+
+  /** A slot is kept where the branch may still be prepared. */
+  #freeSlots(
+    transaction: Gtrid,
+    writers: readonly Writer[],
+    anchor: number,
+    outcome: TwoPhaseOutcome,
+    left: ReadonlySet<BranchConnection>,
+  ): void {
+    const { slots } = this.#options;
+    if (slots === undefined) return;
+    const free: ShardId[] = [];
+    for (const [i, { connection }] of writers.entries()) {
+      if (i === anchor) continue;
+      if (outcome.kind === "undecided" || left.has(connection)) slots.leave(connection.shard, transaction);
+      else free.push(connection.shard);
+    }
+    slots.release(free);
   }
 
   #finish(transaction: Gtrid, outcome: TwoPhaseOutcome, left: ReadonlySet<BranchConnection>): CommitOutcome {
@@ -269,7 +315,7 @@ export class CommitProtocol {
   }
 
   #controlOf(connection: BranchConnection): ShardControl | undefined {
-    return this.#options.controls.find((control) => control.id === connection.shard);
+    return this.#controls.get(connection.shard);
   }
 }
 
@@ -278,11 +324,27 @@ const writerOf = (
   xid: Xid | null,
 ): Writer => ({ connection, xid, lastWrite, isObstructed });
 
+/**
+ * Which server a connection leads to, where a transaction's id means something, given the `server` of the control session;
+ * null if they are not known to be the same: after a failover that session may be ahead.
+ */
+function serverOf({ timeline }: BranchConnection, server: string | null): string | null {
+  return timeline === "" || server?.endsWith(`/${timeline}`) ? server : null;
+}
+
 function errorOf(connection: BranchConnection, reply: ReturnType<typeof commitReply>): CommitError {
   if (reply.kind === "aborted") return reply.error;
   const reason = reply.kind === "unknown" ? reply.reason : "it gave an unexpected answer";
   return new Fault("commit.branch_lost", { detail: `Shard "${connection.shard}": ${reason}.` });
 }
+
+/** What the server itself says of a commit that no longer waits for a standby, and what a lost answer leaves open. */
+const notAnswered = (shard: ShardId, reason: string): ErrorFields => ({
+  severity: "WARNING",
+  sqlstate: "01000",
+  message: "the transaction is committed, but the shard did not say so itself",
+  detail: `Shard "${shard}" did not answer COMMIT: ${reason}. Its record has the transaction as committed; whether a synchronous standby has it is not known.`,
+});
 
 function notApplied(left: readonly BranchConnection[]): ErrorFields {
   const shards = left.map(({ shard }) => `"${shard}"`).join(", ");

@@ -34,6 +34,10 @@ export type GtridParts = Omit<GidParts, "anchor" | "shard">;
 /** The gids of a fleet begin with this. */
 export const gidPrefix = (fleet: string): string => `${PREFIX}:${fleet}:`;
 
+/** And those that one start of a coordinator gives with this. */
+export const epochPrefix = ({ fleet, coordinator, epoch }: Omit<GtridParts, "seq">): string =>
+  `${gidPrefix(fleet)}${coordinator}:${epoch.toString(36)}:`;
+
 export function gtrid({ fleet, coordinator, epoch, seq }: GtridParts): Gtrid {
   invariant(NAME.test(fleet) && NAME.test(coordinator), "names in a gid are letters, digits, _ and -");
   return gtridOf(`${fleet}:${coordinator}:${epoch.toString(36)}:${seq.toString(36)}`);

@@ -15,6 +15,8 @@ export interface BranchConnection {
   readonly pid: BackendPid;
   /** `pg_stat_activity.backend_start` of this backend in UTC, as text: with the pid, the backend's identity. */
   readonly backendStart: string;
+  /** Its server's timeline when it was opened, which lasts as long as the connection; empty if it is not known. */
+  readonly timeline: string;
   /** Whether a transaction block was open, and had not failed, when the shard last said that it was ready. */
   readonly isInTransaction: boolean;
   /**

@@ -12,10 +12,12 @@ import { detach } from "../base/detach.ts";
 import type { Environment, Timer } from "../base/environment.ts";
 import type { Log } from "../observe/log.ts";
 import type { DecisionLog, Outcome, Participant } from "./decisionLog.ts";
-import { gidPrefix, gtrid, parseGid } from "./gid.ts";
+import { epochPrefix, gidPrefix, gtrid, parseGid } from "./gid.ts";
+import type { PreparedSlots } from "./preparedSlots.ts";
 import { type Action, actionFor, EVIDENCE_TABLE, type Evidence, type Facts, type Owner } from "./recovery.ts";
 import type { PreparedBranch, ShardControl } from "./shardControl.ts";
 import type { AnchoredBranches } from "./shardLog/anchoredBranches.ts";
+import { countSlots } from "./slotCount.ts";
 
 export interface ResolverOptions {
   readonly fleet: string;
@@ -24,6 +26,8 @@ export interface ResolverOptions {
   readonly decisions: DecisionLog;
   /** Sees to the branches whose decision is on a shard. */
   readonly anchored?: AnchoredBranches;
+  /** Is told what is gone, and whose slots there are. */
+  readonly slots?: PreparedSlots;
   /** Whether this process is committing that transaction now. */
   isRunning(transaction: Gtrid): boolean;
   /** Told of what is left as it is on a shard, after each look at it: an operator may have said what is to become of it. */
@@ -153,6 +157,7 @@ export class Resolver {
   /** Notes what was done to a branch whose decision is on a shard. */
   noteAnchored(transaction: Gtrid, shard: ShardId, outcome: Outcome): void {
     this.resolved += 1;
+    this.#options.slots?.noteGone(shard, transaction);
     if (outcome === "commit") this.noteApplied(transaction, shard);
   }
 
@@ -208,11 +213,14 @@ export class Resolver {
   /** Whether all that can be done was done. */
   async #look(watch: Watch): Promise<boolean> {
     const { control } = watch;
+    // Before the fences: whoever is in doubt by now has its fence among them, if it needs one.
+    const leftBehind = this.#options.slots?.leftOn(control.id) ?? [];
     let isDone = await this.#fenceAll(watch);
     // Before anything is looked at: who is gone by now decides nothing any more.
     await this.#options.decisions.survey();
     const prefix = gidPrefix(this.#options.fleet);
     const first = await control.prepared(prefix);
+    if (isDone && leftBehind.length > 0) this.#noteGone(control.id, leftBehind, first);
     const facts = first.map((branch) => this.#factsOf(branch));
     const left = this.#options.anchored?.left(first) ?? [];
     const second = first.length === 0 ? [] : await control.prepared(prefix);
@@ -232,7 +240,25 @@ export class Resolver {
     const evidence = await this.#gatherEvidence(control, stillThere);
     watch.inDoubt = [...inDoubt, ...(anchored?.inDoubt ?? []), ...evidence.lost];
     if (watch.inDoubt.length > 0) this.#options.onLeft?.(watch.inDoubt);
+    await this.#countSlots(control);
     return evidence.isDone && isDone && (anchored?.isDone ?? true);
+  }
+
+  /** Of `left` what is not among `prepared` is gone: its backend has ended, or was never asked to prepare again. */
+  #noteGone(shard: ShardId, left: readonly Gtrid[], prepared: readonly PreparedBranch[]): void {
+    const still = new Set<Gtrid>();
+    for (const { gid } of prepared) {
+      const parts = parseGid(gid);
+      if (parts !== null && parts.shard === shard) still.add(gtrid(parts));
+    }
+    for (const transaction of left)
+      if (!still.has(transaction)) this.#options.slots?.noteGone(shard, transaction);
+  }
+
+  async #countSlots(control: ShardControl): Promise<void> {
+    const { slots, decisions, ...names } = this.#options;
+    if (slots !== undefined)
+      await countSlots(control, slots, epochPrefix({ ...names, epoch: decisions.epoch }));
   }
 
   /**
@@ -310,6 +336,7 @@ export class Resolver {
         return { isFinished: false, doubt: `${verb} PREPARED was refused: ${finish.reason}` };
       case "done":
         this.resolved += 1;
+        this.#options.slots?.noteGone(control.id, transaction);
         this.#options.log.info("resolver.resolved", { shard: control.id, gid, outcome: verb.toLowerCase() });
         if (verb === "COMMIT") this.noteApplied(transaction, control.id);
         return FINISHED;

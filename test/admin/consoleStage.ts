@@ -236,6 +236,7 @@ function afterwards(): Omit<Sources, Given> {
       phases: { one: 3, two: 2 },
       steps,
       logSync: new Buckets(),
+      slots: [{ shard: "east", used: 1, max: 100 }],
       resolved: 1,
     }),
   };

@@ -58,6 +58,22 @@ suite("a commit over real shards", () => {
     assert.equal(await stage.prepared(), 0);
   });
 
+  test("notices and reported settings that come before the answer to PREPARE do not make it less of a yes", async () => {
+    const talk = "RAISE NOTICE ''checked''; PERFORM set_config(''application_name'', ''talkative'', false)";
+    await stage.query(
+      1,
+      `CREATE OR REPLACE FUNCTION talk() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN ${talk}; RETURN NULL; END'`,
+    );
+    await stage.query(
+      1,
+      "CREATE CONSTRAINT TRIGGER talk AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION talk()",
+    );
+    const writers = await stage.writers(1);
+    assert.deepEqual(await stage.commit(...writers), { kind: "committed" });
+    assert.equal(writers[1].connection.parameters.get("application_name"), "talkative");
+    assert.equal(await stage.seen(1), 2);
+  });
+
   test("a branch that cannot be prepared (temporary table) aborts all", async () => {
     const writer = await stage.branch(0, "INSERT INTO t VALUES (1)");
     const other = await stage.branch(1, "CREATE TEMPORARY TABLE own ()");

@@ -15,6 +15,7 @@ import { ServerConnection } from "../../src/pool/serverConnection.ts";
 import { type CommitOutcome, CommitProtocol } from "../../src/txn/commitProtocol.ts";
 import { FileLog } from "../../src/txn/fileLog/fileLog.ts";
 import type { BranchConnection } from "../../src/txn/participant.ts";
+import { PreparedSlots } from "../../src/txn/preparedSlots.ts";
 import { Resolver } from "../../src/txn/resolver.ts";
 import { ShardControl } from "../../src/txn/shardControl.ts";
 import type { TestShard, TestShards } from "../support/shards.ts";
@@ -63,6 +64,10 @@ export class Branch implements BranchConnection {
     return this.connection.backendStart;
   }
 
+  get timeline() {
+    return this.connection.timeline;
+  }
+
   get isInTransaction() {
     return this.connection.isInTransaction;
   }
@@ -88,6 +93,7 @@ export class CommitStage {
   log!: FileLog;
   protocol!: CommitProtocol;
   resolver!: Resolver;
+  slots!: PreparedSlots;
   controls: readonly ShardControl[] = [];
 
   private constructor(shards: readonly TestShard[], directory: string) {
@@ -113,14 +119,16 @@ export class CommitStage {
     const faultPoint: FaultPointListener = (point, index) => this.faultPoint(point, index);
     this.log = await FileLog.open({ directory: this.directory, log: silentLog, wallMs: 1, faultPoint });
     this.controls = this.shards.map((shard) => new ShardControl(shardConfig(shard)));
+    const { clock } = systemEnvironment;
+    this.slots = new PreparedSlots({ clock, onShort: (shard) => this.resolver.wake(shard) });
     const parts = {
       fleet: "f",
       coordinator: "c",
       controls: this.controls,
       decisions: this.log,
+      slots: this.slots,
       log: silentLog,
     };
-    const { clock } = systemEnvironment;
     this.protocol = new CommitProtocol({ ...parts, config: this.config, faultPoint, clock });
     this.resolver = new Resolver({
       ...parts,

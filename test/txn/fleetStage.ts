@@ -52,7 +52,13 @@ export class FleetStage {
       fleet: "f",
       coordinator,
       auth: { method: "trust" },
-      shards: this.shards.map(({ id, host, port, user }) => ({ name: id, host, port, user })),
+      shards: this.shards.map(({ id, host, port, user, database }) => ({
+        name: id,
+        host,
+        port,
+        user,
+        database,
+      })),
       transaction: {
         log: "shard",
         lease: "300ms",

@@ -15,6 +15,7 @@ import { Fault } from "../../base/fault.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
 import { parseGtrid } from "../gid.ts";
 import type { ShardControl } from "../shardControl.ts";
+import { within } from "../within.ts";
 import { decideOn } from "./decisionTable.ts";
 import type { Leases } from "./leases.ts";
 import { READ_OWNER } from "./schema.ts";
@@ -126,7 +127,11 @@ export class ShardLog implements DecisionLog {
    * What was decided, when the anchor did not answer: its backend is ended if that can be done, and an abort is written
    * unless the commit is there. Tried again for `timeoutMs`; null if nothing can be learned by then.
    */
-  async askBack(gtrid: Gtrid, lost: LostAnchor, timeoutMs: number): Promise<Outcome | null> {
+  askBack(gtrid: Gtrid, lost: LostAnchor, timeoutMs: number): Promise<Outcome | null> {
+    return within(this.#options.clock, timeoutMs, this.#keepAsking(gtrid, lost, timeoutMs), null);
+  }
+
+  async #keepAsking(gtrid: Gtrid, lost: LostAnchor, timeoutMs: number): Promise<Outcome | null> {
     const { controls, clock } = this.#options;
     const control = controls.find(({ id }) => id === lost.shard);
     if (control === undefined) return null;
