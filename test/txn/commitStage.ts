@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { FaultPointListener } from "../../src/base/faultPoint.ts";
 import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import type { ShardConfig, TransactionConfig } from "../../src/config/config.ts";
-import { silentLog } from "../../src/observe/log.ts";
+import { type Log, silentLog } from "../../src/observe/log.ts";
 import type { ControlReply } from "../../src/pool/controlReply.ts";
 import { ServerConnection } from "../../src/pool/serverConnection.ts";
 import { type CommitOutcome, CommitProtocol } from "../../src/txn/commitProtocol.ts";
@@ -84,6 +84,8 @@ export class CommitStage {
   readonly #branches: Branch[] = [];
   config: TransactionConfig;
   faultPoint: FaultPointListener = () => {};
+  /** Where protocol and resolver log, from the next start on. */
+  logTo: Log = silentLog;
   log!: FileLog;
   protocol!: CommitProtocol;
   resolver!: Resolver;
@@ -117,7 +119,7 @@ export class CommitStage {
       coordinator: "c",
       controls: this.controls,
       decisions: this.log,
-      log: silentLog,
+      log: this.logTo,
     };
     const { clock } = systemEnvironment;
     this.protocol = new CommitProtocol({ ...parts, config: this.config, faultPoint, clock });
