@@ -185,21 +185,21 @@ suite("traps of phase 1", () => {
     assert.throws(() => gid(gtrid({ fleet, coordinator, epoch, seq }), shardId(tooLong)), /199/);
   });
 
-  test("trap 6: no name is used twice, after a restart either: a left one of before is in nobody's way", async () => {
-    const first = await stage.writers(60);
-    stage.faultPoint = (point) => {
-      if (point === "decision.before-write") throw new Error("dead");
-    };
-    await stage.commit(...first);
-    assert.equal(await stage.prepared(), 2);
-    stage.faultPoint = () => {};
-    const before = stage.protocol.newGtrid();
-    for (const control of stage.controls) control.prepared = () => Promise.resolve([]); // they stay
-    await stage.restart();
-    for (const control of stage.controls) control.prepared = () => Promise.resolve([]);
-    assert.notEqual(stage.protocol.newGtrid(), before);
-    for (let value = 61; value < 65; value += 1)
-      assert.deepEqual(await stage.commit(...(await stage.writers(value))), { kind: "committed" });
+  test("trap 6: no name is used twice, after a restart either, for a used one would be refused (42710)", async () => {
+    const names = new Set<string>();
+    for (let value = 60; value < 66; value += 1) {
+      const writers = await stage.writers(value);
+      assert.deepEqual(await stage.commit(...writers), { kind: "committed" });
+      for (const { said } of writers)
+        for (const sql of said) names.add(/PREPARE TRANSACTION '(.*)'/.exec(sql)?.[1] ?? "");
+      if (value === 62) await stage.restart();
+    }
+    names.delete("");
+    assert.equal(names.size, 12);
+    const [name] = names;
+    await on(shards.shards[0]!, "BEGIN", `PREPARE TRANSACTION '${name}'`);
+    await assert.rejects(on(shards.shards[0]!, "BEGIN", `PREPARE TRANSACTION '${name}'`), { code: "42710" });
+    await on(shards.shards[0]!, `ROLLBACK PREPARED '${name}'`);
   });
 
   test("trap 7: a PREPARE whose answer is lost may be prepared: it is unknown, and finished all the same", async () => {

@@ -148,8 +148,8 @@ suite("traps of phase 2", () => {
   });
 
   test("trap 24: after an error the answer is read to its end, and the next one is its own", async () => {
-    const [one, other] = await stage.writers(240);
     await stage.query(1, "INSERT INTO t VALUES (240)");
+    const [one, other] = await stage.writers(240);
     assert.equal(sqlstateOf(await stage.commit(one, other)), "23505");
     for (const [i, value] of ["first", "second"].entries()) {
       const reply = await other.connection.run(`SELECT '${value}'`, 5_000);

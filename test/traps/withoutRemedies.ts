@@ -11,7 +11,8 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { REMEDIES, type Remedy } from "./remedies.ts";
+import { REMEDIES_FROM_THE_DECISION_ON } from "./laterRemedies.ts";
+import { REMEDIES_BEFORE_THE_DECISION, type Remedy } from "./remedies.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const COPIED = ["src", "test", "config", "package.json"];
@@ -25,7 +26,8 @@ function main(traps: readonly number[]): number {
   try {
     for (const name of COPIED) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
     symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-    const wanted = REMEDIES.filter(({ trap }) => traps.length === 0 || traps.includes(trap));
+    const all = [...REMEDIES_BEFORE_THE_DECISION, ...REMEDIES_FROM_THE_DECISION_ON];
+    const wanted = all.filter(({ trap }) => traps.length === 0 || traps.includes(trap));
     console.log("| trap | remedy | taken away | fails then |\n| --- | --- | --- | --- |");
     const survived = wanted.filter((remedy) => !isMissed(copy, remedy));
     return survived.length === 0 ? 0 : 1;
@@ -47,7 +49,8 @@ function isMissed(copy: string, { trap, test, where, without, from, to }: Remedy
   writeFileSync(join(copy, file), parts.join(to));
   const failed = failedTests(copy, test, trap);
   writeFileSync(join(copy, file), original);
-  row(failed.length === 0 ? "**nothing**" : `${test}: ${failed.join("; ")}`);
+  const others = failed.length > 1 ? `, and ${failed.length - 1} more` : "";
+  row(failed.length === 0 ? "**nothing**" : `${test}.test.ts: ${failed[0]}${others}`);
   return failed.length > 0;
 }
 
