@@ -15,9 +15,14 @@ export const sqlstateOf = (outcome: CommitOutcome): string | undefined =>
 export const faultOf = (outcome: CommitOutcome): string | undefined =>
   outcome.kind === "aborted" && outcome.error instanceof Fault ? outcome.error.id : undefined;
 
-/** A stage whose resolver looks only when it is told to. */
-export const openUnswept = (shards: TestShards, config: object = {}): Promise<CommitStage> =>
-  CommitStage.open(shards, { resolveIntervalMs: NEVER_MS, ...config });
+/** A stage whose resolver looks only when it is told to; what a test that failed left prepared is gone. */
+export async function openUnswept(shards: TestShards, config: object = {}): Promise<CommitStage> {
+  for (const shard of shards.shards) {
+    const left = await on(shard, "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()");
+    for (const { gid } of left) await on(shard, `ROLLBACK PREPARED '${gid}'`);
+  }
+  return CommitStage.open(shards, { resolveIntervalMs: NEVER_MS, ...config });
+}
 
 /** Waits until `isTrue`; throws after a long time. */
 export async function until(

@@ -17,7 +17,7 @@ import { REMEDIES_BEFORE_THE_DECISION, type Remedy } from "./remedies.ts";
 const ROOT = resolve(import.meta.dirname, "../..");
 const COPIED = ["src", "test", "config", "package.json"];
 const TEST_TIMEOUT_MS = 40_000;
-const FILE_TIMEOUT_MS = 150_000;
+const FILE_TIMEOUT_MS = 120_000;
 
 process.exitCode = main(process.argv.slice(2).map(Number));
 
@@ -60,6 +60,7 @@ function failedTests(copy: string, test: string, trap: number): readonly string[
     [
       "--test",
       "--test-reporter=tap",
+      "--test-force-exit",
       `--test-timeout=${TEST_TIMEOUT_MS}`,
       `--test-name-pattern=^trap ${trap}:`,
       `test/traps/${test}.test.ts`,

@@ -84,7 +84,7 @@ export class CommitStage {
   readonly #branches: Branch[] = [];
   config: TransactionConfig;
   faultPoint: FaultPointListener = () => {};
-  /** Where protocol and resolver log, from the next start on. */
+  /** Where the resolver logs, from the next start on. */
   logTo: Log = silentLog;
   log!: FileLog;
   protocol!: CommitProtocol;
@@ -119,12 +119,13 @@ export class CommitStage {
       coordinator: "c",
       controls: this.controls,
       decisions: this.log,
-      log: this.logTo,
+      log: silentLog,
     };
     const { clock } = systemEnvironment;
     this.protocol = new CommitProtocol({ ...parts, config: this.config, faultPoint, clock });
     this.resolver = new Resolver({
       ...parts,
+      log: this.logTo,
       isRunning: (gtrid) => this.protocol.isRunning(gtrid),
       environment: systemEnvironment,
       intervalMs: this.config.resolveIntervalMs,
