@@ -127,7 +127,7 @@ suite("traps of the decision in files", () => {
       if (point === "decision.before-sync" && ++failures === 1) throw new Error("input/output error");
     };
     await stage.commit(...(await stage.writers(182)));
-    assert.equal(faultOf(await stage.commit(...(await stage.writers(183)))), "commit.log_failed");
+    assert.match(faultOf(await stage.commit(...(await stage.writers(183)))) ?? "", /^commit\.log_/);
     assert.equal(failures, 1, "it was not tried again");
     await stage.restart();
     await stage.rest();

@@ -296,14 +296,15 @@ suite("traps of phase 1", () => {
 
 suite("traps of phase 1 that want shards of their own", () => {
   test("trap 5: without a free slot PREPARE fails with 53200 and all is rolled back; check says so before", async () => {
-    const small = await startShards(2, { settings: { max_prepared_transactions: "1" } });
+    const small = await startShards(2, { settings: { max_prepared_transactions: "2" } });
     const stage = await CommitStage.open(small);
     try {
       const [shard] = small.shards;
-      await on(shard!, "BEGIN", "SELECT txid_current()", "PREPARE TRANSACTION 'of another application'");
+      const others = ["of another application", "of a third"];
+      for (const name of others) await on(shard!, "BEGIN", `PREPARE TRANSACTION '${name}'`);
       assert.equal(sqlstateOf(await stage.commit(...(await stage.writers(5)))), "53200");
       assert.equal(await stage.seen(5), 0);
-      await on(shard!, "ROLLBACK PREPARED 'of another application'");
+      for (const name of others) await on(shard!, `ROLLBACK PREPARED '${name}'`);
       assert.deepEqual(await stage.commit(...(await stage.writers(5))), { kind: "committed" });
       const named = small.shards.map(({ id, host, port, user }) => ({ name: id, host, port, user }));
       const text = JSON.stringify({ database: "postgres", shards: named, auth: { method: "trust" } });
