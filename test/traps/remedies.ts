@@ -211,10 +211,10 @@ export const REMEDIES_BEFORE_THE_DECISION: readonly Remedy[] = [
   {
     trap: 14,
     test: "client",
-    where: "src/proxy/clientTransaction.ts: #end",
-    without: "the connection is taken to have the settings it had",
-    from: "for (const { shard, connection } of current.joined) {\n      if (current.changedSettings) connection.settings = null;",
-    to: "for (const { shard, connection } of current.joined) {",
+    where: "src/proxy/clientParameters.ts: isInForceOn",
+    without: "a connection is lent as the last client left it",
+    from: "return connection.settings === this.settings;",
+    to: "return connection.settings !== undefined;",
   },
   {
     trap: 15,
