@@ -25,7 +25,8 @@ const EXACT_MAX = 50;
 /**
  * Every lock on a thing that somebody waits for; `$1` are processes that are asked for exactly in any case. The locks of
  * a prepared transaction bear the virtual id of the session that prepared it, and another one after the server's next
- * start; which that is, the lock on its transaction id tells.
+ * start; which that is, the lock on its transaction id tells. The views of sessions and of what is prepared look up the
+ * names of roles and would wait for a lock on them; what is below the views does not.
  */
 const LOCKS = `
 WITH locks AS MATERIALIZED (
@@ -35,7 +36,7 @@ WITH locks AS MATERIALIZED (
 ),
 waited AS MATERIALIZED (SELECT tag, count(*) OVER () AS waiters FROM locks WHERE NOT granted),
 prepared AS (
-  SELECT l.virtualtransaction, p.gid FROM locks l JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid
+  SELECT l.virtualtransaction, p.gid FROM locks l JOIN pg_catalog.pg_prepared_xact() p ON p.transaction = l.transactionid
   WHERE l.pid IS NULL AND l.locktype = 'transactionid'
 ),
 things AS (SELECT tag, max(waiters) AS waiters FROM waited GROUP BY tag)
@@ -49,14 +50,14 @@ SELECT l.granted, l.tag, l.mode, l.pid AS waiter_pid, coalesce(a.leader_pid, l.p
   l.transactionid::text, l.classid::int8::float8, l.objid::int8::float8, l.objsubid
 FROM locks l
 JOIN things t ON t.tag = l.tag
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-LEFT JOIN pg_catalog.pg_stat_activity s ON s.pid = coalesce(a.leader_pid, a.pid)
+LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid = l.pid
+LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) s ON s.pid = coalesce(a.leader_pid, a.pid)
 LEFT JOIN prepared p ON l.pid IS NULL AND l.virtualtransaction = p.virtualtransaction`;
 
 /** Only if it is still the same wait of the same transaction of the same backend: nobody else's statement is hit. */
 const CANCEL = `
 SELECT pg_catalog.pg_cancel_backend(a.pid) AS is_cancelled
-FROM pg_catalog.pg_stat_activity a
+FROM pg_catalog.pg_stat_get_activity($1) a
 WHERE a.pid = $1 AND ${utc("a.backend_start")} = $2 AND coalesce(${utc("a.xact_start")}, '') = $3
   AND EXISTS (SELECT FROM pg_catalog.pg_locks w
               WHERE w.pid = $4 AND NOT w.granted AND ${utc("w.waitstart")} = $5)`;

@@ -47,18 +47,23 @@ const IDENTITY =
   "SELECT system_identifier::text || '/' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) AS server " +
   "FROM pg_catalog.pg_control_system()";
 
+/**
+ * The views would be easier to read, but they look up the names of roles, and so wait for what has locked pg_authid:
+ * the very transaction, perhaps, that is to be found and finished here.
+ */
 const PREPARED =
   "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms, " +
   "(extract(epoch FROM pg_catalog.clock_timestamp() - prepared) * 1000)::float8 AS age_ms, " +
-  "pg_catalog.age(transaction) AS xmin_age FROM pg_catalog.pg_prepared_xacts " +
-  "WHERE pg_catalog.starts_with(gid, $1) AND database = pg_catalog.current_database() ORDER BY prepared";
+  "pg_catalog.age(transaction) AS xmin_age FROM pg_catalog.pg_prepared_xact() " +
+  "WHERE pg_catalog.starts_with(gid, $1) AND " +
+  "dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) ORDER BY prepared";
 
 /** The pid alone could be somebody else's by now; with its start it is the backend that was meant. */
 const TERMINATE =
-  "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity " +
-  "WHERE pid = $1 AND backend_start = $2::timestamptz";
+  "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity($1) " +
+  "WHERE backend_start = $2::timestamptz";
 
-const ALIVE = "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND backend_start = $2::timestamptz";
+const ALIVE = "SELECT 1 FROM pg_catalog.pg_stat_get_activity($1) WHERE backend_start = $2::timestamptz";
 
 export class ShardControl {
   readonly shard: ShardConfig;

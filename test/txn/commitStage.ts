@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { FaultPointListener } from "../../src/base/faultPoint.ts";
 import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import type { ShardConfig, TransactionConfig } from "../../src/config/config.ts";
-import { silentLog } from "../../src/observe/log.ts";
+import { type Log, silentLog } from "../../src/observe/log.ts";
 import type { ControlReply } from "../../src/pool/controlReply.ts";
 import { ServerConnection } from "../../src/pool/serverConnection.ts";
 import { type CommitOutcome, CommitProtocol } from "../../src/txn/commitProtocol.ts";
@@ -90,6 +90,8 @@ export class CommitStage {
   readonly #branches: Branch[] = [];
   config: TransactionConfig;
   faultPoint: FaultPointListener = () => {};
+  /** Where the resolver logs, from the next start on. */
+  logTo: Log = silentLog;
   log!: FileLog;
   protocol!: CommitProtocol;
   resolver!: Resolver;
@@ -132,6 +134,7 @@ export class CommitStage {
     this.protocol = new CommitProtocol({ ...parts, config: this.config, faultPoint, clock });
     this.resolver = new Resolver({
       ...parts,
+      log: this.logTo,
       isRunning: (gtrid) => this.protocol.isRunning(gtrid),
       environment: systemEnvironment,
       intervalMs: this.config.resolveIntervalMs,

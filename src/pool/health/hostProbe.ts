@@ -38,11 +38,12 @@ export const FACTS_PLAIN =
   "('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::int END";
 
 const bytes = (lsn: string): string => `(${lsn} - '0/0'::pg_catalog.pg_lsn)::float8`;
+/** Not the view of what is prepared: it looks up roles, and waits for what has locked them. */
 const MORE = `
   ${bytes("CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_lsn() END")},
   ${bytes("pg_catalog.pg_last_wal_replay_lsn()")},
   extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::float8,
-  pg_catalog.current_setting('max_prepared_transactions')::int - (SELECT count(*) FROM pg_catalog.pg_prepared_xacts)::int`;
+  pg_catalog.current_setting('max_prepared_transactions')::int - (SELECT count(*) FROM pg_catalog.pg_prepared_xact())::int`;
 
 export const PERMISSION_DENIED = "42501";
 /** It takes no connections now, or ends those it has. */

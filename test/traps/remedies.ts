@@ -1,0 +1,235 @@
+// Pure.
+/** What pgxa does about traps 1 to 15, as text of the source that can be taken away: for withoutRemedies.ts. */
+
+export interface Remedy {
+  /** Its line in docs/two-phase-commit.md. */
+  readonly trap: number;
+  /** The test file, without `.test.ts`. */
+  readonly test: "phase1" | "between" | "decision" | "phase2" | "client";
+  /** File and function. */
+  readonly where: string;
+  /** What is done instead. */
+  readonly without: string;
+  /** Once in the file. */
+  readonly from: string;
+  readonly to: string;
+}
+
+export const REMEDIES_BEFORE_THE_DECISION: readonly Remedy[] = [
+  {
+    trap: 1,
+    test: "phase1",
+    where: "src/txn/vote.ts: prepareVote",
+    without: "any answer without an error is a yes",
+    from: 'if (reply.tags.at(-1) !== "PREPARE TRANSACTION") {',
+    to: "if (reply.tags.length < 0) {",
+  },
+  {
+    trap: 1,
+    test: "phase1",
+    where: "src/txn/twoPhaseCommit.ts: #prepare",
+    without: "PREPARE is sent although no transaction is open",
+    from: "const vote: Promise<PrepareVote> = connection.isInTransaction\n",
+    to: "const vote: Promise<PrepareVote> = connection.pid !== undefined\n",
+  },
+  {
+    trap: 2,
+    test: "phase1",
+    where: "src/txn/vote.ts: prepareVote",
+    without: "a refusal is told in other words than the shard's",
+    from: 'return { vote: "no", error };',
+    to: 'return { vote: "no", error: new Fault("commit.branch_lost", { detail: error.message }) };',
+  },
+  {
+    trap: 2,
+    test: "phase1",
+    where: "src/txn/twoPhaseCommit.ts: #rollbackPrepared",
+    without: "who is prepared is not rolled back when another refuses",
+    from: "connection.run(`ROLLBACK PREPARED '",
+    to: "connection.run(`SELECT '",
+  },
+  {
+    trap: 3,
+    test: "phase1",
+    where: "src/txn/coordinator.ts: standingsAfter",
+    without: "who refused is taken for prepared, and rolled back",
+    from: 'no: "refused", unknown',
+    to: 'no: "prepared", unknown',
+  },
+  {
+    trap: 4,
+    test: "phase1",
+    where: "src/txn/vote.ts: prepareVote",
+    without: "an error at PREPARE is taken for lost",
+    from: 'return { vote: "no", error };',
+    to: 'return { vote: "unknown", reason: error.message };',
+  },
+  {
+    trap: 5,
+    test: "phase1",
+    where: "src/cli/shardFindings.ts: prepared",
+    without: "check does not look at max_prepared_transactions",
+    from: "if (prepared_max < wanted) return warn(",
+    to: "if (prepared_max < 0) return warn(",
+  },
+  {
+    trap: 6,
+    test: "phase1",
+    where: "src/txn/shardControl.ts: PREPARED",
+    without: "those of other databases are listed, too",
+    from: '"dbid = (SELECT oid',
+    to: '"dbid >= (SELECT min(oid)',
+  },
+  {
+    trap: 6,
+    test: "phase1",
+    where: "src/txn/gid.ts: gid",
+    without: "a gid may be of any length",
+    from: 'invariant(name.length <= GID_BYTES_MAX, "a gid has at most 199 bytes");',
+    to: "",
+  },
+  {
+    trap: 6,
+    test: "phase1",
+    where: "src/txn/resolver.ts: #factsOf",
+    without: "whatever coordinator prepared it",
+    from: "const isOurs = parts.coordinator === coordinator && ",
+    to: "const isOurs = coordinator !== '' && ",
+  },
+  {
+    trap: 6,
+    test: "phase1",
+    where: "src/txn/fileLog/fileLog.ts: open",
+    without: "the epoch is the same at every start",
+    from: "Math.max(state.epoch + 1, wallMs)",
+    to: "Math.max(state.epoch, wallMs)",
+  },
+  {
+    trap: 7,
+    test: "phase1",
+    where: "src/txn/vote.ts: prepareVote",
+    without: "a lost answer is a no",
+    from: 'if (reply.kind === "lost") return { vote: "unknown", reason: reply.reason };',
+    to: 'if (reply.kind === "lost") return { vote: "no", error: new Fault("commit.branch_lost") };',
+  },
+  {
+    trap: 7,
+    test: "phase1",
+    where: "src/txn/vote.ts: ENDS_CONNECTION",
+    without: "57P01 and the like are refusals",
+    from: "const ENDS_CONNECTION = /^(08|57P0[123])/;",
+    to: "const ENDS_CONNECTION = /^never/;",
+  },
+  {
+    trap: 8,
+    test: "phase1",
+    where: "src/txn/shardControl.ts: fence",
+    without: "nobody ends the backend that may still prepare",
+    from: "await this.#query(TERMINATE, [pid, backendStart]);",
+    to: "if (pid !== undefined) return;",
+  },
+  {
+    trap: 9,
+    test: "phase1",
+    where: "src/txn/twoPhaseCommit.ts: #prepare",
+    without: "one PREPARE after the other",
+    from: "? connection.run(prepareQuery(gid), prepareTimeoutMs).then(prepareVote)",
+    to: "? ((this as any).turn = ((this as any).turn ?? Promise.resolve()).then(() => connection.run(prepareQuery(gid), prepareTimeoutMs).then(prepareVote)))",
+  },
+  {
+    trap: 9,
+    test: "phase1",
+    where: "src/txn/twoPhaseCommit.ts: #learned",
+    without: "an anchor that does not answer is taken for committed",
+    from: 'if (standing === "abort")\n',
+    to: 'if (standing === "abort") return this.#standsCommitted();\n    if (standing === null)\n',
+  },
+  {
+    trap: 10,
+    test: "phase1",
+    where: "src/txn/commitProtocol.ts: #findWriters",
+    without: "who has no transaction id is prepared all the same",
+    from: "const isWriter = !sawOnlyReads || xid !== null;",
+    to: "const isWriter = true;",
+  },
+  {
+    trap: 10,
+    test: "phase1",
+    where: "src/txn/commitProtocol.ts: #findWriters",
+    without: "who looks like a reader is one",
+    from: "const isWriter = !sawOnlyReads || xid !== null;",
+    to: "const isWriter = !sawOnlyReads;",
+  },
+  {
+    trap: 11,
+    test: "between",
+    where: "src/deadlock/lockProbe.ts: LOCKS",
+    without: "the manual's join, on -1/xid",
+    from: "AND l.virtualtransaction = p.virtualtransaction`",
+    to: "AND l.virtualtransaction = p.virtualtransaction AND p.virtualtransaction LIKE '-1/%'`",
+  },
+  {
+    trap: 12,
+    test: "between",
+    where: "src/txn/shardControl.ts: #queryNow",
+    without: "a session for each question",
+    from: "this.#client ??= this.#open();",
+    to: "this.#client = this.#open();",
+  },
+  {
+    trap: 12,
+    test: "between",
+    where: "src/txn/shardControl.ts: PREPARED",
+    without: "the view of what is prepared, which looks up roles",
+    from: "xmin_age FROM pg_catalog.pg_prepared_xact() ",
+    to: "xmin_age FROM (SELECT *, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = database) AS dbid FROM pg_catalog.pg_prepared_xacts) x ",
+  },
+  {
+    trap: 12,
+    test: "between",
+    where: "src/pool/health/hostProbe.ts: MORE",
+    without: "the same view, for the monitor",
+    from: "FROM pg_catalog.pg_prepared_xact())::int",
+    to: "FROM pg_catalog.pg_prepared_xacts)::int",
+  },
+  {
+    trap: 12,
+    test: "between",
+    where: "src/deadlock/lockProbe.ts: LOCKS",
+    without: "the same view, for the search for deadlocks",
+    from: "JOIN pg_catalog.pg_prepared_xact() p ON",
+    to: "JOIN pg_catalog.pg_prepared_xacts p ON",
+  },
+  {
+    trap: 13,
+    test: "between",
+    where: "src/txn/commitProtocol.ts: #twoPhases",
+    without: "COMMIT is answered when it is decided",
+    from: 'if (config.commitAck === "applied") return ended;',
+    to: "",
+  },
+  {
+    trap: 14,
+    test: "client",
+    where: "src/proxy/clientParameters.ts: isInForceOn",
+    without: "a connection is lent as the last client left it",
+    from: "return connection.settings === this.settings;",
+    to: "return connection.settings !== undefined;",
+  },
+  {
+    trap: 15,
+    test: "between",
+    where: "src/txn/recovery.ts: EVIDENCE_TABLE",
+    without: "another server counts as done",
+    from: '"other server": "lost",',
+    to: '"other server": "done",',
+  },
+  {
+    trap: 15,
+    test: "between",
+    where: "src/txn/resolver.ts: #reportLoss",
+    without: "nobody says it",
+    from: 'this.#options.log.error("resolver.evidence_lost", { shard, gid, evidence });',
+    to: "return null as never;",
+  },
+];
