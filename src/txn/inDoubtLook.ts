@@ -5,12 +5,12 @@
  * virtual id of the session that prepared it, and another one after the server's next start. Which that is, the
  * lock on its own transaction id tells.
  */
-import type { ShardControl } from "./shardControl.ts";
+import { type ShardControl, sqlstateOf } from "./shardControl.ts";
 
 export interface PreparedDetails {
   readonly gid: string;
   readonly database: string;
-  /** The role that prepared it, and may end it. */
+  /** The role that prepared it, and may end it; its number if the roles are locked. */
   readonly owner: string;
   readonly preparedAtMs: number;
   readonly ageMs: number;
@@ -32,11 +32,17 @@ export interface ShardDetails {
   readonly foreign: number;
 }
 
-/** Relations are named as seen from the search path of everybody: with their schema unless it is public. */
+/**
+ * Not by the views, which look up the names of roles and so wait for what has locked pg_authid; the name of the owner is
+ * asked for with $2 only.
+ *
+ * Relations are named as seen from the search path of everybody: with their schema unless it is public.
+ */
 const DETAILS = `
 WITH prepared AS MATERIALIZED (
-  SELECT transaction, gid, prepared, owner::text, database::text, pg_catalog.age(transaction) AS xid_age
-  FROM pg_catalog.pg_prepared_xacts
+  SELECT x.transaction, x.gid, x.prepared, d.datname::text AS database, pg_catalog.age(x.transaction) AS xid_age,
+    CASE WHEN $2 THEN x.ownerid::pg_catalog.regrole::text ELSE x.ownerid::text END AS owner
+  FROM pg_catalog.pg_prepared_xact() x LEFT JOIN pg_catalog.pg_database d ON d.oid = x.dbid
 ),
 locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks),
 held AS MATERIALIZED (
@@ -57,7 +63,7 @@ oldest AS (
   SELECT max(age) AS age FROM (
     SELECT xid_age AS age FROM prepared
     UNION ALL SELECT greatest(pg_catalog.age(backend_xid), pg_catalog.age(backend_xmin))
-    FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()
+    FROM pg_catalog.pg_stat_get_activity(NULL) WHERE pid <> pg_catalog.pg_backend_pid()
     UNION ALL SELECT greatest(pg_catalog.age(xmin), pg_catalog.age(catalog_xmin))
     FROM pg_catalog.pg_replication_slots
   ) AS ages
@@ -78,11 +84,14 @@ WHERE pg_catalog.starts_with(p.gid, $1) AND p.database = pg_catalog.current_data
 ORDER BY p.prepared`;
 
 const FOREIGN =
-  "SELECT count(*)::int AS count FROM pg_catalog.pg_prepared_xacts WHERE NOT pg_catalog.starts_with(gid, $1)";
+  "SELECT count(*)::int AS count FROM pg_catalog.pg_prepared_xact() WHERE NOT pg_catalog.starts_with(gid, $1)";
 
 /** Of those whose gid begins with `prefix`; rejects if the shard cannot be asked. */
 export async function lookInDoubt(control: ShardControl, prefix: string): Promise<ShardDetails> {
-  const rows = await control.ask(DETAILS, [prefix]);
+  const rows = await control.ask(DETAILS, [prefix, true]).catch((error: unknown) => {
+    if (sqlstateOf(error) !== "55P03") throw error;
+    return control.ask(DETAILS, [prefix, false]); // the roles are locked
+  });
   const [foreign] = await control.ask(FOREIGN, [prefix]);
   return { prepared: rows.map(readDetails), foreign: Number(foreign?.["count"]) };
 }

@@ -15,7 +15,7 @@ import type { ShardControl } from "./shardControl.ts";
 /** The id has 32 bits there; the next one to be given tells the rest. */
 const RUNNING =
   "SELECT backend_xid::text AS xid, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text AS next " +
-  "FROM pg_catalog.pg_stat_activity WHERE pid = $1 AND backend_start = $2::timestamptz AND backend_xid IS NOT NULL";
+  "FROM pg_catalog.pg_stat_get_activity($1) WHERE backend_start = $2::timestamptz AND backend_xid IS NOT NULL";
 
 /** `server`: which the shard was before the COMMIT was sent. Never rejects. */
 export async function lookUpCommit(

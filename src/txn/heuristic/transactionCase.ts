@@ -90,7 +90,7 @@ export async function lookAt(
 }
 
 const OTHERS =
-  "SELECT FROM pg_catalog.pg_stat_activity WHERE application_name = 'pgxa control' AND pid <> pg_catalog.pg_backend_pid() LIMIT 1";
+  "SELECT FROM pg_catalog.pg_stat_get_activity(NULL) WHERE application_name = 'pgxa control' AND pid <> pg_catalog.pg_backend_pid() LIMIT 1";
 
 /** Never rejects. */
 async function visitedOf(standpoints: readonly Standpoint[]): Promise<readonly ShardId[]> {
