@@ -34,6 +34,20 @@ export const COMMIT_FAULTS = {
     "Leave out SET TRANSACTION READ ONLY where the transaction has written, or set transaction.log to file.",
   ),
   "commit.log_failed": spec("58030", "ERROR", "process", "operator", "the decision log could not be written"),
+  "commit.log_full": spec(
+    "53100",
+    "ERROR",
+    "process",
+    "operator",
+    "the transaction was rolled back: the disk of the decision log is full",
+  ),
+  "commit.log_stopped": spec(
+    "58030",
+    "ERROR",
+    "process",
+    "operator",
+    "the transaction was rolled back: the decision log has failed",
+  ),
   "commit.unknown": spec(
     "08007",
     "ERROR",

@@ -199,7 +199,9 @@ export class CommitProtocol {
 
   async #twoPhases(writers: readonly Writer[], transaction: Gtrid): Promise<CommitOutcome> {
     const { decisions, shardLog, config, faultPoint } = this.#options;
-    if (!decisions.isSound) return this.#abort(writers, new Fault("commit.log_failed"));
+    if (!decisions.isSound) {
+      return this.#abort(writers, decisions.refusal?.() ?? new Fault("commit.log_stopped"));
+    }
     const anchoring: Anchoring | null =
       shardLog === undefined ? null : { anchor: chooseAnchor(writers), log: shardLog };
     const anchor = anchoring === null ? null : writers[anchoring.anchor]!.connection.shard;

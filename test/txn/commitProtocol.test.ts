@@ -282,7 +282,7 @@ suite("a commit over real shards", () => {
     await stage.resolver.start();
     assert.equal(await stage.prepared(), 2);
     assert.equal(stage.resolver.inDoubt.length, 2);
-    assert.equal(faultOf(await stage.commit(...(await stage.writers(2)))), "commit.log_failed");
+    assert.equal(faultOf(await stage.commit(...(await stage.writers(2)))), "commit.log_stopped");
     stage.faultPoint = () => {};
     await stage.restart();
     await stage.rest();

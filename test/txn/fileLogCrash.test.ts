@@ -14,7 +14,7 @@ import { SeededRandom } from "../sim/seededRandom.ts";
 import { type DiskProcess, SimulatedDisk } from "../world/simulatedDisk.ts";
 
 const DIRECTORY = "/var/pgxa";
-const SEEDS = Number(process.env.SEEDS ?? 250);
+const SEEDS = Number(process.env.SEEDS ?? 100);
 const ROUNDS = Number(process.env.ROUNDS ?? 12);
 
 /**

@@ -17,7 +17,6 @@ import { basename, join } from "node:path";
 import type { Log } from "../../observe/log.ts";
 import { answersFor, type Epochs, type Role } from "../responsibility.ts";
 import type { LogDisk, OwnerLock } from "./logDisk.ts";
-import { LogState } from "./logState.ts";
 import { isOwned } from "./ownerLock.ts";
 import type { Entry } from "./segment.ts";
 import { type FoundSegment, readSegments, removeSegments, takeIn } from "./segmentFiles.ts";
@@ -113,10 +112,9 @@ export class LogFamily {
     return answersFor(epoch, epochs);
   }
 
-  /** What was found dead at the start says; whether something of it is damaged. */
-  get found(): { readonly entries: readonly Entry[]; readonly isDamaged: boolean } {
-    const isDamaged = this.#found.some(({ damaged }) => damaged.length > 0);
-    return { entries: this.#found.flatMap(({ entries }) => entries), isDamaged };
+  /** What was found dead at the start says. */
+  get found(): readonly Entry[] {
+    return this.#found.flatMap(({ entries }) => entries);
   }
 
   /** What was found is durable in the own log. */
@@ -126,8 +124,8 @@ export class LogFamily {
   }
 
   /** Sees who lives, and takes over the logs of those who do not; `write` makes entries durable in the own log. */
-  async survey(own: number, write: (entries: readonly Entry[]) => Promise<void>): Promise<void> {
-    if (this.role === "heir" && !(await this.#becomeResponsible(own, write))) return;
+  async survey(write: (entries: readonly Entry[]) => Promise<void>): Promise<void> {
+    if (this.role === "heir" && !(await this.#becomeResponsible(write))) return;
     const living = new Set<number>();
     for (const { directory, epoch } of await listHeirs(this.#options.disk, this.#options.directory)) {
       if (directory === this.directory) continue;
@@ -142,12 +140,12 @@ export class LogFamily {
     await this.#main?.release();
   }
 
-  async #becomeResponsible(own: number, write: (entries: readonly Entry[]) => Promise<void>) {
+  async #becomeResponsible(write: (entries: readonly Entry[]) => Promise<void>) {
     const { directory, disk, log } = this.#options;
     const lock = await tryOwnership(disk, directory);
     if (lock === null) return false;
     try {
-      const dead = await open(this.#options, directory, lock, own - 1);
+      const dead = await open(this.#options, directory, lock);
       if (dead.entries.length > 0) await write(dead.entries);
       await this.#removeFiles(dead);
       // Until all heirs have been looked at, only those epochs are known of which none lives.
@@ -212,23 +210,18 @@ export class LogFamily {
 
 const commitsOf = ({ entries }: DeadLog): number => entries.filter(({ kind }) => kind === "commit").length;
 
-/** Reads the log in `directory`. `latest`: the greatest epoch that damaged bytes may have told of, if no name says it. */
-async function open(
-  { disk, log }: FamilyOptions,
-  directory: string,
-  lock: OwnerLock,
-  latest = 0,
-): Promise<DeadLog> {
+/** Reads the log in `directory`. */
+async function open({ disk, log }: FamilyOptions, directory: string, lock: OwnerLock): Promise<DeadLog> {
   const segments = await readSegments(disk, directory);
-  const state = new LogState();
-  const damaged = takeIn(segments, state, log);
-  if (damaged.length > 0) {
-    const upTo = Math.max(latest, heirEpochOf(basename(directory)) ?? 0, state.epoch);
-    state.damagedUpToEpoch = Math.max(state.damagedUpToEpoch, upTo);
-  }
-  // One that ended while it made its first segment has decided nothing.
-  const isEmpty = state.epoch === 0 && damaged.length === 0;
-  const entries = isEmpty ? [] : state.snapshot().filter((entry) => entry.kind !== "open" || entry.epoch > 0);
+  const { reading, damaged } = takeIn(directory, segments, log);
+  const { state } = reading;
+  // The name tells of an epoch of which nothing is known then.
+  if (damaged.length > 0) state.epoch = Math.max(state.epoch, heirEpochOf(basename(directory)) ?? 0);
+  // One that ended while it made its first segment has decided nothing. What is known comes last: then all of it is here.
+  const commits = [...state.commits].map(([gtrid, participants]): Entry => {
+    return { kind: "commit", gtrid, participants };
+  });
+  const entries = state.epoch === 0 ? [] : [...commits, state.opening()];
   return { directory, lock, segments, damaged, entries };
 }
 

@@ -1,18 +1,12 @@
 /** The segments of a decision log as files of one directory. */
 import { join } from "node:path";
 import type { Log } from "../../observe/log.ts";
-import { type LogDisk, type LogFile, writeAll } from "./logDisk.ts";
-import type { LogState } from "./logState.ts";
-import { encodeFrame, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
+import type { LogDisk } from "./logDisk.ts";
+import { type Loss, type Reading, readLog } from "./logReading.ts";
+import { readSegment, type SegmentContents } from "./segment.ts";
 
 const SEGMENT_NAME = /^decisions-(\d{10})\.log$/;
-const segmentName = (number: number): string => `decisions-${String(number).padStart(10, "0")}.log`;
-
-export interface OpenSegment {
-  readonly file: LogFile;
-  readonly number: number;
-  readonly bytes: number;
-}
+export const segmentName = (number: number): string => `decisions-${String(number).padStart(10, "0")}.log`;
 
 export interface FoundSegment {
   readonly number: number;
@@ -35,43 +29,44 @@ export async function readSegments(disk: LogDisk, directory: string): Promise<re
   return found;
 }
 
-/**
- * Takes what was found into `state`, without a torn tail; returns the segments that are damaged.
- *
- * The last segment with a good beginning says all that those before it say, whatever state they are in. One without
- * can follow it only if a crash fell into its making: then it holds nothing.
- */
-export function takeIn(found: readonly FoundSegment[], state: LogState, log: Log): readonly FoundSegment[] {
-  const from = found.findLastIndex(({ contents }) => contents.hasBeginning);
-  const current = found.slice(Math.max(from, 0));
-  for (const { number, contents } of current) {
-    for (const entry of contents.entries) state.apply(entry);
-    const fields = { segment: segmentName(number), goodBytes: contents.goodBytes };
-    if (contents.kind === "torn") log.warn("log.tail_cut", fields);
-    if (contents.kind === "damaged") log.error("log.damaged", fields);
-  }
-  return current.filter(({ contents }) => contents.kind === "damaged");
-}
-
-/** Makes a segment that says all of `state`, durable before it returns. */
-export async function createSegment(
-  disk: LogDisk,
+/** What the segments of `directory` say, and which are damaged; damage and torn tails are logged. */
+export function takeIn(
   directory: string,
-  number: number,
-  state: LogState,
-): Promise<OpenSegment> {
-  const file = await disk.create(join(directory, segmentName(number)));
-  const bytes = Buffer.concat([MAGIC, encodeFrame(state.snapshot())]);
-  writeAll(file, bytes);
-  await file.sync("fsync");
-  await disk.syncDirectory(directory); // a new file is found after a crash only if its directory is durable too
-  return { file, number, bytes: bytes.length };
+  found: readonly FoundSegment[],
+  log: Log,
+): { readonly reading: Reading; readonly damaged: readonly FoundSegment[] } {
+  const reading = readLog(found);
+  for (const { segment, offset, bytes } of reading.cuts) {
+    log.warn("log.tail_cut", { directory, segment: segmentName(segment), offset, bytes });
+  }
+  for (const { segment, offset, bytes, why, loss } of reading.damage) {
+    const fields = { directory, segment: segmentName(segment), offset, bytes, reason: why };
+    log.error("log.damaged", { ...fields, lost: explainLoss(loss) });
+  }
+  const names = new Set(reading.damage.map(({ segment }) => segment));
+  return { reading, damaged: found.filter(({ number }) => names.has(number)) };
 }
 
+export function explainLoss(loss: Loss): string {
+  switch (loss.kind) {
+    case "nothing":
+      return "nothing";
+    case "everything":
+      return "any commit decided before this start may be lost: what is prepared and not found in the log is left as it is";
+    case "epoch": {
+      const upTo =
+        loss.upToSeq === Number.MAX_SAFE_INTEGER ? "" : ` with numbers up to ${loss.upToSeq.toString(36)}`;
+      return `commits of epoch ${loss.epoch.toString(36)}${upTo} may be lost: what is prepared of them is left as it is`;
+    }
+  }
+}
+
+/** Removed for good before it returns. */
 export async function removeSegments(
   disk: LogDisk,
   directory: string,
   numbers: readonly number[],
 ): Promise<void> {
   for (const number of numbers) await disk.remove(join(directory, segmentName(number)));
+  await disk.syncDirectory(directory);
 }
