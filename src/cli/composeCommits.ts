@@ -81,7 +81,7 @@ export async function startCommits(
 
 /** The log of files, also if commits are decided on the shards now; null if there is none. */
 async function openFiles(
-  { transaction: { logDirectory } }: Config,
+  { transaction: { logDirectory, sync } }: Config,
   { environment: { clock }, log, faultPoint }: ProxyParts,
   inheritance: Inheritance | null,
 ): Promise<FileLog | null> {
@@ -89,6 +89,7 @@ async function openFiles(
   if (logDirectory === "") return null;
   return FileLog.open({
     directory: logDirectory,
+    sync,
     log,
     wallMs: clock.wallMs(),
     monotonicMs: () => clock.monotonicMs(),

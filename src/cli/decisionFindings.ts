@@ -21,7 +21,16 @@ export function decisionFindings({ shards, transaction }: Config): readonly Find
       ok(WHAT, "on the shards: nothing of it is on this machine, and any pgxa of the fleet can recover"),
     ];
   }
-  return [judgeDirectory(transaction.logDirectory, filesystemOf(transaction.logDirectory))];
+  const place = judgeDirectory(transaction.logDirectory, filesystemOf(transaction.logDirectory));
+  return [place, ...judgeSync(transaction.sync)];
+}
+
+/** What is worth saying of transaction.sync. */
+function judgeSync(sync: Config["transaction"]["sync"]): readonly Finding[] {
+  if (sync !== "none") return [];
+  const says =
+    "transaction.sync is none: when this machine stops, decided commits are lost and shards disagree";
+  return [warn(WHAT, says, "Set transaction.sync to fdatasync, unless the data may be lost.")];
 }
 
 /** `type`: that of the file system, by statfs; null if it cannot be told. */

@@ -5,6 +5,7 @@ import { nearest } from "../config/problems.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
 import { runImportPgbouncer } from "./importPgbouncer.ts";
+import { runLog } from "./log.ts";
 import { runShards } from "./shards.ts";
 import { runUp } from "./up.ts";
 
@@ -18,6 +19,8 @@ Commands:
   check --config FILE    validate the file and ask every shard whether it is fit
   shards init --config FILE
                          prepare the shards for transaction.log: shard
+  log dump|verify|compact
+                         look at a decision log of files, and clean it up
   import-pgbouncer FILE  make such a file from PgBouncer's
   help [COMMAND]         say more
 
@@ -33,6 +36,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   up: runUp,
   check: runCheck,
   "import-pgbouncer": runImportPgbouncer,
+  log: runLog,
   shards: runShards,
   help,
 };

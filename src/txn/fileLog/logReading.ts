@@ -32,7 +32,7 @@ export interface Damage {
   readonly why:
     | "bytes were changed"
     | "its name is that of another segment"
-    | "the segment before it is missing";
+    | "its beginning, or the segment before it, is missing";
   readonly loss: Loss;
 }
 
@@ -109,11 +109,12 @@ class LogReader implements Reading {
     }
     this.#apply(contents.frames);
     const loss: Loss = { kind: "everything" };
-    for (const one of contents.bad) {
+    const changed = contents.bad.filter(({ kind }) => kind === "damaged");
+    for (const one of changed) {
       this.damage.push({ segment: number, ...placeOf(one), why: "bytes were changed", loss });
     }
-    if (!isNext) {
-      const why = "the segment before it is missing";
+    if (changed.length === 0) {
+      const why = "its beginning, or the segment before it, is missing";
       this.damage.push({ segment: number, offset: 0, bytes: sizeOf(contents), why, loss });
     }
     this.#lose(loss, []);
