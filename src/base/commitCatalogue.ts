@@ -49,6 +49,20 @@ export const COMMIT_FAULTS = {
     "Repeat the transaction. If it happens often, set max_prepared_transactions higher on that shard and restart it.",
   ),
   "commit.log_failed": spec("58030", "ERROR", "process", "operator", "the decision log could not be written"),
+  "commit.log_full": spec(
+    "53100",
+    "ERROR",
+    "process",
+    "operator",
+    "the transaction was rolled back: the disk of the decision log is full",
+  ),
+  "commit.log_stopped": spec(
+    "58030",
+    "ERROR",
+    "process",
+    "operator",
+    "the transaction was rolled back: the decision log has failed",
+  ),
   "commit.unknown": spec(
     "08007",
     "ERROR",

@@ -114,7 +114,7 @@ function cannotPrepare(unable: readonly SlotsOfShard[]): Fault {
 
 /** The log of files, also if commits are decided on the shards now; null if there is none. */
 async function openFiles(
-  { transaction: { logDirectory } }: Config,
+  { transaction: { logDirectory, sync } }: Config,
   { environment: { clock }, log, faultPoint }: ProxyParts,
   inheritance: Inheritance | null,
 ): Promise<FileLog | null> {
@@ -122,6 +122,7 @@ async function openFiles(
   if (logDirectory === "") return null;
   return FileLog.open({
     directory: logDirectory,
+    sync,
     log,
     wallMs: clock.wallMs(),
     monotonicMs: () => clock.monotonicMs(),

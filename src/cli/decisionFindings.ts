@@ -12,6 +12,8 @@ const WHAT = "decision log";
 /** From statfs(2). */
 const MEMORY = new Set([0x01021994, 0x858458f6]);
 const OVERLAY = 0x794c7630;
+/** NFS, CIFS, SMB 2. */
+const NETWORK = new Set([0x6969, 0xff534d42, 0xfe534d42]);
 
 /** Of this machine; nothing where one shard needs no decisions. */
 export function decisionFindings({ shards, transaction }: Config): readonly Finding[] {
@@ -21,7 +23,16 @@ export function decisionFindings({ shards, transaction }: Config): readonly Find
       ok(WHAT, "on the shards: nothing of it is on this machine, and any pgxa of the fleet can recover"),
     ];
   }
-  return [judgeDirectory(transaction.logDirectory, filesystemOf(transaction.logDirectory))];
+  const place = judgeDirectory(transaction.logDirectory, filesystemOf(transaction.logDirectory));
+  return [place, ...judgeSync(transaction.sync)];
+}
+
+/** What is worth saying of transaction.sync. */
+export function judgeSync(sync: Config["transaction"]["sync"]): readonly Finding[] {
+  if (sync !== "none") return [];
+  const says =
+    "transaction.sync is none: when this machine stops, decided commits are lost and shards disagree";
+  return [warn(WHAT, says, "Set transaction.sync to fdatasync, unless the data may be lost.")];
 }
 
 /** `type`: that of the file system, by statfs; null if it cannot be told. */
@@ -33,6 +44,14 @@ export function judgeDirectory(directory: string, type: number | null): Finding 
   }
   if (type === OVERLAY)
     return warn(WHAT, `${says}, in a container's own layer: gone with the container`, advice);
+  if (type !== null && NETWORK.has(type)) {
+    const risk = "on a network's file system: a pgxa on another machine that uses it, too, is not noticed";
+    return warn(
+      WHAT,
+      `${says}, ${risk}`,
+      "Give a directory on a disk of this machine, or set transaction.log to shard.",
+    );
+  }
   return ok(WHAT, `${says}, for one pgxa alone, which must find this disk again after a crash`);
 }
 

@@ -5,6 +5,7 @@ import { nearest } from "../config/problems.ts";
 import { runCheck } from "./check.ts";
 import { runDemo } from "./demo.ts";
 import { runImportPgbouncer } from "./importPgbouncer.ts";
+import { runLog } from "./log.ts";
 import { runResolve } from "./resolve.ts";
 import { runShards } from "./shards.ts";
 import { runUp } from "./up.ts";
@@ -21,6 +22,8 @@ Commands:
                          prepare the shards for transaction.log: shard
   resolve GTRID commit|rollback --config FILE
                          end a transaction in doubt that pgxa cannot decide
+  log dump|verify|compact
+                         look at a decision log of files, and clean it up
   import-pgbouncer FILE  make such a file from PgBouncer's
   help [COMMAND]         say more
 
@@ -37,6 +40,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   check: runCheck,
   "import-pgbouncer": runImportPgbouncer,
   resolve: runResolve,
+  log: runLog,
   shards: runShards,
   help,
 };

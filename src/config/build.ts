@@ -153,6 +153,7 @@ const buildTransaction = (values: Values): TransactionConfig => ({
   log: (values.optionalText("log") ??
     (values.optionalText("log_directory") === undefined ? "shard" : "file")) as TransactionConfig["log"],
   logDirectory: values.optionalText("log_directory") ?? "",
+  sync: values.text("sync") as TransactionConfig["sync"],
   leaseMs: values.number("lease"),
   prepareTimeoutMs: values.number("prepare_timeout"),
   commitTimeoutMs: values.number("commit_timeout"),

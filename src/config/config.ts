@@ -196,6 +196,8 @@ export interface TransactionConfig {
   readonly log: "file" | "shard";
   /** Where the `file` decision log lives; one process owns it. Empty: there is none. */
   readonly logDirectory: string;
+  /** How the log of files makes decisions durable. */
+  readonly sync: "fsync" | "fdatasync" | "none";
   /** How long others of the fleet take this process to be alive without a sign of it. */
   readonly leaseMs: number;
   readonly prepareTimeoutMs: number;

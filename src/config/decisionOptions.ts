@@ -17,6 +17,13 @@ export const DECISION_OPTIONS: readonly OptionSpec[] = [
     says: "Where the log of files lives. It must be on a durable disk, and recovery needs it. With `log: shard` it is read for what was decided in it before.",
   },
   {
+    path: "transaction.sync",
+    type: "choice",
+    choices: ["fsync", "fdatasync", "none"],
+    default: "fdatasync",
+    says: "With `log: file`: how a decision is made durable before anybody acts on it. `none` leaves that to the operating system: when the machine stops, decided commits are lost, and shards disagree.",
+  },
+  {
     path: "transaction.lease",
     type: "duration",
     unit: MS,

@@ -207,7 +207,9 @@ export class CommitProtocol {
 
   async #twoPhases(writers: readonly Writer[], transaction: Gtrid): Promise<CommitOutcome> {
     const { decisions, shardLog, slots, config } = this.#options;
-    if (!decisions.isSound) return this.#abort(writers, new Fault("commit.log_failed"));
+    if (!decisions.isSound) {
+      return this.#abort(writers, decisions.refusal?.() ?? new Fault("commit.log_stopped"));
+    }
     const shards = writers.map(({ connection }) => connection.shard);
     let anchor = shardLog === undefined ? -1 : chooseAnchor(writers);
     if (slots !== undefined && !slots.take(shards, anchor)) {

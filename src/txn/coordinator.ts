@@ -15,6 +15,8 @@
  * it aborts like a no, but its branch may yet turn out to be prepared, so it is fenced and left to the resolver, never
  * taken for rolled back.
  *
+ * A log that says for sure that it has no decision and will have none (`refused`) aborts.
+ *
  * With an *anchor*, a participant on whose shard the decision is written, the others are prepared and the anchor is
  * not: its own COMMIT carries the decision.
  *
@@ -50,7 +52,7 @@ export type Phase =
 export interface CoordinatorState {
   readonly phase: Phase;
   readonly standings: readonly Standing[];
-  /** Whose vote was the first that was not a yes; -1 while there is none. */
+  /** Whose vote was the first that was not a yes; -1 while there is none, or if it was the log. */
   readonly refusedBy: ParticipantIndex;
   /** Whose COMMIT carries the decision; -1 if the log is elsewhere. */
   readonly anchor: ParticipantIndex;
@@ -62,7 +64,7 @@ export type CoordinatorEvent =
   | { readonly kind: "decided" }
   /** Whether the decision is durable is not known. */
   | { readonly kind: "logFailed" }
-  /** The anchor's transaction is rolled back for sure. */
+  /** The anchor's transaction is rolled back for sure; without an anchor, the log has no decision and will have none. */
   | { readonly kind: "refused" }
   /** The anchor did not answer. */
   | { readonly kind: "unheard" }
@@ -224,8 +226,8 @@ function standingsOfDecision(
   { standings, anchor, phase }: CoordinatorState,
   kind: "decided" | "logFailed" | "refused" | "unheard",
 ): readonly Standing[] {
-  if (kind === "logFailed" || (kind === "decided" && anchor < 0)) return standings;
-  invariant(anchor >= 0, "only an anchor answers for itself");
+  if (kind === "logFailed" || (kind !== "unheard" && anchor < 0)) return standings;
+  invariant(anchor >= 0, "only an anchor is not heard");
   // An error may leave its session in a failed transaction. Where it did not answer, the session is gone.
   const isOver = kind === "decided" || (kind === "refused" && phase === "asking");
   return isOver ? standings.with(anchor, "settled") : standings;

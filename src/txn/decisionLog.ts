@@ -6,6 +6,7 @@
  * whole, which is why `lookup` has a third answer.
  */
 import type { Gid, Gtrid, ShardId, Xid } from "../base/brands.ts";
+import { Fault } from "../base/fault.ts";
 
 export type Outcome = "commit" | "abort";
 
@@ -35,11 +36,14 @@ export interface DecisionLog {
   answersFor(epoch: number): boolean;
   /** Sees who else of this coordinator lives, and takes over the logs of those who are gone, if that falls to it. */
   survey(): Promise<void>;
-  /** False once a write has failed: nothing more is decided. */
+  /** False once a write has failed: nothing more is decided, unless the log recovers. */
   readonly isSound: boolean;
+  /** Why not, for whoever would commit; null while it is sound. */
+  refusal?(): Fault | null;
   /**
    * Decides `outcome` unless the transaction was decided before; resolves, once that is durable, with the outcome that
-   * stands. Rejects with `commit.log_failed`: then nobody knows what a restart will find.
+   * stands. Rejects with `commit.log_failed`: then nobody knows what a restart will find. Rejects with `commit.log_full` or
+   * `commit.log_stopped`: then there is no decision and will be none, and the transaction is aborted.
    * `anchor` is the shard that the transaction's gids name.
    */
   decide(
@@ -57,3 +61,7 @@ export interface DecisionLog {
   conclude(gtrid: Gtrid): void;
   close(): Promise<void>;
 }
+
+/** Whether `decide` rejected because there is no decision and will be none. */
+export const isRefusal = (error: unknown): error is Fault =>
+  error instanceof Fault && (error.id === "commit.log_full" || error.id === "commit.log_stopped");

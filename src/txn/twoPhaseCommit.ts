@@ -16,7 +16,7 @@ import {
   start,
   step,
 } from "./coordinator.ts";
-import type { DecisionLog, Outcome, Participant } from "./decisionLog.ts";
+import { type DecisionLog, isRefusal, type Outcome, type Participant } from "./decisionLog.ts";
 import type { BranchConnection } from "./participant.ts";
 import { writeParticipants } from "./shardLog/decisionTable.ts";
 import type { ShardLog } from "./shardLog/shardLog.ts";
@@ -178,7 +178,7 @@ export class TwoPhaseCommit {
       (error: unknown) => {
         if (!(error instanceof Fault)) return throwLater(error);
         this.#logFault = error;
-        this.#dispatch({ kind: "logFailed" });
+        this.#dispatch({ kind: isRefusal(error) ? "refused" : "logFailed" });
       },
     );
   }
@@ -321,6 +321,7 @@ export class TwoPhaseCommit {
   }
 
   #refusalOf(participant: ParticipantIndex): CommitError {
+    if (participant < 0) return this.#logFault!;
     const refusal = this.#refusals[participant];
     invariant(refusal?.vote === "no" || refusal?.vote === "unknown", "an abort has a reason");
     if (refusal.vote === "no") return refusal.error;

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { render } from "../../src/cli/check.ts";
-import { judgeDirectory } from "../../src/cli/decisionFindings.ts";
+import { judgeDirectory, judgeSync } from "../../src/cli/decisionFindings.ts";
 import { checkShard } from "../../src/cli/shardChecks.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { startShards, type TestShard, type TestShards } from "../support/shards.ts";
@@ -132,8 +132,10 @@ describe("pgxa check", { timeout: 150_000 }, () => {
 
   it("says of a directory whether it is durable", () => {
     assert.equal(judgeDirectory("/d", 0x01021994).verdict, "fail");
-    assert.equal(judgeDirectory("/d", 0x794c7630).verdict, "warn");
+    for (const type of [0x794c7630, 0x6969]) assert.equal(judgeDirectory("/d", type).verdict, "warn");
     assert.equal(judgeDirectory("/d", 0xef53).verdict, "ok");
+    assert.deepEqual(judgeSync("fdatasync"), []);
+    assert.equal(judgeSync("none")[0]?.verdict, "warn");
   });
 
   it("gives scripts the same as JSON and nothing else", async () => {

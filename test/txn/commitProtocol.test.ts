@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, suite, test } from "node:test";
+import { gtridOf } from "../../src/base/brands.ts";
 import { Fault } from "../../src/base/fault.ts";
 import { FAULT_POINTS, type FaultPoint } from "../../src/base/faultPoint.ts";
 import type { CommitOutcome } from "../../src/txn/commitProtocol.ts";
@@ -298,12 +299,32 @@ suite("a commit over real shards", () => {
     await stage.resolver.start();
     assert.equal(await stage.prepared(), 2);
     assert.equal(stage.resolver.inDoubt.length, 2);
-    assert.equal(faultOf(await stage.commit(...(await stage.writers(2)))), "commit.log_failed");
+    assert.equal(faultOf(await stage.commit(...(await stage.writers(2)))), "commit.log_stopped");
     stage.faultPoint = () => {};
     await stage.restart();
     await stage.rest();
     assert.equal(await stage.seen(1), 2, "it was written, so it stands");
     assert.equal(await stage.seen(2), 0);
+  });
+
+  test("a log that fails when all have voted, and has nothing of this transaction, rolls it back for sure", async () => {
+    const writers = await stage.writers(1);
+    let hasFailed = false;
+    stage.faultPoint = (point) => {
+      if (point === "decision.before-write") throw new Error("input/output error");
+      if (point !== "votes.all-received" || hasFailed) return;
+      hasFailed = true;
+      // Another transaction's decision is on its way to the disk, and this one comes behind it.
+      stage.log.decide(gtridOf("f:c:1:zz"), "commit", []).catch(() => {});
+    };
+    assert.equal(faultOf(await stage.commit(...writers)), "commit.log_stopped");
+    assert.ok(hasFailed);
+    assert.equal(await stage.prepared(), 0);
+    assert.equal(await stage.seen(1), 0);
+    stage.faultPoint = () => {};
+    await stage.restart();
+    await stage.rest();
+    assert.equal(await stage.seen(1), 0);
   });
 
   test("commits that run at once do not disturb one another", async () => {

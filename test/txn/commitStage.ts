@@ -25,6 +25,7 @@ export type Loss = "before" | "after";
 
 const CONFIG: Omit<TransactionConfig, "logDirectory"> = {
   log: "file",
+  sync: "fdatasync",
   leaseMs: 1_000,
   prepareTimeoutMs: 3_000,
   commitTimeoutMs: 3_000,

@@ -99,6 +99,7 @@ const LEADS: Readonly<Partial<Record<Phase, Readonly<Record<string, readonly [Ph
   deciding: {
     decided: ["committing", "commitPrepared 0", "commitPrepared 1"],
     logFailed: ["undecided", "tell"],
+    refused: ["aborting", "rollbackPrepared 0", "rollbackPrepared 1"],
   },
   committing: { settled: ["committed", "tell"] },
 };

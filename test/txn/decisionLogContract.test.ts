@@ -136,6 +136,27 @@ for (const kind of [fileKind(), shardKind()]) {
       await kind.crash(next);
     });
 
+    test("a slow writer and one that comes meanwhile learn the same, and a crash between them changes nothing of it", async () => {
+      for (let round = 0; round < 6; round += 1) {
+        seq += 1;
+        const logs = await Promise.all(Array.from({ length: Math.min(kind.openMax, 2) }, () => kind.open()));
+        const [slow, other] = [logs[0]!, logs.at(-1)!];
+        const deciding = Promise.allSettled([
+          decide(slow, seq, round % 2 === 0 ? "commit" : "abort"),
+          decide(other, seq, round % 2 === 0 ? "abort" : "commit"),
+        ]);
+        // In every other pair of rounds the slow one dies while it decides.
+        if (round % 4 >= 2) await kind.crash(slow);
+        const told = (await deciding).flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+        if (round % 4 < 2) await kind.crash(slow);
+        if (other !== slow) await kind.crash(other);
+        const next = await kind.open();
+        const stands = await decide(next, seq, "abort");
+        for (const outcome of told) assert.equal(outcome, stands, `round ${round}`);
+        await kind.crash(next);
+      }
+    });
+
     test("every start has an epoch greater than all before", async () => {
       const epochs: number[] = [];
       for (let i = 0; i < 3; i += 1) {

@@ -9,7 +9,7 @@ import type { FaultPoint } from "../../src/base/faultPoint.ts";
 import { type Log, silentLog } from "../../src/observe/log.ts";
 import type { Participant } from "../../src/txn/decisionLog.ts";
 import { FileLog, type FileLogOptions } from "../../src/txn/fileLog/fileLog.ts";
-import { encodeFrame, MAGIC } from "../../src/txn/fileLog/segment.ts";
+import { encodeFrame, MAGIC, readSegment } from "../../src/txn/fileLog/segment.ts";
 
 const A = gtridOf("f:c:1:1");
 const B = gtridOf("f:c:1:2");
@@ -139,7 +139,10 @@ for (const failsAt of [
     const isLogFailed = (error: unknown) => error instanceof Fault && error.id === "commit.log_failed";
     await assert.rejects(commit(log, A), isLogFailed);
     assert.equal(log.isSound, false);
-    await assert.rejects(commit(log, B), isLogFailed);
+    // Nothing of B is ever written: that it is aborted is certain.
+    await assert.rejects(commit(log, B), { id: "commit.log_stopped" });
+    assert.equal(log.lookup(B, 100), "abort");
+    assert.equal(await log.decide(B, "abort", []), "abort");
     assert.deepEqual(noted.events, ["log.opened", "log.failed"]);
     // It may or may not be on the disk: only a restart will know, and until then nobody may roll back.
     assert.equal(log.lookup(A, 100), "unknowable");
@@ -155,9 +158,12 @@ test("a tail torn at any byte loses at most the last decision and is no damage",
   const directory = await emptyDirectory(t);
   const path = await decideThree(directory);
   const bytes = await readFile(path);
-  const beforeC =
-    bytes.length - encodeFrame([{ kind: "commit", gtrid: C, participants: participantsOf(C) }]).length;
-  for (let end = beforeC; end < bytes.length; end += 1) {
+  const frames = readSegment(bytes).frames;
+  const beforeC = frames.find(({ entries }) =>
+    entries.some((one) => "gtrid" in one && one.gtrid === C),
+  )!.offset;
+  const afterC = frames.find(({ offset }) => offset === beforeC)!.end;
+  for (let end = beforeC; end < afterC; end += 1) {
     for (const segment of await segmentsOf(directory)) await unlink(segment);
     await writeFile(path, bytes.subarray(0, end));
     const noted = notingLog();
@@ -239,9 +245,17 @@ test("a start that dies on a damaged log leaves the damage for the next one to f
 test("a segment that was being made when the process died counts for nothing", async (t) => {
   const directory = await emptyDirectory(t);
   await decideThree(directory);
-  const next = Buffer.concat([MAGIC, encodeFrame([{ kind: "open", epoch: 300, firstEpoch: 100 }])]);
+  const opening = {
+    kind: "open",
+    epoch: 300,
+    known: [[100, 300]],
+    gaps: [],
+    segment: 2,
+    writer: 300,
+  } as const;
+  const next = Buffer.concat([MAGIC, encodeFrame([opening, { kind: "begun" }], MAGIC.length)]);
   for (let end = 0; end < next.length; end += 1) {
-    await writeFile(join(directory, "decisions-0009999999.log"), next.subarray(0, end));
+    await writeFile(join(directory, "decisions-0000000002.log"), next.subarray(0, end));
     const noted = notingLog();
     const log = await openLog(directory, 200, { log: noted.log });
     assert.deepEqual(

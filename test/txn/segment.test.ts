@@ -14,19 +14,24 @@ const commit = (name: string): Entry => ({
   ],
 });
 const ENTRIES: readonly (readonly Entry[])[] = [
-  [
-    { kind: "open", epoch: 9, firstEpoch: 3 },
-    { kind: "damage", upToEpoch: 4 },
-  ],
-  [commit("f:c:9:1"), commit("f:c:9:2")],
-  [{ kind: "concluded", gtrid: gtridOf("f:c:9:1") }, commit("f:c:9:3")],
+  [{ kind: "open", epoch: 9, known: [[3, 9]], gaps: [[4, 7]], segment: 1, writer: 9 }, { kind: "begun" }],
+  [{ kind: "reached", seq: 2 }, commit("f:c:9:1"), commit("f:c:9:2")],
+  [{ kind: "reached", seq: 3 }, { kind: "concluded", gtrid: gtridOf("f:c:9:1") }, commit("f:c:9:3")],
 ];
-const FRAMES = ENTRIES.map(encodeFrame);
-const SEGMENT = Buffer.concat([MAGIC, ...FRAMES]);
+
+/** A segment of `frames`. */
+function segmentOf(frames: readonly (readonly Entry[])[]): Buffer {
+  let bytes = MAGIC;
+  for (const entries of frames) bytes = Buffer.concat([bytes, encodeFrame(entries, bytes.length)]);
+  return bytes;
+}
+
+const SEGMENT = segmentOf(ENTRIES);
 /** Where each frame ends. */
-const ENDS = FRAMES.map(
-  (_, i) => MAGIC.length + FRAMES.slice(0, i + 1).reduce((sum, frame) => sum + frame.length, 0),
-);
+const ENDS = ENTRIES.map((_, i) => segmentOf(ENTRIES.slice(0, i + 1)).length);
+const entriesOf = (bytes: Buffer): readonly Entry[] =>
+  readSegment(bytes).frames.flatMap(({ entries }) => entries);
+const badOf = (bytes: Buffer): readonly string[] => readSegment(bytes).bad.map(({ kind }) => kind);
 
 test("the checksum is CRC-32C: the check value and the vectors of RFC 3720", () => {
   assert.equal(crc32c(Buffer.from("123456789")), 0xe306_9283);
@@ -37,68 +42,93 @@ test("the checksum is CRC-32C: the check value and the vectors of RFC 3720", () 
 });
 
 test("what is written is read back", () => {
-  const contents = readSegment(SEGMENT);
-  assert.deepEqual(contents.entries, ENTRIES.flat());
+  const { frames, bad, beginningFrames } = readSegment(SEGMENT);
   assert.deepEqual(
-    [contents.kind, contents.goodBytes, contents.hasBeginning],
-    ["whole", SEGMENT.length, true],
+    frames.map(({ entries }) => entries),
+    ENTRIES,
   );
+  assert.deepEqual(
+    frames.map(({ end }) => end),
+    ENDS,
+  );
+  assert.deepEqual([bad, beginningFrames], [[], 1]);
+});
+
+test("a beginning may have several frames, and is none without its end", () => {
+  const parts: readonly Entry[][] = [
+    [ENTRIES[0]![0]!],
+    [commit("f:c:8:1")],
+    [{ kind: "begun" }],
+    [commit("f:c:9:1")],
+  ];
+  assert.equal(readSegment(segmentOf(parts)).beginningFrames, 3);
+  assert.equal(readSegment(segmentOf(parts.slice(0, 2))).beginningFrames, 0);
+  assert.equal(readSegment(segmentOf(parts.slice(1))).beginningFrames, 0);
 });
 
 test("cut at any byte, a segment gives its whole frames and nothing of the torn one", () => {
   for (let end = 0; end <= SEGMENT.length; end += 1) {
-    const contents = readSegment(SEGMENT.subarray(0, end));
+    const bytes = SEGMENT.subarray(0, end);
     const whole = ENDS.filter((frameEnd) => frameEnd <= end).length;
-    assert.deepEqual(contents.entries, ENTRIES.slice(0, whole).flat(), `cut at ${end}`);
+    assert.deepEqual(entriesOf(bytes), ENTRIES.slice(0, whole).flat(), `cut at ${end}`);
     const isWhole = end === MAGIC.length || ENDS.includes(end);
-    assert.equal(contents.kind, isWhole ? "whole" : "torn", `cut at ${end}`);
-    assert.equal(contents.hasBeginning, whole > 0);
+    assert.deepEqual(badOf(bytes), isWhole ? [] : ["torn"], `cut at ${end}`);
   }
 });
 
-test("any flipped bit is seen: in the last frame as a torn tail, before it as damage that keeps the frames behind", () => {
+test("any flipped bit is damage that keeps the other frames, also in the last one: no crash leaves such bytes", () => {
   for (let bit = 0; bit < SEGMENT.length * 8; bit += 1) {
     const bytes = Buffer.from(SEGMENT);
     bytes[bit >> 3]! ^= 1 << (bit & 7);
-    const hit = ENDS.findIndex((end) => bit >> 3 < end);
-    const contents = readSegment(bytes);
     const isMagic = bit >> 3 < MAGIC.length;
-    const expected = isMagic ? ENTRIES : ENTRIES.filter((_, i) => i !== hit);
-    assert.deepEqual(contents.entries, expected.flat(), `bit ${bit}`);
-    assert.equal(contents.kind, !isMagic && hit === FRAMES.length - 1 ? "torn" : "damaged", `bit ${bit}`);
-    assert.equal(contents.hasBeginning, hit > 0, `bit ${bit}`);
+    const hit = isMagic ? -1 : ENDS.findIndex((end) => bit >> 3 < end);
+    assert.deepEqual(entriesOf(bytes), ENTRIES.filter((_, i) => i !== hit).flat(), `bit ${bit}`);
+    assert.deepEqual(badOf(bytes), ["damaged"], `bit ${bit}`);
+    assert.equal(readSegment(bytes).beginningFrames, hit === 0 ? 0 : 1, `bit ${bit}`);
   }
 });
 
-test("zeros and garbage behind the last frame are a torn tail", () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 200 }), (tail) => {
-      for (const rest of [tail, new Uint8Array(tail.length)]) {
-        const contents = readSegment(Buffer.concat([SEGMENT, rest]));
-        assert.deepEqual(contents.entries, ENTRIES.flat());
-        assert.equal(contents.kind, rest.length === 0 ? "whole" : "torn");
-        assert.equal(contents.goodBytes, SEGMENT.length);
-      }
-    }),
-  );
+test("bytes taken out of the middle are damage, also where they are whole frames", () => {
+  const [beginning, second] = ENDS;
+  for (let from = MAGIC.length; from < ENDS[1]!; from += 1) {
+    for (const to of [from + 1, beginning!, second!].filter((end) => end > from)) {
+      const bytes = Buffer.concat([SEGMENT.subarray(0, from), SEGMENT.subarray(to)]);
+      assert.ok(badOf(bytes).includes("damaged"), `${from} to ${to}`);
+    }
+  }
+});
+
+test("zeros behind the last frame, and sectors of it that are zeros, are a torn tail", () => {
+  for (let length = 1; length < 2_000; length += 7) {
+    assert.deepEqual(badOf(Buffer.concat([SEGMENT, Buffer.alloc(length)])), ["torn"]);
+  }
+  const long = segmentOf([...ENTRIES, Array.from({ length: 10 }, (_, i) => commit(`f:c:9:${i + 4}`))]);
+  for (let at = Math.ceil(SEGMENT.length / 512) * 512; at < long.length; at += 512) {
+    const bytes = Buffer.from(long);
+    bytes.fill(0, at, Math.min(at + 512, bytes.length));
+    assert.deepEqual(entriesOf(bytes), ENTRIES.flat());
+    assert.deepEqual(badOf(bytes), ["torn"], `sector at ${at}`);
+  }
+});
+
+test("a few bad bytes between frames are too few to have been a commit", () => {
+  const seal: readonly Entry[] = [{ kind: "sealed" }];
+  const bytes = segmentOf([...ENTRIES, seal, [commit("f:c:9:9")]]);
+  bytes[SEGMENT.length + 20]! ^= 1;
+  assert.deepEqual(badOf(bytes), ["harmless"]);
 });
 
 test("no bytes at all make the reader fail or invent a decision", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 400 }), fc.boolean(), (bytes, hasMagic) => {
-      const contents = readSegment(Buffer.concat([hasMagic ? MAGIC : Buffer.alloc(0), bytes]));
-      assert.deepEqual(contents.entries, []);
+      assert.deepEqual(entriesOf(Buffer.concat([hasMagic ? MAGIC : Buffer.alloc(0), bytes])), []);
     }),
   );
 });
 
 test("a frame whose checksum is right but which says nothing known is no frame", () => {
   for (const value of [{}, [{ kind: "other" }], "text"]) {
-    const payload = Buffer.from(JSON.stringify(value));
-    const frame = Buffer.alloc(8 + payload.length);
-    frame.writeUInt32BE(payload.length, 0);
-    frame.writeUInt32BE(crc32c(payload), 4);
-    payload.copy(frame, 8);
-    assert.equal(readSegment(Buffer.concat([SEGMENT, frame])).kind, "torn");
+    const frame = encodeFrame(value as unknown as readonly Entry[], SEGMENT.length);
+    assert.deepEqual(entriesOf(Buffer.concat([SEGMENT, frame])), ENTRIES.flat());
   }
 });

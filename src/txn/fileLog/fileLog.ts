@@ -2,38 +2,49 @@
  * The decision log in files of one directory; of several directories during an online restart (logFamily.ts).
  *
  * Decisions that arrive while the disk is busy with the ones before are written together and made durable by one
- * fdatasync: group commit without a timer. A segment that has grown is replaced by a new one that begins with all
- * commits not concluded yet; then the old one goes.
+ * sync: group commit without a timer. A segment that has grown is replaced by a new one that begins with all commits
+ * not concluded yet, made beside it while decisions go on (segmentDraft.ts); then the old one goes.
  *
- * Invariants: a promise of `decide` resolves only when its decision is durable; after a failed write or sync nothing is
+ * Invariants: a promise of `decide` resolves only when its decision is durable; after a failed sync nothing is
  * decided any more, for what the disk holds is not known until the log is read again (fsync that failed once may claim
- * success the next time: https://wiki.postgresql.org/wiki/Fsync_Errors).
+ * success the next time: https://wiki.postgresql.org/wiki/Fsync_Errors). A write that failed before any sync is cut off
+ * again; if that is durable, its decisions are not in the log for sure, and the transactions are aborted. The same goes
+ * for decisions that come while the log has failed: nothing of them was ever written.
  *
  * Interrupted before the write: no decision. Between write and sync: perhaps one, and nobody has been told; recovery
  * believes what it finds. After the sync: committed.
  */
-import { type FileHandle, rename } from "node:fs/promises";
 import type { Gtrid } from "../../base/brands.ts";
 import { detach } from "../../base/detach.ts";
-import { Fault } from "../../base/fault.ts";
+import type { Fault } from "../../base/fault.ts";
 import type { FaultPointListener } from "../../base/faultPoint.ts";
 import { Buckets } from "../../observe/buckets.ts";
 import type { Log } from "../../observe/log.ts";
-import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
-import { LogFamily } from "./logFamily.ts";
-import { LogState } from "./logState.ts";
-import { type Entry, encodeFrame } from "./segment.ts";
 import {
-  createSegment,
-  type OpenSegment,
-  readSegments,
-  removeSegments,
-  takeIn,
-  writeAll,
-} from "./segmentFiles.ts";
+  type Decision,
+  type DecisionLog,
+  isRefusal,
+  type Lookup,
+  type Outcome,
+  type Participant,
+} from "../decisionLog.ts";
+import type { LogDisk, SyncKind } from "./logDisk.ts";
+import { LogFailure } from "./logFailure.ts";
+import { LogFamily } from "./logFamily.ts";
+import { type LogState, seqOf } from "./logState.ts";
+import { NODE_DISK } from "./nodeDisk.ts";
+import { Rotation } from "./rotation.ts";
+import type { Entry } from "./segment.ts";
+import { makeSegment, weightOf } from "./segmentDraft.ts";
+import { readSegments, removeSegments, takeIn } from "./segmentFiles.ts";
+import { NotWritten, type SegmentWriter } from "./segmentWriter.ts";
 
 export interface FileLogOptions {
   readonly directory: string;
+  /** That of this machine if absent. */
+  readonly disk?: LogDisk;
+  /** How decisions are made durable; fdatasync if absent. */
+  readonly sync?: SyncKind;
   readonly log: Log;
   /** Wall time in ms: epochs are never below it, so that a log that was lost does not repeat one. */
   readonly wallMs: number;
@@ -48,15 +59,20 @@ export interface FileLogOptions {
 
 const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
 const ABORTS_MAX = 10_000;
+/** Entries with all their participants in one frame, which stays far below FRAME_BYTES_MAX. */
+const FRAME_WEIGHT_MAX = 16_384;
+/** What must be free again before a full disk is written to. */
+const ROOM_BYTES = 64 * 1024;
 
 interface Waiting {
   readonly entries: readonly Entry[];
   resolve(): void;
-  reject(error: unknown): void;
+  reject(error: Fault): void;
 }
 
 export class FileLog implements DecisionLog {
   readonly #options: FileLogOptions;
+  readonly #sync: SyncKind;
   readonly #state: LogState;
   readonly #family: LogFamily;
   readonly epoch: number;
@@ -64,50 +80,52 @@ export class FileLog implements DecisionLog {
   readonly #aborts = new Set<Gtrid>();
   /** Commits on their way to the disk. */
   readonly #pending = new Map<Gtrid, Promise<Outcome>>();
-  #handle: FileHandle;
-  #segment: number;
-  #segmentBytes: number;
+  readonly #rotation: Rotation;
+  #segment: SegmentWriter;
   #queue: Waiting[] = [];
   #lazy: Entry[] = [];
+  /** The greatest number of a transaction that was to be committed. */
+  #reachedSeq = 0;
   #writing: Promise<void> | null = null;
-  #failure: unknown = null;
+  #failure: LogFailure | null = null;
   #surveying: Promise<void> | null = null;
   /** How many times the disk was made to sync. For tests and metrics. */
   syncs = 0;
   readonly syncMs = new Buckets();
 
-  private constructor(options: FileLogOptions, state: LogState, family: LogFamily, segment: OpenSegment) {
+  private constructor(options: FileLogOptions, state: LogState, family: LogFamily, segment: SegmentWriter) {
+    const { disk = NODE_DISK, sync = "fdatasync", segmentBytesMax = SEGMENT_BYTES_MAX, log } = options;
+    const { directory } = family;
     this.#options = options;
+    this.#sync = sync;
     this.#state = state;
     this.#family = family;
     this.epoch = state.epoch;
-    this.#handle = segment.handle;
-    this.#segment = segment.number;
-    this.#segmentBytes = segment.bytes;
+    this.#segment = segment;
+    this.#rotation = new Rotation({ disk, directory, log, segmentBytesMax }, state, this.epoch, segment);
   }
 
   /** Opens the log, made if there is none. Rejects with `log.owned`, or the system's error. */
   static async open(options: FileLogOptions): Promise<FileLog> {
-    const { wallMs, heirAfter, log } = options;
+    const { directory, disk = NODE_DISK, wallMs, heirAfter, log } = options;
+    const place = { directory, disk, log };
     const family =
-      heirAfter === undefined
-        ? await LogFamily.main(options)
-        : await LogFamily.heir(options, heirAfter, wallMs);
+      heirAfter === undefined ? await LogFamily.main(place) : await LogFamily.heir(place, heirAfter, wallMs);
     try {
-      const state = new LogState();
-      const found = await readSegments(family.directory);
-      const damaged = takeIn(found, state, log);
-      for (const entry of family.found.entries) state.apply(entry);
+      const found = await readSegments(disk, family.directory);
+      const { reading, damaged } = takeIn(family.directory, found, log);
+      const { state } = reading;
+      for (const entry of family.found) state.apply(entry);
       state.epoch = family.heirEpoch ?? Math.max(state.epoch + 1, wallMs);
-      if (state.firstEpoch === 0) state.firstEpoch = state.epoch;
-      // Which epochs the damaged bytes told of is not known: any before this one.
-      if (damaged.length > 0 || family.found.isDamaged) state.damagedUpToEpoch = state.epoch - 1;
-      const next = (found.at(-1)?.number ?? 0) + 1;
-      const segment = await createSegment(family.directory, next, state);
+      state.known.add(state.epoch, state.epoch);
+      const next = Math.max(0, reading.lastNumber, found.at(-1)?.number ?? 0) + 1;
+      const opening = { ...state.opening(), writer: state.epoch };
+      const segment = await makeSegment(disk, family.directory, next, opening, state.commits);
       // Only now: interrupted before, the next start must find the same damage again.
-      for (const { path } of damaged) await rename(path, `${path}.damaged`);
+      for (const { path } of damaged) await disk.rename(path, `${path}.damaged`);
       const intact = found.filter((one) => !damaged.includes(one));
       await removeSegments(
+        disk,
         family.directory,
         intact.map(({ number }) => number),
       );
@@ -129,8 +147,8 @@ export class FileLog implements DecisionLog {
   }
 
   survey(): Promise<void> {
-    this.#surveying ??= this.#family
-      .survey(this.epoch, (entries) => this.#append(entries))
+    this.#surveying ??= this.#resume()
+      .then(() => this.#family.survey((entries) => this.#appendParts(entries)))
       .finally(() => {
         this.#surveying = null;
       });
@@ -139,6 +157,10 @@ export class FileLog implements DecisionLog {
 
   get isSound(): boolean {
     return this.#failure === null;
+  }
+
+  refusal(): Fault | null {
+    return this.#failure?.refusal() ?? null;
   }
 
   decide(gtrid: Gtrid, outcome: Outcome, participants: readonly Participant[]): Promise<Outcome> {
@@ -150,21 +172,28 @@ export class FileLog implements DecisionLog {
       this.#abort(gtrid);
       return Promise.resolve("abort");
     }
-    const durable = this.#append([{ kind: "commit", gtrid, participants }]).then((): Outcome => {
-      this.#pending.delete(gtrid);
-      return "commit";
-    });
+    this.#reachedSeq = Math.max(this.#reachedSeq, seqOf(gtrid) || 0);
+    const durable = this.#append([{ kind: "commit", gtrid, participants }]).then(
+      (): Outcome => {
+        this.#pending.delete(gtrid);
+        return "commit";
+      },
+      (error: unknown) => {
+        if (isRefusal(error)) {
+          this.#abort(gtrid);
+          this.#pending.delete(gtrid);
+        }
+        throw error;
+      },
+    );
     this.#pending.set(gtrid, durable);
     return durable;
   }
 
   lookup(gtrid: Gtrid, epoch: number): Lookup {
-    // A decision whose write failed, or is on its way, may stand or not: only a restart will know.
+    // A decision whose sync failed, or is on its way, may stand or not: only a restart will know.
     if (this.#pending.has(gtrid)) return "unknowable";
-    if (this.#aborts.has(gtrid)) return "abort";
-    const found = this.#state.lookup(gtrid, epoch);
-    // What another process's log lost was not of this epoch.
-    return found === "unknowable" && epoch === this.epoch ? "absent" : found;
+    return this.#aborts.has(gtrid) ? "abort" : this.#state.lookup(gtrid, epoch);
   }
 
   unconcluded(): readonly Decision[] {
@@ -177,15 +206,18 @@ export class FileLog implements DecisionLog {
 
   conclude(gtrid: Gtrid): void {
     if (!this.#state.commits.delete(gtrid)) return;
-    this.#lazy.push({ kind: "concluded", gtrid });
+    const entry: Entry = { kind: "concluded", gtrid };
+    this.#lazy.push(entry);
+    this.#rotation.note(entry);
   }
 
   async close(): Promise<void> {
     await this.#surveying;
-    await this.#writing;
+    while (this.#writing !== null) await this.#writing;
     if (this.isSound && this.#lazy.length > 0) this.#start();
     await this.#writing;
-    await this.#handle.close();
+    await this.#rotation.stop(this.#segment);
+    await this.#segment.close();
     await this.#family.release();
   }
 
@@ -201,24 +233,36 @@ export class FileLog implements DecisionLog {
 
   /** Makes `entries` durable: all, or none is known of. */
   #append(entries: readonly Entry[]): Promise<void> {
-    if (this.#failure !== null) return Promise.reject(logFailed(this.#failure));
+    if (this.#failure !== null) return Promise.reject(this.#failure.refusal());
     return new Promise((resolve, reject) => {
       this.#queue.push({ entries, resolve, reject });
       if (this.#writing === null) this.#start();
     });
   }
 
+  /** Makes `entries` durable in order, perhaps only some first ones. */
+  async #appendParts(entries: readonly Entry[]): Promise<void> {
+    let part: Entry[] = [];
+    for (const entry of entries) {
+      part.push(entry);
+      if (part.length < 1_024) continue;
+      await this.#append(part);
+      part = [];
+    }
+    if (part.length > 0) await this.#append(part);
+  }
+
   #start(): void {
     this.#writing = this.#writeAll().finally(() => {
       this.#writing = null;
+      if (this.#queue.length > 0) this.#start(); // came when the last round was over
     });
     detach(this.#writing, "whoever waits for a decision is told of its failure");
   }
 
   async #writeAll(): Promise<void> {
     do {
-      const batch = this.#queue;
-      this.#queue = [];
+      const batch = this.#takeBatch();
       try {
         await this.#write(batch);
       } catch (error) {
@@ -227,47 +271,92 @@ export class FileLog implements DecisionLog {
       }
       for (const { resolve } of batch) resolve();
     } while (this.#queue.length > 0);
+    await this.#seal();
+  }
+
+  #takeBatch(): readonly Waiting[] {
+    let [count, weight] = [0, 0];
+    for (const { entries } of this.#queue) {
+      for (const entry of entries) weight += weightOf(entry);
+      if (count > 0 && weight > FRAME_WEIGHT_MAX) break;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
-    const { faultPoint, segmentBytesMax } = this.#options;
-    if (this.#segmentBytes > (segmentBytesMax ?? SEGMENT_BYTES_MAX)) await this.#rotate();
-    const frame = encodeFrame([...this.#lazy.splice(0), ...batch.flatMap(({ entries }) => entries)]);
+    const { faultPoint, monotonicMs } = this.#options;
+    const entries = batch.flatMap((one) => one.entries);
     faultPoint("decision.before-write", 0);
-    writeAll(this.#handle.fd, frame);
-    this.#segmentBytes += frame.length;
+    const segment = await this.#put([{ kind: "reached", seq: this.#reachedSeq }, ...entries]);
     faultPoint("decision.before-sync", 0);
-    const fromMs = this.#options.monotonicMs?.() ?? 0;
-    await this.#handle.datasync();
+    const fromMs = monotonicMs?.() ?? 0;
+    await segment.sync(this.#sync);
     this.syncs += 1;
-    for (const { entries } of batch) for (const entry of entries) this.#state.apply(entry);
-    this.syncMs.observe((this.#options.monotonicMs?.() ?? 0) - fromMs);
+    this.syncMs.observe((monotonicMs?.() ?? 0) - fromMs);
+    for (const entry of entries) {
+      this.#state.apply(entry);
+      this.#rotation.note(entry);
+    }
+    this.#rotation.wrote(segment);
     faultPoint("decision.after-sync", 0);
   }
 
-  async #rotate(): Promise<void> {
-    const { directory } = this.#family;
-    const old = { handle: this.#handle, number: this.#segment };
-    const segment = await createSegment(directory, old.number + 1, this.#state);
-    this.#lazy = []; // the new segment does not have what they conclude
-    this.#handle = segment.handle;
-    this.#segment = segment.number;
-    this.#segmentBytes = segment.bytes;
-    await old.handle.close();
-    await removeSegments(directory, [old.number]);
+  /** Writes a frame to the next segment if that is ready, or else to the one in use. */
+  async #put(entries: readonly Entry[]): Promise<SegmentWriter> {
+    const next = await this.#rotation.put(entries);
+    if (next !== null) {
+      this.#lazy = []; // the next segment does not have what they conclude, or was told
+      this.#segment = next;
+      return next;
+    }
+    const lazy = this.#lazy.splice(0, FRAME_WEIGHT_MAX);
+    try {
+      this.#segment.append([...lazy, ...entries]);
+    } catch (error) {
+      const certain = await this.#segment.cutBack(error);
+      this.#lazy.unshift(...lazy);
+      throw certain;
+    }
+    return this.#segment;
+  }
+
+  /** Says that all before is durable. Nobody waits for it, and a crash that comes before it is on the disk changes nothing. */
+  async #seal(): Promise<void> {
+    if (this.#sync === "none") return;
+    try {
+      this.#segment.append([{ kind: "sealed" }]);
+    } catch (error) {
+      const certain = await this.#segment.cutBack(error).catch((unknown: unknown) => unknown);
+      this.#fail(certain, []);
+    }
   }
 
   #fail(error: unknown, batch: readonly Waiting[]): void {
-    this.#failure = error;
-    const reason = error instanceof Error ? error.message : String(error);
-    this.#options.log.error("log.failed", { reason });
-    for (const { reject } of [...batch, ...this.#queue.splice(0)]) reject(logFailed(error));
+    const failure = new LogFailure(this.#family.directory, error);
+    this.#failure = failure;
+    this.#options.log.error(failure.isPassing ? "log.full" : "log.failed", failure.fields);
+    for (const { reject } of batch)
+      reject(error instanceof NotWritten ? failure.refusal() : failure.unknown());
+    for (const { reject } of this.#queue.splice(0)) reject(failure.refusal());
+  }
+
+  /** Goes on once a full disk has room again. */
+  async #resume(): Promise<void> {
+    if (this.#failure?.isPassing !== true || this.#writing !== null) return;
+    this.#writing = this.#tryRoom().finally(() => {
+      this.#writing = null;
+    });
+    await this.#writing;
+  }
+
+  async #tryRoom(): Promise<void> {
+    try {
+      if (!(await this.#segment.hasRoom(ROOM_BYTES))) return;
+      this.#failure = null;
+      this.#options.log.info("log.resumed", { directory: this.#family.directory });
+    } catch (error) {
+      this.#fail(error, []);
+    }
   }
 }
-
-const logFailed = (cause: unknown): Fault =>
-  new Fault("commit.log_failed", {
-    detail: cause instanceof Error ? `${cause.message}.` : String(cause),
-    hint: "Free the disk that transaction.log_directory is on, and start pgxa again; transactions in doubt are settled then.",
-    cause,
-  });

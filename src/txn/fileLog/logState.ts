@@ -2,6 +2,7 @@
 /** What the entries of a log add up to. */
 import type { Gtrid } from "../../base/brands.ts";
 import type { Lookup, Participant } from "../decisionLog.ts";
+import { EpochSet } from "./epochSet.ts";
 import type { Entry } from "./segment.ts";
 
 export class LogState {
@@ -9,20 +10,17 @@ export class LogState {
   readonly commits = new Map<Gtrid, readonly Participant[]>();
   /** The last epoch that was opened; 0 for an empty log. */
   epoch = 0;
-  /** The first one; 0 for an empty log. */
-  firstEpoch = 0;
-  /** Decisions up to this epoch may be lost. */
-  damagedUpToEpoch = 0;
+  /** The epochs all of whose commits are here, but for gaps. */
+  readonly known = new EpochSet();
+  /** Of an epoch, the greatest number of a transaction whose commit may be lost to damage. */
+  readonly gaps = new Map<number, number>();
 
   apply(entry: Entry): void {
     switch (entry.kind) {
       case "open":
         this.epoch = Math.max(this.epoch, entry.epoch);
-        this.firstEpoch =
-          this.firstEpoch === 0 ? entry.firstEpoch : Math.min(this.firstEpoch, entry.firstEpoch);
-        return;
-      case "damage":
-        this.damagedUpToEpoch = Math.max(this.damagedUpToEpoch, entry.upToEpoch);
+        for (const [from, to] of entry.known) this.known.add(from, to);
+        for (const [epoch, upToSeq] of entry.gaps) this.addGap(epoch, upToSeq);
         return;
       case "commit":
         this.commits.set(entry.gtrid, entry.participants);
@@ -30,20 +28,29 @@ export class LogState {
       case "concluded":
         this.commits.delete(entry.gtrid);
         return;
+      case "reached":
+      case "begun":
+      case "sealed":
+        return;
     }
+  }
+
+  addGap(epoch: number, upToSeq: number): void {
+    this.gaps.set(epoch, Math.max(upToSeq, this.gaps.get(epoch) ?? 0));
   }
 
   lookup(gtrid: Gtrid, epoch: number): Lookup {
     if (this.commits.has(gtrid)) return "commit";
-    return epoch < this.firstEpoch || epoch <= this.damagedUpToEpoch ? "unknowable" : "absent";
+    if (!this.known.has(epoch)) return "unknowable";
+    const gap = this.gaps.get(epoch);
+    return gap !== undefined && !(seqOf(gtrid) > gap) ? "unknowable" : "absent";
   }
 
-  /** The entries a new segment begins with, so that it says all that the ones before it say. */
-  snapshot(): Entry[] {
-    const { epoch, firstEpoch, damagedUpToEpoch } = this;
-    const entries: Entry[] = [{ kind: "open", epoch, firstEpoch }];
-    if (damagedUpToEpoch > 0) entries.push({ kind: "damage", upToEpoch: damagedUpToEpoch });
-    for (const [gtrid, participants] of this.commits) entries.push({ kind: "commit", gtrid, participants });
-    return entries;
+  /** What says all but the commits. */
+  opening(): Extract<Entry, { kind: "open" }> {
+    return { kind: "open", epoch: this.epoch, known: this.known.ranges, gaps: [...this.gaps] };
   }
 }
+
+/** The number of a transaction within its epoch; NaN if its name has none. */
+export const seqOf = (gtrid: Gtrid): number => Number.parseInt(gtrid.slice(gtrid.lastIndexOf(":") + 1), 36);

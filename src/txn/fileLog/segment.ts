@@ -1,106 +1,177 @@
 // Pure.
 /**
- * The bytes of a log segment: a magic word, then frames, each a length, a checksum and a list of entries.
+ * The bytes of a log segment: a magic word, then frames.
  *
- *     "PGXALOG1"  { length u32 | crc32c u32 | entries as JSON }*          (big-endian)
+ *     "PGXALOG2"  { length u32 | offset u32 | crc32c of the entries u32 | crc32c of these three u32 | entries as JSON }*
  *
- * One frame is what one fdatasync made durable, however many decisions that were, and the next frame is written only
- * after that. So the end of a crash is one bad frame at the end of the last segment: a torn tail, which nobody has
- * been told of, and which is cut. A bad frame with a good one behind it was durable once: it is damage, and it may
- * have held decisions.
+ * All numbers are big-endian; `length` is that of the entries, `offset` where the frame was written (modulo 2^32), which
+ * shows when frames before it are missing.
+ *
+ * A segment begins with one or more frames that say all that the segments before it say, up to an entry `begun`. A frame
+ * behind them is what one sync made durable, however many decisions that were, and the next is written only after that.
+ *
+ * So the end of a crash is one bad frame at the end: a torn tail, which nobody has been told of, and which is cut. A bad
+ * frame with a good one behind it was durable once: it is damage, and it may have held decisions. For a bad frame at the
+ * end the bytes decide: a crash cuts the file, or leaves zeros for sectors that were not written; bytes that are all there
+ * and wrong were changed later. (A frame `sealed`, left to the system to write, soon stands behind the last one, too.)
  */
 import { type Gtrid, gidOf, gtridOf, shardId, xidOf } from "../../base/brands.ts";
 import type { Participant } from "../decisionLog.ts";
 import { crc32c } from "./crc32c.ts";
+import type { EpochRange } from "./epochSet.ts";
 
 export type Entry =
-  /** First in every segment. Of transactions of epochs before `firstEpoch` this log knows nothing. */
-  | { readonly kind: "open"; readonly epoch: number; readonly firstEpoch: number }
-  /** Decisions of epochs up to this one may have been lost to damage. */
-  | { readonly kind: "damage"; readonly upToEpoch: number }
+  /**
+   * First in every segment, and wherever the log of another process is taken over: the commits of the epochs `known`
+   * are all here, but for those that fell into gaps.
+   */
+  | {
+      readonly kind: "open";
+      /** The latest epoch that is known of. */
+      readonly epoch: number;
+      readonly known: readonly EpochRange[];
+      /** Epochs with the greatest number of a transaction whose commit may be lost. */
+      readonly gaps: readonly (readonly [epoch: number, upToSeq: number])[];
+      /** In the first of a segment: its number, and the epoch of the process that wrote it. */
+      readonly segment?: number;
+      readonly writer?: number;
+    }
+  /** The end of what a segment begins with. */
+  | { readonly kind: "begun" }
   | { readonly kind: "commit"; readonly gtrid: Gtrid; readonly participants: readonly Participant[] }
-  | { readonly kind: "concluded"; readonly gtrid: Gtrid };
+  | { readonly kind: "concluded"; readonly gtrid: Gtrid }
+  /** No commit of the writer's epoch in this frame and those before has a greater number. */
+  | { readonly kind: "reached"; readonly seq: number }
+  /** All frames before this one were durable when it was written. */
+  | { readonly kind: "sealed" };
 
-export const MAGIC = Buffer.from("PGXALOG1");
-const FRAME_HEADER_BYTES = 8;
+export const MAGIC = Buffer.from("PGXALOG2");
+const FRAME_HEADER_BYTES = 16;
+const CHECKED_BYTES = 12;
 /** No frame is longer; a longer length is not one. */
 export const FRAME_BYTES_MAX = 16 * 1024 * 1024;
+/** Fewer bytes than this hold no commit, nor an `open`. */
+const TELLING_BYTES_MIN = 60;
+const SECTOR_BYTES = 512;
 
-export function encodeFrame(entries: readonly Entry[]): Buffer {
+/** A frame that is to stand at `offset` of its segment. */
+export function encodeFrame(entries: readonly Entry[], offset: number): Buffer {
   const payload = Buffer.from(JSON.stringify(entries));
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + payload.length);
   frame.writeUInt32BE(payload.length, 0);
-  frame.writeUInt32BE(crc32c(payload), 4);
+  frame.writeUInt32BE(offset % 2 ** 32, 4);
+  frame.writeUInt32BE(crc32c(payload), 8);
+  frame.writeUInt32BE(crc32c(frame, 0, CHECKED_BYTES), CHECKED_BYTES);
   payload.copy(frame, FRAME_HEADER_BYTES);
   return frame;
 }
 
-export interface SegmentContents {
-  readonly entries: readonly Entry[];
-  /** Where the good frames end. */
-  readonly goodBytes: number;
-  /** `torn`: nothing good follows the end; `damaged`: something does. */
-  readonly kind: "whole" | "torn" | "damaged";
-  /** Whether its first frame is good: that one says all that the segments before it say. */
-  readonly hasBeginning: boolean;
-}
-
-const contents = (
-  entries: readonly Entry[],
-  goodBytes: number,
-  kind: SegmentContents["kind"],
-): SegmentContents => ({
-  entries,
-  goodBytes,
-  kind,
-  hasBeginning: goodBytes > MAGIC.length && entries[0]?.kind === "open",
-});
-
-/** Reads a segment as far as it is good, and beyond damage what is good again. */
-export function readSegment(bytes: Buffer): SegmentContents {
-  if (bytes.length < MAGIC.length) return contents([], 0, "torn");
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
-    const beyond = resync(bytes, 0);
-    return contents(beyond, 0, beyond.length > 0 ? "damaged" : "torn");
-  }
-  const entries: Entry[] = [];
-  let at = MAGIC.length;
-  while (at < bytes.length) {
-    const frame = frameAt(bytes, at);
-    if (frame === null) {
-      const beyond = resync(bytes, at + 1);
-      return contents([...entries, ...beyond], at, beyond.length > 0 ? "damaged" : "torn");
-    }
-    entries.push(...frame.entries);
-    at = frame.end;
-  }
-  return contents(entries, at, "whole");
-}
-
-interface Frame {
-  readonly entries: readonly Entry[];
+export interface Frame {
+  readonly offset: number;
   readonly end: number;
+  readonly entries: readonly Entry[];
+  /** What it says of where it stands. */
+  readonly writtenAt: number;
 }
+
+/** Bytes that are no frame; none at all where some are missing. */
+export interface BadBytes {
+  readonly offset: number;
+  readonly bytes: number;
+  /** `torn`: a write that a crash cut short; `harmless`: too few to have held anything; `damaged`: they were durable. */
+  readonly kind: "torn" | "harmless" | "damaged";
+}
+
+export interface SegmentContents {
+  readonly frames: readonly Frame[];
+  readonly bad: readonly BadBytes[];
+  /** How many of the frames are what it begins with, all of them good; 0 if they are not. */
+  readonly beginningFrames: number;
+}
+
+/** Reads a segment: all that is good, and where it is not. */
+export function readSegment(bytes: Buffer): SegmentContents {
+  const frames: Frame[] = [];
+  const bad: BadBytes[] = [];
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
+    const isCut = bytes.length < MAGIC.length || hasZeroSector(bytes, 0);
+    const length = Math.min(MAGIC.length, bytes.length);
+    bad.push({ offset: 0, bytes: length, kind: isCut ? "torn" : "damaged" });
+  }
+  for (let at = MAGIC.length; at < bytes.length; ) {
+    const frame = frameAt(bytes, at);
+    if (frame !== null) {
+      if (!isInPlace(frame, frames.at(-1))) bad.push({ offset: at, bytes: 0, kind: "damaged" });
+      frames.push(frame);
+      at = frame.end;
+      continue;
+    }
+    const next = nextFrame(bytes, at + 1);
+    bad.push({ offset: at, bytes: next - at, kind: kindOfBad(bytes, at, next) });
+    at = next;
+  }
+  return { frames, bad, beginningFrames: beginningFrames(frames) };
+}
+
+/** Whether it stands where it was written, or as far from there as the one before it. */
+function isInPlace(frame: Frame, before: Frame | undefined): boolean {
+  const shift = (one: Frame): number => (one.offset - one.writtenAt) % 2 ** 32;
+  return shift(frame) === (before === undefined ? 0 : shift(before));
+}
+
+function beginningFrames(frames: readonly Frame[]): number {
+  if (frames[0]?.entries[0]?.kind !== "open") return 0;
+  for (const [i, { offset, writtenAt, entries }] of frames.entries()) {
+    if (offset !== (frames[i - 1]?.end ?? MAGIC.length) || writtenAt !== offset % 2 ** 32) return 0;
+    if (entries.some(({ kind }) => kind === "begun")) return i + 1;
+  }
+  return 0;
+}
+
+function kindOfBad(bytes: Buffer, at: number, end: number): BadBytes["kind"] {
+  if (end === bytes.length && isTear(bytes, at)) return "torn";
+  return end - at < TELLING_BYTES_MIN ? "harmless" : "damaged";
+}
+
+/** Whether a crash while the frame at `at`, the last one, was written explains what is there. */
+function isTear(bytes: Buffer, at: number): boolean {
+  if (bytes.length - at < FRAME_HEADER_BYTES) return true;
+  if (isHeader(bytes, at) && at + FRAME_HEADER_BYTES + bytes.readUInt32BE(at) > bytes.length) return true;
+  return hasZeroSector(bytes, at);
+}
+
+/** Whether from `at` on a whole sector, or what of one lies there, is zeros. */
+function hasZeroSector(bytes: Buffer, from: number): boolean {
+  for (let at = from; at < bytes.length; ) {
+    const end = Math.min(bytes.length, (Math.floor(at / SECTOR_BYTES) + 1) * SECTOR_BYTES);
+    if (bytes.subarray(at, end).every((byte) => byte === 0)) return true;
+    at = end;
+  }
+  return false;
+}
+
+const isHeader = (bytes: Buffer, at: number): boolean =>
+  crc32c(bytes, at, at + CHECKED_BYTES) === bytes.readUInt32BE(at + CHECKED_BYTES);
 
 function frameAt(bytes: Buffer, at: number): Frame | null {
   if (bytes.length - at < FRAME_HEADER_BYTES) return null;
   const length = bytes.readUInt32BE(at);
   const start = at + FRAME_HEADER_BYTES;
   if (length === 0 || length > FRAME_BYTES_MAX || length > bytes.length - start) return null;
-  if (crc32c(bytes, start, start + length) !== bytes.readUInt32BE(at + 4)) return null;
+  if (!isHeader(bytes, at)) return null;
+  if (crc32c(bytes, start, start + length) !== bytes.readUInt32BE(at + 8)) return null;
   const entries = decodeEntries(bytes.toString("utf8", start, start + length));
-  return entries === null ? null : { entries, end: start + length };
+  return entries === null
+    ? null
+    : { offset: at, entries, end: start + length, writtenAt: bytes.readUInt32BE(at + 4) };
 }
 
-/** All good frames at or after `from`, wherever they begin. */
-function resync(bytes: Buffer, from: number): Entry[] {
-  const entries: Entry[] = [];
-  for (let at = from; at + FRAME_HEADER_BYTES <= bytes.length; ) {
-    const frame = frameAt(bytes, at);
-    if (frame !== null) entries.push(...frame.entries);
-    at = frame === null ? at + 1 : frame.end;
+/** Where the next good frame at or after `from` begins, wherever that is; the end if there is none. */
+function nextFrame(bytes: Buffer, from: number): number {
+  for (let at = from; at + FRAME_HEADER_BYTES <= bytes.length; at += 1) {
+    if (frameAt(bytes, at) !== null) return at;
   }
-  return entries;
+  return bytes.length;
 }
 
 function decodeEntries(text: string): readonly Entry[] | null {
@@ -117,9 +188,7 @@ type Loose = Readonly<Record<string, unknown>>;
 function decodeEntry(value: Loose): Entry {
   switch (value["kind"]) {
     case "open":
-      return { kind: "open", epoch: Number(value["epoch"]), firstEpoch: Number(value["firstEpoch"]) };
-    case "damage":
-      return { kind: "damage", upToEpoch: Number(value["upToEpoch"]) };
+      return decodeOpen(value);
     case "commit":
       return {
         kind: "commit",
@@ -128,10 +197,29 @@ function decodeEntry(value: Loose): Entry {
       };
     case "concluded":
       return { kind: "concluded", gtrid: gtridOf(String(value["gtrid"])) };
+    case "reached":
+      return { kind: "reached", seq: Number(value["seq"]) };
+    case "begun":
+    case "sealed":
+      return { kind: value["kind"] };
     default:
       throw new Error("unknown entry");
   }
 }
+
+function decodeOpen({ epoch, known, gaps, segment, writer }: Loose): Entry {
+  return {
+    kind: "open",
+    epoch: Number(epoch),
+    known: decodePairs(known),
+    gaps: decodePairs(gaps),
+    ...(segment === undefined ? {} : { segment: Number(segment) }),
+    ...(writer === undefined ? {} : { writer: Number(writer) }),
+  };
+}
+
+const decodePairs = (pairs: unknown): readonly EpochRange[] =>
+  (pairs as readonly (readonly unknown[])[]).map(([a, b]) => [Number(a), Number(b)]);
 
 function decodeParticipant(value: Loose): Participant {
   const { shard, gid, xid, server } = value;

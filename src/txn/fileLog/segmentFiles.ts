@@ -1,19 +1,12 @@
 /** The segments of a decision log as files of one directory. */
-import { writeSync } from "node:fs";
-import { type FileHandle, open, readdir, readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../../observe/log.ts";
-import type { LogState } from "./logState.ts";
-import { encodeFrame, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
+import type { LogDisk } from "./logDisk.ts";
+import { type Loss, type Reading, readLog } from "./logReading.ts";
+import { readSegment, type SegmentContents } from "./segment.ts";
 
 const SEGMENT_NAME = /^decisions-(\d{10})\.log$/;
-const segmentName = (number: number): string => `decisions-${String(number).padStart(10, "0")}.log`;
-
-export interface OpenSegment {
-  readonly handle: FileHandle;
-  readonly number: number;
-  readonly bytes: number;
-}
+export const segmentName = (number: number): string => `decisions-${String(number).padStart(10, "0")}.log`;
 
 export interface FoundSegment {
   readonly number: number;
@@ -22,8 +15,8 @@ export interface FoundSegment {
 }
 
 /** All segments of the directory, oldest first. */
-export async function readSegments(directory: string): Promise<readonly FoundSegment[]> {
-  const numbers = (await readdir(directory))
+export async function readSegments(disk: LogDisk, directory: string): Promise<readonly FoundSegment[]> {
+  const numbers = (await disk.list(directory))
     .map((name) => SEGMENT_NAME.exec(name)?.[1])
     .filter((number) => number !== undefined)
     .map(Number)
@@ -31,58 +24,49 @@ export async function readSegments(directory: string): Promise<readonly FoundSeg
   const found: FoundSegment[] = [];
   for (const number of numbers) {
     const path = join(directory, segmentName(number));
-    found.push({ number, path, contents: readSegment(await readFile(path)) });
+    found.push({ number, path, contents: readSegment(await disk.read(path)) });
   }
   return found;
 }
 
-/**
- * Takes what was found into `state`, without a torn tail; returns the segments that are damaged.
- *
- * The last segment with a good beginning says all that those before it say, whatever state they are in. One without
- * can follow it only if a crash fell into its making: then it holds nothing.
- */
-export function takeIn(found: readonly FoundSegment[], state: LogState, log: Log): readonly FoundSegment[] {
-  const from = found.findLastIndex(({ contents }) => contents.hasBeginning);
-  const current = found.slice(Math.max(from, 0));
-  for (const { number, contents } of current) {
-    for (const entry of contents.entries) state.apply(entry);
-    const fields = { segment: segmentName(number), goodBytes: contents.goodBytes };
-    if (contents.kind === "torn") log.warn("log.tail_cut", fields);
-    if (contents.kind === "damaged") log.error("log.damaged", fields);
-  }
-  return current.filter(({ contents }) => contents.kind === "damaged");
-}
-
-/** Makes a segment that says all of `state`, durable before it returns. */
-export async function createSegment(
+/** What the segments of `directory` say, and which are damaged; damage and torn tails are logged. */
+export function takeIn(
   directory: string,
-  number: number,
-  state: LogState,
-): Promise<OpenSegment> {
-  const handle = await open(join(directory, segmentName(number)), "ax", 0o600);
-  const bytes = Buffer.concat([MAGIC, encodeFrame(state.snapshot())]);
-  writeAll(handle.fd, bytes);
-  await handle.sync();
-  await syncDirectory(directory);
-  return { handle, number, bytes: bytes.length };
+  found: readonly FoundSegment[],
+  log: Log,
+): { readonly reading: Reading; readonly damaged: readonly FoundSegment[] } {
+  const reading = readLog(found);
+  for (const { segment, offset, bytes } of reading.cuts) {
+    log.warn("log.tail_cut", { directory, segment: segmentName(segment), offset, bytes });
+  }
+  for (const { segment, offset, bytes, why, loss } of reading.damage) {
+    const fields = { directory, segment: segmentName(segment), offset, bytes, reason: why };
+    log.error("log.damaged", { ...fields, lost: explainLoss(loss) });
+  }
+  const names = new Set(reading.damage.map(({ segment }) => segment));
+  return { reading, damaged: found.filter(({ number }) => names.has(number)) };
 }
 
-export async function removeSegments(directory: string, numbers: readonly number[]): Promise<void> {
-  for (const number of numbers) await unlink(join(directory, segmentName(number)));
-}
-
-/** A new file is found after a crash only if its directory is durable too. */
-export async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+export function explainLoss(loss: Loss): string {
+  switch (loss.kind) {
+    case "nothing":
+      return "nothing";
+    case "everything":
+      return "any commit decided before this start may be lost: what is prepared and not found in the log is left as it is";
+    case "epoch": {
+      const upTo =
+        loss.upToSeq === Number.MAX_SAFE_INTEGER ? "" : ` with numbers up to ${loss.upToSeq.toString(36)}`;
+      return `commits of epoch ${loss.epoch.toString(36)}${upTo} may be lost: what is prepared of them is left as it is`;
+    }
   }
 }
 
-/** Small writes to the page cache: not worth a thread. */
-export function writeAll(fd: number, bytes: Buffer): void {
-  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+/** Removed for good before it returns. */
+export async function removeSegments(
+  disk: LogDisk,
+  directory: string,
+  numbers: readonly number[],
+): Promise<void> {
+  for (const number of numbers) await disk.remove(join(directory, segmentName(number)));
+  await disk.syncDirectory(directory);
 }

@@ -8,7 +8,7 @@
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Gtrid } from "../../base/brands.ts";
-import { syncDirectory } from "../fileLog/segmentFiles.ts";
+import { NODE_DISK } from "../fileLog/nodeDisk.ts";
 import { type HeuristicRecord, type HeuristicRecords, readRecordText } from "./heuristicRecord.ts";
 import type { Verdict } from "./rulingTable.ts";
 
@@ -68,6 +68,6 @@ export class FileRecords implements HeuristicRecords {
     } finally {
       await handle.close();
     }
-    await syncDirectory(this.#directory);
+    await NODE_DISK.syncDirectory(this.#directory);
   }
 }
