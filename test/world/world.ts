@@ -109,7 +109,7 @@ export class World {
   }
 
   /** Makes it happen, and all that follows from it. */
-  async take({ id, kind }: Transition): Promise<void> {
+  async take({ id, kind }: Pick<Transition, "id" | "kind">): Promise<void> {
     if (this.options.budget[kind] !== undefined) this.spent.set(kind, (this.spent.get(kind) ?? 0) + 1);
     const [, subject = "", detail = ""] = /^\S+ (\S+)(?: (\S+))?$/.exec(id) ?? [];
     await this.#perform(kind, subject, detail);
@@ -208,11 +208,10 @@ export class World {
           if (!link.canBeHeard) continue;
           process.hear(link);
           hasMoved = true;
-          await settle();
         }
         if (process.isWaitingForDisk) process.sync();
       }
-      await settle();
+      if (hasMoved) await settle();
     }
   }
 
