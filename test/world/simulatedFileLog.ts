@@ -18,7 +18,13 @@ export class SimulatedDisk {
     if (isKept) this.durable.push(...this.written);
     this.written = [];
   }
+
+  fingerprint(): string {
+    return [this.durable, this.written].map((entries) => entries.map(told)).join("/");
+  }
 }
+
+const told = (entry: Entry): string => ("gtrid" in entry ? `${entry.kind} ${entry.gtrid}` : entry.kind);
 
 export class SimulatedFileLog implements DecisionLog {
   readonly #disk: SimulatedDisk;
