@@ -10,7 +10,7 @@
  */
 import { areIndependent, type Transition, type TransitionKind } from "../world/choice.ts";
 import { hash } from "../world/fingerprint.ts";
-import { brokenNow } from "../world/invariants.ts";
+import { brokenNow, endOf } from "../world/invariants.ts";
 import { comeToRest } from "../world/rest.ts";
 import { World } from "../world/world.ts";
 import type { Configuration } from "./configurations.ts";
@@ -37,11 +37,15 @@ export interface Explored extends Counts {
   readonly violation: Violation | null;
   /** Whether nothing was left out. */
   readonly isExhausted: boolean;
+  /** How the schedules ended, each way with one of them as an example. */
+  readonly ends: ReadonlyMap<string, readonly string[]>;
 }
 
 export interface ExploreOptions {
   /** Gives up after so many states; exhausts all if it is not given. */
   readonly statesMax?: number;
+  /** Tries every order of everything, and takes only what is the same in every detail for seen; to check the rest by. */
+  readonly isPlain?: boolean;
   readonly onProgress?: (counts: Readonly<Counts>, isLast: boolean) => void;
 }
 
@@ -66,6 +70,7 @@ export class Explorer {
   /** By fingerprint: what was not tried there. */
   readonly #seen = new Map<number, readonly string[]>();
   readonly #tasks: Task[] = [{ path: null, sleep: [] }];
+  readonly #ends = new Map<string, readonly string[]>();
   #violation: Violation | null = null;
 
   constructor(configuration: Configuration, options: ExploreOptions = {}) {
@@ -85,7 +90,7 @@ export class Explorer {
     }
     onProgress?.(this.#counts, true);
     const isExhausted = this.#violation === null && this.#tasks.length === 0;
-    return { ...this.#counts, violation: this.#violation, isExhausted };
+    return { ...this.#counts, violation: this.#violation, isExhausted, ends: this.#ends };
   }
 
   /** One run, from the beginning along the path, and on as far as there is something new. */
@@ -116,6 +121,12 @@ export class Explorer {
     this.#counts.schedules += 1;
     this.#counts.depth = Math.max(this.#counts.depth, path.length);
     const problems = await comeToRest(world);
+    const end = endOf(world);
+    if (!this.#ends.has(end))
+      this.#ends.set(
+        end,
+        stepsOf(path).map(({ id }) => id),
+      );
     if (problems.length > 0) this.#fail(problems, path);
   }
 
@@ -129,7 +140,9 @@ export class Explorer {
     path: Path | null,
     asleep: readonly Transition[],
   ): { readonly transition: Transition; readonly sleep: readonly Transition[] } | null {
-    const key = hash(world.fingerprint());
+    const { isPlain = false } = this.#options;
+    const all = isPlain ? world.living.map(({ told }) => told).join() : "";
+    const key = hash(world.fingerprint() + all);
     const untried = this.#seen.get(key);
     const enabled = world.transitions();
     let sleep = asleep;
@@ -144,7 +157,7 @@ export class Explorer {
     );
     const branches = awake.map((transition, i) => ({
       transition,
-      sleep: [...sleep, ...awake.slice(0, i)].filter((one) => areIndependent(one, transition)),
+      sleep: [...sleep, ...awake.slice(0, i)].filter((one) => !isPlain && areIndependent(one, transition)),
     }));
     for (const { transition, sleep: below } of branches.slice(1).reverse())
       this.#tasks.push({ path: pathTo(path, transition), sleep: below });

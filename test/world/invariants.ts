@@ -52,6 +52,17 @@ function unresolvedIn(world: World, transaction: WorldTransaction): readonly str
   return [];
 }
 
+/** How it ended: what clients were told, and what became of their transactions. */
+export const endOf = (world: World): string =>
+  world.transactions
+    .map((one) => `${toldOf(one)}: ${[...new Set(statesOf(world, one))].sort().join(" and ")}`)
+    .join("; ");
+
+const toldOf = ({ told }: WorldTransaction): string => {
+  if (told === null) return "untold";
+  return told.kind === "committed" && told.notice !== undefined ? "committed, with a notice" : told.kind;
+};
+
 const statesOf = (world: World, { gtrid, shards }: WorldTransaction): readonly BranchState[] =>
   shards.map((shard) => world.shards[shard]!.branches.get(gtrid)!.state);
 

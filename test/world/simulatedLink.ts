@@ -12,7 +12,7 @@ import type { BranchConnection } from "../../src/txn/participant.ts";
 import type { ErrorFields } from "../../src/wire/errorFields.ts";
 import { hash } from "./fingerprint.ts";
 import type { Backend, SimulatedPostgres } from "./simulatedPostgres.ts";
-import { type Answer, execute, mustWait, type StatementRules } from "./statements.ts";
+import { type Answer, execute, isRead, mustWait, type StatementRules } from "./statements.ts";
 
 interface Request {
   readonly sql: string;
@@ -142,7 +142,8 @@ export class SimulatedLink {
   #letGo(name: string, isOwned: boolean): LateStatement | null {
     const { shard, backend } = this;
     const request = this.#requests[0];
-    const isLate = request !== undefined && request.answer === null && backend?.isAlive === true;
+    const isWaiting = request !== undefined && request.answer === null && backend?.isAlive === true;
+    const isLate = isWaiting && !isRead(request.sql);
     if (!isLate) this.close();
     this.backend = null;
     return isLate ? { name, shard, backend, sql: request.sql, values: request.values, isOwned } : null;

@@ -77,6 +77,8 @@ export class SimulatedProcess {
   readonly #begun = new Set<Gtrid>();
   /** The timers that went off; for the fingerprint. */
   #fired = 0;
+  /** All that it was told since its start, in order: too fine a fingerprint, to check the other by. */
+  told = 0;
 
   constructor(options: ProcessOptions) {
     this.options = options;
@@ -209,21 +211,25 @@ export class SimulatedProcess {
 
   sync(): void {
     this.clock.origin = "disk";
+    this.told = hash("disk", this.told);
     this.#fileLog!.sync();
   }
 
   fire(timer: string): void {
     this.#fired = hash(`${timer}|${this.#stamp}`, this.#fired);
+    this.told = hash(timer, this.told);
     this.clock.fire(timer);
   }
 
   hear(link: SimulatedLink): void {
     this.clock.origin = link.name;
     link.hear(this.#stamp);
+    this.told = hash(`${link.name} ${link.history}`, this.told);
   }
 
   lose(link: SimulatedLink): LateStatement | null {
     this.clock.origin = link.name;
+    this.told = hash(`${link.name} lost`, this.told);
     return link.lose(this.#stamp);
   }
 

@@ -66,6 +66,14 @@ export function mustWait(
 /** Whether it can change what another backend is at. */
 export const isFarReaching = (sql: string): boolean => sql === TERMINATE;
 
+const READS: ReadonlySet<string> = new Set([
+  ...[ASK_XID, PING, IDENTITY, PREPARED, XACT_STATUS, ALIVE, READ_DECISIONS, READ_VERSION, READ_LIVING],
+  ...[READ_EPOCH, READ_OWNER, READ_OLD_COMMITS],
+]);
+
+/** Whether it makes no difference if nobody hears the answer. */
+export const isRead = (sql: string): boolean => READS.has(sql);
+
 /** The answer; null: a first part is done, and the statement is to be executed again. */
 export function execute(
   shard: SimulatedPostgres,
@@ -242,6 +250,34 @@ const CONTROL: Readonly<Record<string, Handler>> = {
   /** An hour does not pass here. */
   [FORGET_OWNERS]: () => [],
 };
+
+const NAMES: Readonly<Record<string, string>> = {
+  [ASK_XID]: "which transaction id?",
+  [PING]: "are you there?",
+  [IDENTITY]: "which server are you?",
+  [PREPARED]: "what is prepared?",
+  [XACT_STATUS]: "what became of the transaction id?",
+  [TERMINATE]: "end the backend",
+  [ALIVE]: "is the backend gone?",
+  [READ_DECISIONS]: "what is decided?",
+  [DECIDE]: "decide abort, unless it is decided",
+  [CONCLUDE]: "remove decisions that nobody needs",
+  [READ_LIVING]: "who is alive?",
+  [KEEP_LEASE]: "keep the lease",
+  [READ_OWNER]: "is this epoch fenced?",
+  [FENCE_OWNER]: "fence the epoch",
+  [READ_OLD_COMMITS]: "which commits are old?",
+  [FORGET_ABORTS]: "remove aborts that are old",
+  [FORGET_OWNERS]: "remove owners that are gone",
+};
+
+/** A statement in words. */
+export function inWords(sql: string): string {
+  if (prepareOf(sql) !== null) return "PREPARE TRANSACTION";
+  if (anchorOf(sql) !== null) return "the decision and COMMIT";
+  const finish = finishOf(sql);
+  return finish === null ? (NAMES[sql] ?? sql) : `${finish.verb} PREPARED`;
+}
 
 // --- reading what was sent: a statement is known only if src/txn writes it that way ---
 

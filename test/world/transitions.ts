@@ -1,13 +1,11 @@
 // Pure.
 /** Everything that may happen next in a world, each with an id that says what it is. */
-import { areIndependent, type Transition, type TransitionKind } from "./choice.ts";
+import type { Transition, TransitionKind } from "./choice.ts";
 import type { SetTimer } from "./simulatedClock.ts";
 import type { SimulatedLink } from "./simulatedLink.ts";
 import { LEASE_MS, OLD_INTERVAL_MS, type SimulatedProcess } from "./simulatedProcess.ts";
-import { isFarReaching } from "./statements.ts";
+import { inWords, isFarReaching } from "./statements.ts";
 import type { World } from "./world.ts";
-
-export { areIndependent };
 
 export function transitionsOf(world: World): readonly Transition[] {
   const found = [
@@ -50,7 +48,7 @@ function ofProcess(world: World, process: SimulatedProcess): readonly Transition
 function ofLink(world: World, process: SimulatedProcess, link: SimulatedLink): Transition[] {
   const { name, shard, sql } = link;
   const found: Transition[] = [];
-  const what = `${name}: ${short(sql)}`;
+  const what = `${name}: ${inWords(sql)}`;
   if (link.canExecute) {
     found.push({
       ...{ id: `execute ${name}`, kind: "execute" as const, words: `${shard.id} executes ${what}` },
@@ -118,7 +116,7 @@ function lateOnes(world: World): readonly Transition[] {
   return world.late.flatMap((late): readonly Transition[] => {
     const { name, shard, sql } = late;
     const common = { process: null, shard: shard.id, isGlobal: isFarReaching(sql) };
-    const what = `${name}: ${short(sql)}`;
+    const what = `${name}: ${inWords(sql)}`;
     const vanish = {
       ...common,
       id: `vanish ${name}`,
@@ -155,5 +153,3 @@ function shardFaults(world: World): readonly Transition[] {
     return found;
   });
 }
-
-const short = (sql: string): string => (sql.length <= 90 ? sql : `${sql.slice(0, 60)}…${sql.slice(-24)}`);

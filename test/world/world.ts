@@ -172,14 +172,10 @@ export class World {
       ...{ name, log, shards, disk, generation, removesOld, commitAck, rules, alterations },
     });
     this.processes.set(name, process);
-    let isStarted = false;
-    const starting = process.start().then(() => {
-      isStarted = true;
-    });
+    const starting = process.start();
     // Nobody else cares in which order it takes its place; and its leases are renewed once.
-    const isTakingPlace = (link: SimulatedLink): boolean => !isStarted || link.name.includes("/keeper@");
     await settle();
-    await this.driveAll((link) => process.links.includes(link) && isTakingPlace(link));
+    await this.driveAll((link) => process.links.includes(link) && link.name.includes("/keeper@"));
     await starting;
   }
 
@@ -232,7 +228,11 @@ export class World {
   }
 
   #addLate(late: readonly (LateStatement | null)[]): void {
-    this.late.push(...late.filter((one) => one !== null));
+    for (const one of late) {
+      if (one === null) continue;
+      const others = this.late.filter(({ name }) => name.startsWith(one.name)).length;
+      this.late.push(others === 0 ? one : { ...one, name: `${one.name}${others}` });
+    }
   }
 
   #link(name: string): { readonly process: SimulatedProcess; readonly link: SimulatedLink } {
