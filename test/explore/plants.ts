@@ -73,9 +73,9 @@ export const PLANTS: readonly Plant[] = [
     name: "unconditional update",
     thought: "Whoever decides writes the row, whatever stands in it.",
     configuration: {
-      name: "two participants, shard log, time passes on two shards",
+      name: "two participants, shard log, one lost connection",
       world: {
-        ...{ shards: 2, processes: ["p", "q"], log: "shard", budget: { expiry: 2, sweep: 1 } },
+        ...{ shards: 2, processes: ["p", "q"], log: "shard", budget: { loss: 1 } },
         rules: { lastWriterWins: true },
       },
       plan: writers(2),

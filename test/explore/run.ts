@@ -33,8 +33,6 @@ const { values } = parseArgs({
   },
 });
 
-process.exit(await main());
-
 async function main(): Promise<number> {
   if (values.help) {
     console.log(HELP.replaceAll(/^ \* ?/gm, ""));
@@ -124,3 +122,5 @@ function table(findings: readonly Finding[]): string {
     )
     .join("\n");
 }
+
+process.exit(await main());
