@@ -77,4 +77,19 @@ export const SMALL: readonly Configuration[] = [
 ];
 
 /** For `npm run explore`: minutes. */
-export const LARGE: readonly Configuration[] = [];
+export const LARGE: readonly Configuration[] = [
+  file(2, { crash: 1 }),
+  file(2, { crash: 2 }),
+  file(2, { shardCrash: 1 }),
+  file(2, { failover: 1 }),
+  file(3, { loss: 1 }),
+  shard(2, { crash: 2 }),
+  shard(2, { crash: 2, expiry: 1 }),
+  shard(2, { loss: 1, crash: 1 }),
+  shard(2, { expiry: 2, sweep: 1 }),
+  shard(2, { duplicate: 1, sweep: 1 }),
+  shard(2, { shardCrash: 1 }),
+  shard(2, { loss: 1, expiry: 1, oldLook: 1 }, { removesOld: true }),
+  shard(3, { crash: 2 }),
+  shard(3, { loss: 1 }),
+];
