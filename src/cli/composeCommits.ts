@@ -7,6 +7,7 @@ import { Buckets } from "../observe/buckets.ts";
 import type { Log } from "../observe/log.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import { CommitProtocol } from "../txn/commitProtocol.ts";
+import { CONTROL_SETTINGS } from "../txn/controlSession.ts";
 import type { DecisionLog } from "../txn/decisionLog.ts";
 import { FileLog } from "../txn/fileLog/fileLog.ts";
 import type { HeuristicRecords } from "../txn/heuristic/heuristicRecord.ts";
@@ -52,7 +53,9 @@ export async function startCommits(
   const { environment, log, faultPoint } = world;
   const { clock } = environment;
   const files = await openFiles(config, world, inheritance);
-  const controls = config.shards.map((shard, i) => new ShardControl(shard, health[i]));
+  const controls = config.shards.map(
+    (shard, i) => new ShardControl(shard, health[i], CONTROL_SETTINGS, { clock }),
+  );
   const onShards =
     transaction.log === "shard"
       ? await openShardLog(config, { environment, log, controls, files, health })
@@ -163,7 +166,9 @@ async function openShardLog(config: Config, parts: ShardLogParts): Promise<OpenS
   const { fleet, coordinator, transaction } = config;
   const { environment, log, controls, files, health } = parts;
   const { clock } = environment;
-  const keepers = config.shards.map((shard, i) => new ShardControl(shard, health[i], KEEPER_SETTINGS));
+  const keepers = config.shards.map(
+    (shard, i) => new ShardControl(shard, health[i], KEEPER_SETTINGS, { clock }),
+  );
   const closeAll = async (): Promise<void> => {
     await Promise.all([...keepers, ...controls].map((keeper) => keeper.close()));
   };

@@ -5,7 +5,8 @@
  * virtual id of the session that prepared it, and another one after the server's next start. Which that is, the
  * lock on its own transaction id tells.
  */
-import { type ShardControl, sqlstateOf } from "./shardControl.ts";
+import { sqlstateOf } from "./controlSession.ts";
+import type { ShardControl } from "./shardControl.ts";
 
 export interface PreparedDetails {
   readonly gid: string;

@@ -1,20 +1,25 @@
 /**
- * pgxa's own session at one shard, for what recovery asks and does: kept open, for a prepared transaction that holds a
- * lock on the catalog of roles lets nobody log in any more, and that is when it is needed most.
+ * What recovery asks and does at one shard, in a session of pgxa's own (keptSession.ts).
  *
- * Everything rejects when the shard cannot be asked; whoever asks tries again later. Statements are short and bounded
- * in time; a session that does not answer is given up and the next call opens another.
+ * Everything rejects when the shard cannot be asked; whoever asks tries again later.
  */
-import { type Client, DatabaseError } from "pg";
 import type { BackendPid, ShardId, Xid } from "../base/brands.ts";
-import { detach } from "../base/detach.ts";
-import type { Endpoint, ShardConfig } from "../config/config.ts";
-import { controlClient, endClient } from "../pool/controlClient.ts";
-import { atPrimary, fixedRoute, type ShardRoute } from "../pool/health/shardRoute.ts";
+import type { Clock } from "../base/environment.ts";
+import type { ShardConfig } from "../config/config.ts";
+import { fixedRoute, type ShardRoute } from "../pool/health/shardRoute.ts";
+import {
+  CONTROL_SETTINGS,
+  type ControlSession,
+  IDENTITY,
+  isAnswer,
+  type Row,
+  sqlstateOf,
+} from "./controlSession.ts";
 import type { Participant } from "./decisionLog.ts";
+import { KeptSession } from "./keptSession.ts";
 import type { Evidence } from "./recovery.ts";
 
-const TIMEOUT_MS = 5_000;
+const FENCE_MS_MAX = 5_000;
 const FENCE_STEP_MS = 20;
 
 export interface PreparedBranch {
@@ -37,21 +42,11 @@ export type Finish =
   /** The shard will not, for example because another role prepared it (42501); the session goes on. */
   | { readonly kind: "refused"; readonly reason: string };
 
-/** Whatever the role's defaults are. A wait for a lock is bounded, for others wait for this session. */
-export const CONTROL_SETTINGS =
-  "SELECT pg_catalog.set_config('lock_timeout', '1s', false), " +
-  "pg_catalog.set_config('default_transaction_isolation', 'read committed', false)";
-
-/** Which server this is, and that it can finish transactions: its identity and timeline; fails on a standby. */
-const IDENTITY =
-  "SELECT system_identifier::text || '/' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) AS server " +
-  "FROM pg_catalog.pg_control_system()";
-
 /**
  * The views would be easier to read, but they look up the names of roles, and so wait for what has locked pg_authid:
  * the very transaction, perhaps, that is to be found and finished here.
  */
-const PREPARED =
+export const PREPARED =
   "SELECT gid, (extract(epoch FROM prepared) * 1000)::float8 AS prepared_at_ms, " +
   "(extract(epoch FROM pg_catalog.clock_timestamp() - prepared) * 1000)::float8 AS age_ms, " +
   "pg_catalog.age(transaction) AS xmin_age FROM pg_catalog.pg_prepared_xact() " +
@@ -59,30 +54,48 @@ const PREPARED =
   "dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) ORDER BY prepared";
 
 /** The pid alone could be somebody else's by now; with its start it is the backend that was meant. */
-const TERMINATE =
+export const TERMINATE =
   "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity($1) " +
   "WHERE backend_start = $2::timestamptz";
 
-const ALIVE = "SELECT 1 FROM pg_catalog.pg_stat_get_activity($1) WHERE backend_start = $2::timestamptz";
+export const ALIVE =
+  "SELECT 1 FROM pg_catalog.pg_stat_get_activity($1) WHERE backend_start = $2::timestamptz";
+
+/** The status of a transaction by its id. */
+export const XACT_STATUS = "SELECT pg_catalog.pg_xact_status($1::xid8) AS status";
+
+/** Any statement will do. */
+export const PING = "SELECT 1";
+
+export const finishStatement = (verb: "COMMIT" | "ROLLBACK", gid: string): string =>
+  `${verb} PREPARED '${gid.replaceAll("'", "''")}'`;
+
+export interface ControlParts {
+  /** Kept open to where `route` leads if none is given. */
+  readonly session: ControlSession;
+  readonly clock: Pick<Clock, "after">;
+}
 
 export class ShardControl {
   readonly shard: ShardConfig;
-  /** The server that answered last; null before the first answer. */
-  server: string | null = null;
-  readonly #route: ShardRoute;
-  /** Where the session leads. */
-  #endpoint: Endpoint | null = null;
-  #client: Promise<Client> | null = null;
-  /** Ends with the statement that was asked last. */
-  #turn: Promise<unknown> = Promise.resolve();
-  readonly #settings: string;
-  #isClosed = false;
+  readonly #session: ControlSession;
+  readonly #clock: Pick<Clock, "after">;
 
   /** `settings`: the session's own, as a query. */
-  constructor(shard: ShardConfig, route: ShardRoute = fixedRoute(shard), settings = CONTROL_SETTINGS) {
+  constructor(
+    shard: ShardConfig,
+    route: ShardRoute = fixedRoute(shard),
+    settings = CONTROL_SETTINGS,
+    { session, clock }: Partial<ControlParts> = {},
+  ) {
     this.shard = shard;
-    this.#route = route;
-    this.#settings = settings;
+    this.#session = session ?? new KeptSession(shard, route, settings);
+    this.#clock = clock ?? REAL_CLOCK;
+  }
+
+  /** The server that answered last; null before the first answer. */
+  get server(): string | null {
+    return this.#session.server;
   }
 
   get id(): ShardId {
@@ -91,7 +104,7 @@ export class ShardControl {
 
   /** The prepared transactions of this database whose gid begins with `prefix`, oldest first. */
   async prepared(prefix: string): Promise<readonly PreparedBranch[]> {
-    const rows = await this.#query(PREPARED, [prefix]);
+    const rows = await this.ask(PREPARED, [prefix]);
     return rows.map((row) => ({
       gid: String(row["gid"]),
       preparedAtMs: Number(row["prepared_at_ms"]),
@@ -103,7 +116,7 @@ export class ShardControl {
   /** COMMIT PREPARED or ROLLBACK PREPARED; rejects when the shard did not answer. */
   async finish(verb: "COMMIT" | "ROLLBACK", gid: string): Promise<Finish> {
     try {
-      await this.#query(`${verb} PREPARED '${gid.replaceAll("'", "''")}'`, []);
+      await this.ask(finishStatement(verb, gid), []);
       return { kind: "done" };
     } catch (error) {
       const code = sqlstateOf(error);
@@ -121,7 +134,7 @@ export class ShardControl {
   async evidence({ xid, server }: Pick<Participant, "xid" | "server">): Promise<Evidence> {
     if (xid === null) return "nothing written";
     if (server === null) return "forgotten";
-    const [identity] = await this.#query(IDENTITY, []);
+    const [identity] = await this.ask(IDENTITY, []);
     if (identity?.["server"] !== server) return "other server";
     return this.#statusOf(xid);
   }
@@ -134,7 +147,7 @@ export class ShardControl {
 
   async #xactStatus(xid: Xid): Promise<unknown> {
     try {
-      const [row] = await this.#query("SELECT pg_catalog.pg_xact_status($1::xid8) AS status", [xid]);
+      const [row] = await this.ask(XACT_STATUS, [xid]);
       return row?.["status"];
     } catch (error) {
       if (sqlstateOf(error) === "22023") return null; // an id that this server has not reached
@@ -144,92 +157,32 @@ export class ShardControl {
 
   /** Terminates a backend and resolves when it is gone; it can prepare or commit nothing from then on. */
   async fence(pid: BackendPid, backendStart: string): Promise<void> {
-    await this.#query(TERMINATE, [pid, backendStart]);
-    for (let waitedMs = 0; waitedMs < TIMEOUT_MS; waitedMs += FENCE_STEP_MS) {
-      if ((await this.#query(ALIVE, [pid, backendStart])).length === 0) return;
-      await new Promise((resolve) => setTimeout(resolve, FENCE_STEP_MS));
+    await this.ask(TERMINATE, [pid, backendStart]);
+    for (let waitedMs = 0; waitedMs < FENCE_MS_MAX; waitedMs += FENCE_STEP_MS) {
+      if ((await this.ask(ALIVE, [pid, backendStart])).length === 0) return;
+      await new Promise<void>((resolve) => this.#clock.after(FENCE_STEP_MS, resolve));
     }
-    throw new Error(`backend ${pid} is still there ${TIMEOUT_MS} ms after it was terminated`);
+    throw new Error(`backend ${pid} is still there ${FENCE_MS_MAX} ms after it was terminated`);
   }
 
   /** Opens the session if it is not open, and learns which server answers. */
   async connect(): Promise<void> {
-    await this.#query("SELECT 1", []);
+    await this.ask(PING, []);
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    const client = this.#client;
-    this.#client = null;
-    await client?.then(endClient, () => {});
+  close(): Promise<void> {
+    return this.#session.close();
   }
 
   /** Any other short statement; rejects as the others do. */
-  ask(sql: string, values: readonly unknown[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
-    return this.#query(sql, values);
-  }
-
-  /** One after the other: the session has one. */
-  #query(sql: string, values: readonly unknown[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
-    const turn = this.#turn.then(() => this.#queryNow(sql, values));
-    this.#turn = turn.catch(() => {});
-    return turn;
-  }
-
-  async #queryNow(
-    sql: string,
-    values: readonly unknown[],
-  ): Promise<readonly Readonly<Record<string, unknown>>[]> {
-    if (this.#isClosed) throw new Error("closed");
-    if (this.#client !== null && this.#endpoint !== this.#route.endpoint) this.#drop(this.#client);
-    this.#client ??= this.#open();
-    const opening = this.#client;
-    try {
-      const client = await opening;
-      const result = await client.query(sql, [...values]);
-      return result.rows;
-    } catch (error) {
-      if (!isAnswer(error)) this.#drop(opening);
-      throw error;
-    }
-  }
-
-  #open(): Promise<Client> {
-    this.#endpoint = this.#route.endpoint;
-    const client = controlClient(atPrimary(this.shard, this.#route), "pgxa control", TIMEOUT_MS);
-    // Told of a session that ends while nothing runs; whatever runs is rejected besides.
-    client.on("error", () => this.#drop(opening));
-    const opening = this.#greet(client);
-    // A refusal is an answer, too, but of no session.
-    opening.catch(() => this.#drop(opening));
-    return opening;
-  }
-
-  async #greet(client: Client): Promise<Client> {
-    try {
-      await client.connect();
-      await client.query(this.#settings);
-      const { rows } = await client.query(IDENTITY);
-      this.server = String(rows[0]?.server);
-      return client;
-    } catch (error) {
-      detach(endClient(client), "nobody waits for it");
-      throw error;
-    }
-  }
-
-  #drop(opening: Promise<Client>): void {
-    if (this.#client === opening) this.#client = null;
-    opening.then(endClient, () => {});
+  ask(sql: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    return this.#session.query(sql, values);
   }
 }
 
-/** Null if it is not a shard's answer. */
-export const sqlstateOf = (error: unknown): string | null =>
-  error instanceof DatabaseError ? (error.code ?? null) : null;
-
-/** Whether the shard answered and the session goes on; it ends with class 08 and the shutdowns of class 57. */
-const isAnswer = (error: unknown): boolean => {
-  const sqlstate = sqlstateOf(error);
-  return sqlstate !== null && !/^(08|57P0)/.test(sqlstate);
+const REAL_CLOCK: Pick<Clock, "after"> = {
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, delayMs);
+    return { cancel: () => clearTimeout(timer) };
+  },
 };

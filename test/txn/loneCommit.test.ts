@@ -67,7 +67,7 @@ suite("a lone COMMIT that is not answered", () => {
     await stage.query(0, SLOW);
     const identity = stage.controls[0]!.server!;
     for (const server of ["another/00000001", identity.replace(/.$/, "2")]) {
-      stage.controls[0]!.server = server;
+      Object.defineProperty(stage.controls[0]!, "server", { value: server, configurable: true });
       const outcome = await stage.commit(await stage.branch(0, "INSERT INTO t VALUES (1)"));
       assert.equal(outcome.kind === "unknown" && outcome.fault.sqlstate, "08007");
     }

@@ -14,7 +14,8 @@ import { detach } from "../../base/detach.ts";
 import type { Clock, Timer } from "../../base/environment.ts";
 import { Fault } from "../../base/fault.ts";
 import type { Log } from "../../observe/log.ts";
-import { type ShardControl, sqlstateOf } from "../shardControl.ts";
+import { sqlstateOf } from "../controlSession.ts";
+import type { ShardControl } from "../shardControl.ts";
 import { CONCLUDE, KEEP_LEASE, READ_EPOCH, READ_VERSION, SCHEMA_VERSION, TAKE_EPOCH } from "./schema.ts";
 
 export interface LeasesOptions {

@@ -11,10 +11,11 @@ import type { Gtrid } from "../../base/brands.ts";
 import { detach } from "../../base/detach.ts";
 import type { Environment, Timer } from "../../base/environment.ts";
 import type { Log } from "../../observe/log.ts";
+import { sqlstateOf } from "../controlSession.ts";
 import type { Decision, DecisionLog, Participant } from "../decisionLog.ts";
 import { gidPrefix, parseGtrid } from "../gid.ts";
 import { EVIDENCE_TABLE, type Settlement } from "../recovery.ts";
-import { type ShardControl, sqlstateOf } from "../shardControl.ts";
+import type { ShardControl } from "../shardControl.ts";
 import { readOldCommits } from "./decisionTable.ts";
 import { CONCLUDE, FENCE_OWNER, FORGET_ABORTS, FORGET_OWNERS } from "./schema.ts";
 
