@@ -12,7 +12,6 @@
  * Interrupted before the write: no decision. Between write and sync: perhaps one, and nobody has been told; recovery
  * believes what it finds. After the sync: committed.
  */
-import { type FileHandle, rename } from "node:fs/promises";
 import type { Gtrid } from "../../base/brands.ts";
 import { detach } from "../../base/detach.ts";
 import { Fault } from "../../base/fault.ts";
@@ -20,20 +19,17 @@ import type { FaultPointListener } from "../../base/faultPoint.ts";
 import { Buckets } from "../../observe/buckets.ts";
 import type { Log } from "../../observe/log.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../decisionLog.ts";
+import { type LogDisk, type LogFile, writeAll } from "./logDisk.ts";
 import { LogFamily } from "./logFamily.ts";
 import { LogState } from "./logState.ts";
+import { NODE_DISK } from "./nodeDisk.ts";
 import { type Entry, encodeFrame } from "./segment.ts";
-import {
-  createSegment,
-  type OpenSegment,
-  readSegments,
-  removeSegments,
-  takeIn,
-  writeAll,
-} from "./segmentFiles.ts";
+import { createSegment, type OpenSegment, readSegments, removeSegments, takeIn } from "./segmentFiles.ts";
 
 export interface FileLogOptions {
   readonly directory: string;
+  /** That of this machine if absent. */
+  readonly disk?: LogDisk;
   readonly log: Log;
   /** Wall time in ms: epochs are never below it, so that a log that was lost does not repeat one. */
   readonly wallMs: number;
@@ -57,6 +53,7 @@ interface Waiting {
 
 export class FileLog implements DecisionLog {
   readonly #options: FileLogOptions;
+  readonly #disk: LogDisk;
   readonly #state: LogState;
   readonly #family: LogFamily;
   readonly epoch: number;
@@ -64,7 +61,7 @@ export class FileLog implements DecisionLog {
   readonly #aborts = new Set<Gtrid>();
   /** Commits on their way to the disk. */
   readonly #pending = new Map<Gtrid, Promise<Outcome>>();
-  #handle: FileHandle;
+  #file: LogFile;
   #segment: number;
   #segmentBytes: number;
   #queue: Waiting[] = [];
@@ -78,24 +75,24 @@ export class FileLog implements DecisionLog {
 
   private constructor(options: FileLogOptions, state: LogState, family: LogFamily, segment: OpenSegment) {
     this.#options = options;
+    this.#disk = options.disk ?? NODE_DISK;
     this.#state = state;
     this.#family = family;
     this.epoch = state.epoch;
-    this.#handle = segment.handle;
+    this.#file = segment.file;
     this.#segment = segment.number;
     this.#segmentBytes = segment.bytes;
   }
 
   /** Opens the log, made if there is none. Rejects with `log.owned`, or the system's error. */
   static async open(options: FileLogOptions): Promise<FileLog> {
-    const { wallMs, heirAfter, log } = options;
+    const { directory, disk = NODE_DISK, wallMs, heirAfter, log } = options;
+    const place = { directory, disk, log };
     const family =
-      heirAfter === undefined
-        ? await LogFamily.main(options)
-        : await LogFamily.heir(options, heirAfter, wallMs);
+      heirAfter === undefined ? await LogFamily.main(place) : await LogFamily.heir(place, heirAfter, wallMs);
     try {
       const state = new LogState();
-      const found = await readSegments(family.directory);
+      const found = await readSegments(disk, family.directory);
       const damaged = takeIn(found, state, log);
       for (const entry of family.found.entries) state.apply(entry);
       state.epoch = family.heirEpoch ?? Math.max(state.epoch + 1, wallMs);
@@ -103,11 +100,12 @@ export class FileLog implements DecisionLog {
       // Which epochs the damaged bytes told of is not known: any before this one.
       if (damaged.length > 0 || family.found.isDamaged) state.damagedUpToEpoch = state.epoch - 1;
       const next = (found.at(-1)?.number ?? 0) + 1;
-      const segment = await createSegment(family.directory, next, state);
+      const segment = await createSegment(disk, family.directory, next, state);
       // Only now: interrupted before, the next start must find the same damage again.
-      for (const { path } of damaged) await rename(path, `${path}.damaged`);
+      for (const { path } of damaged) await disk.rename(path, `${path}.damaged`);
       const intact = found.filter((one) => !damaged.includes(one));
       await removeSegments(
+        disk,
         family.directory,
         intact.map(({ number }) => number),
       );
@@ -185,7 +183,7 @@ export class FileLog implements DecisionLog {
     await this.#writing;
     if (this.isSound && this.#lazy.length > 0) this.#start();
     await this.#writing;
-    await this.#handle.close();
+    await this.#file.close();
     await this.#family.release();
   }
 
@@ -234,11 +232,11 @@ export class FileLog implements DecisionLog {
     if (this.#segmentBytes > (segmentBytesMax ?? SEGMENT_BYTES_MAX)) await this.#rotate();
     const frame = encodeFrame([...this.#lazy.splice(0), ...batch.flatMap(({ entries }) => entries)]);
     faultPoint("decision.before-write", 0);
-    writeAll(this.#handle.fd, frame);
+    writeAll(this.#file, frame);
     this.#segmentBytes += frame.length;
     faultPoint("decision.before-sync", 0);
     const fromMs = this.#options.monotonicMs?.() ?? 0;
-    await this.#handle.datasync();
+    await this.#file.sync("fdatasync");
     this.syncs += 1;
     for (const { entries } of batch) for (const entry of entries) this.#state.apply(entry);
     this.syncMs.observe((this.#options.monotonicMs?.() ?? 0) - fromMs);
@@ -247,14 +245,14 @@ export class FileLog implements DecisionLog {
 
   async #rotate(): Promise<void> {
     const { directory } = this.#family;
-    const old = { handle: this.#handle, number: this.#segment };
-    const segment = await createSegment(directory, old.number + 1, this.#state);
+    const old = { file: this.#file, number: this.#segment };
+    const segment = await createSegment(this.#disk, directory, old.number + 1, this.#state);
     this.#lazy = []; // the new segment does not have what they conclude
-    this.#handle = segment.handle;
+    this.#file = segment.file;
     this.#segment = segment.number;
     this.#segmentBytes = segment.bytes;
-    await old.handle.close();
-    await removeSegments(directory, [old.number]);
+    await old.file.close();
+    await removeSegments(this.#disk, directory, [old.number]);
   }
 
   #fail(error: unknown, batch: readonly Waiting[]): void {

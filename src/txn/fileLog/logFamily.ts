@@ -13,14 +13,14 @@
  * An heir becomes responsible when the lock of the directory itself is free; it keeps its own directory. A process that
  * nobody started as an heir refuses to run beside one that lives.
  */
-import { mkdir, readdir, rename, rmdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Log } from "../../observe/log.ts";
 import { answersFor, type Epochs, type Role } from "../responsibility.ts";
+import type { LogDisk, OwnerLock } from "./logDisk.ts";
 import { LogState } from "./logState.ts";
-import { isOwned, type OwnerLock, takeOwnership } from "./ownerLock.ts";
+import { isOwned } from "./ownerLock.ts";
 import type { Entry } from "./segment.ts";
-import { type FoundSegment, readSegments, removeSegments, syncDirectory, takeIn } from "./segmentFiles.ts";
+import { type FoundSegment, readSegments, removeSegments, takeIn } from "./segmentFiles.ts";
 
 const HEIR_NAME = /^heir-([0-9a-z]{1,11})$/;
 const ATTEMPTS_MAX = 5;
@@ -37,6 +37,7 @@ interface DeadLog {
 export interface FamilyOptions {
   /** That of the configuration. */
   readonly directory: string;
+  readonly disk: LogDisk;
   readonly log: Log;
 }
 
@@ -70,11 +71,12 @@ export class LogFamily {
 
   /** Takes the log directory. Rejects with `log.owned` if a process has it, or one of its heirs lives. */
   static async main(options: FamilyOptions): Promise<LogFamily> {
-    const lock = await takeOwnership(options.directory);
+    const { disk } = options;
+    const lock = await disk.own(options.directory);
     const dead: DeadLog[] = [];
     try {
-      for (const { directory } of await listHeirs(options.directory)) {
-        dead.push(await open(directory, await takeOwnership(directory), options.log));
+      for (const { directory } of await listHeirs(disk, options.directory)) {
+        dead.push(await open(options, directory, await disk.own(directory)));
       }
       return new LogFamily(options, options.directory, null, lock, dead);
     } catch (error) {
@@ -86,13 +88,14 @@ export class LogFamily {
 
   /** Makes a log directory for a process that takes over from one whose latest epoch is `after`. */
   static async heir(options: FamilyOptions, after: number, wallMs: number): Promise<LogFamily> {
+    const { disk } = options;
     let epoch = Math.max(after + 1, wallMs);
     for (let attempt = 1; ; attempt += 1, epoch += 1) {
       const directory = join(options.directory, `heir-${epoch.toString(36)}`);
       try {
-        await mkdir(directory, { mode: 0o700 });
-        const lock = await takeOwnership(directory);
-        await syncDirectory(options.directory);
+        await disk.makeDirectory(directory);
+        const lock = await disk.own(directory);
+        await disk.syncDirectory(options.directory);
         return new LogFamily(options, directory, epoch, lock, []);
       } catch (error) {
         // Who is responsible may have cleared the directory away before its lock was there.
@@ -126,7 +129,7 @@ export class LogFamily {
   async survey(own: number, write: (entries: readonly Entry[]) => Promise<void>): Promise<void> {
     if (this.role === "heir" && !(await this.#becomeResponsible(own, write))) return;
     const living = new Set<number>();
-    for (const { directory, epoch } of await listHeirs(this.#options.directory)) {
+    for (const { directory, epoch } of await listHeirs(this.#options.disk, this.#options.directory)) {
       if (directory === this.directory) continue;
       if (!(await this.#takeOver(directory, write))) living.add(epoch);
     }
@@ -140,15 +143,15 @@ export class LogFamily {
   }
 
   async #becomeResponsible(own: number, write: (entries: readonly Entry[]) => Promise<void>) {
-    const { directory, log } = this.#options;
-    const lock = await tryOwnership(directory);
+    const { directory, disk, log } = this.#options;
+    const lock = await tryOwnership(disk, directory);
     if (lock === null) return false;
     try {
-      const dead = await open(directory, lock, log, own - 1);
+      const dead = await open(this.#options, directory, lock, own - 1);
       if (dead.entries.length > 0) await write(dead.entries);
       await this.#removeFiles(dead);
       // Until all heirs have been looked at, only those epochs are known of which none lives.
-      this.#living = new Set((await listHeirs(directory)).map(({ epoch }) => epoch));
+      this.#living = new Set((await listHeirs(disk, directory)).map(({ epoch }) => epoch));
       this.#main = lock;
       log.info("log.adopted", { directory, commits: commitsOf(dead) });
       return true;
@@ -161,10 +164,10 @@ export class LogFamily {
 
   /** False: its process lives, or it could not be taken over. */
   async #takeOver(directory: string, write: (entries: readonly Entry[]) => Promise<void>): Promise<boolean> {
-    const lock = await tryOwnership(directory);
+    const lock = await tryOwnership(this.#options.disk, directory);
     if (lock === null) return false;
     try {
-      const dead = await open(directory, lock, this.#options.log);
+      const dead = await open(this.#options, directory, lock);
       if (dead.entries.length > 0) await write(dead.entries);
       await this.#bury(dead);
       this.#options.log.info("log.adopted", { directory, commits: commitsOf(dead) });
@@ -179,15 +182,20 @@ export class LogFamily {
   async #bury(dead: DeadLog): Promise<void> {
     await this.#removeFiles(dead);
     await dead.lock.release();
-    await rmdir(dead.directory).catch(() => {}); // somebody may be making a lock of his own there
+    await this.#options.disk.removeDirectory(dead.directory).catch(() => {}); // somebody may be making a lock of his own there
   }
 
   async #removeFiles({ directory, segments, damaged }: DeadLog): Promise<void> {
+    const { disk } = this.#options;
     for (const { path } of damaged) {
-      await rename(path, join(this.#options.directory, `${basename(directory)}-${basename(path)}.damaged`));
+      await disk.rename(
+        path,
+        join(this.#options.directory, `${basename(directory)}-${basename(path)}.damaged`),
+      );
     }
     const intact = segments.filter((segment) => !damaged.includes(segment));
     await removeSegments(
+      disk,
       directory,
       intact.map(({ number }) => number),
     );
@@ -205,8 +213,13 @@ export class LogFamily {
 const commitsOf = ({ entries }: DeadLog): number => entries.filter(({ kind }) => kind === "commit").length;
 
 /** Reads the log in `directory`. `latest`: the greatest epoch that damaged bytes may have told of, if no name says it. */
-async function open(directory: string, lock: OwnerLock, log: Log, latest = 0): Promise<DeadLog> {
-  const segments = await readSegments(directory);
+async function open(
+  { disk, log }: FamilyOptions,
+  directory: string,
+  lock: OwnerLock,
+  latest = 0,
+): Promise<DeadLog> {
+  const segments = await readSegments(disk, directory);
   const state = new LogState();
   const damaged = takeIn(segments, state, log);
   if (damaged.length > 0) {
@@ -220,17 +233,17 @@ async function open(directory: string, lock: OwnerLock, log: Log, latest = 0): P
 }
 
 /** The lock of `directory` if its process is gone; null if it lives. */
-async function tryOwnership(directory: string): Promise<OwnerLock | null> {
+async function tryOwnership(disk: LogDisk, directory: string): Promise<OwnerLock | null> {
   try {
-    return await takeOwnership(directory);
+    return await disk.own(directory);
   } catch (error) {
     if (isOwned(error) || isCode(error, "ENOENT")) return null;
     throw error;
   }
 }
 
-async function listHeirs(directory: string) {
-  const names = await readdir(directory);
+async function listHeirs(disk: LogDisk, directory: string) {
+  const names = await disk.list(directory);
   return names.flatMap((name) => {
     const epoch = heirEpochOf(name);
     return epoch === null ? [] : [{ directory: join(directory, name), epoch }];

@@ -10,15 +10,12 @@
 import { link, mkdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "../../base/fault.ts";
+import type { OwnerLock } from "./logDisk.ts";
 
 export interface ProcessIdentity {
   readonly pid: number;
   /** What tells this process from another one that had or will have its pid. */
   readonly started: string;
-}
-
-export interface OwnerLock {
-  release(): Promise<void>;
 }
 
 const ATTEMPTS_MAX = 5;

@@ -1,8 +1,7 @@
 /** The segments of a decision log as files of one directory. */
-import { writeSync } from "node:fs";
-import { type FileHandle, open, readdir, readFile, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../../observe/log.ts";
+import { type LogDisk, type LogFile, writeAll } from "./logDisk.ts";
 import type { LogState } from "./logState.ts";
 import { encodeFrame, MAGIC, readSegment, type SegmentContents } from "./segment.ts";
 
@@ -10,7 +9,7 @@ const SEGMENT_NAME = /^decisions-(\d{10})\.log$/;
 const segmentName = (number: number): string => `decisions-${String(number).padStart(10, "0")}.log`;
 
 export interface OpenSegment {
-  readonly handle: FileHandle;
+  readonly file: LogFile;
   readonly number: number;
   readonly bytes: number;
 }
@@ -22,8 +21,8 @@ export interface FoundSegment {
 }
 
 /** All segments of the directory, oldest first. */
-export async function readSegments(directory: string): Promise<readonly FoundSegment[]> {
-  const numbers = (await readdir(directory))
+export async function readSegments(disk: LogDisk, directory: string): Promise<readonly FoundSegment[]> {
+  const numbers = (await disk.list(directory))
     .map((name) => SEGMENT_NAME.exec(name)?.[1])
     .filter((number) => number !== undefined)
     .map(Number)
@@ -31,7 +30,7 @@ export async function readSegments(directory: string): Promise<readonly FoundSeg
   const found: FoundSegment[] = [];
   for (const number of numbers) {
     const path = join(directory, segmentName(number));
-    found.push({ number, path, contents: readSegment(await readFile(path)) });
+    found.push({ number, path, contents: readSegment(await disk.read(path)) });
   }
   return found;
 }
@@ -56,33 +55,23 @@ export function takeIn(found: readonly FoundSegment[], state: LogState, log: Log
 
 /** Makes a segment that says all of `state`, durable before it returns. */
 export async function createSegment(
+  disk: LogDisk,
   directory: string,
   number: number,
   state: LogState,
 ): Promise<OpenSegment> {
-  const handle = await open(join(directory, segmentName(number)), "ax", 0o600);
+  const file = await disk.create(join(directory, segmentName(number)));
   const bytes = Buffer.concat([MAGIC, encodeFrame(state.snapshot())]);
-  writeAll(handle.fd, bytes);
-  await handle.sync();
-  await syncDirectory(directory);
-  return { handle, number, bytes: bytes.length };
+  writeAll(file, bytes);
+  await file.sync("fsync");
+  await disk.syncDirectory(directory); // a new file is found after a crash only if its directory is durable too
+  return { file, number, bytes: bytes.length };
 }
 
-export async function removeSegments(directory: string, numbers: readonly number[]): Promise<void> {
-  for (const number of numbers) await unlink(join(directory, segmentName(number)));
-}
-
-/** A new file is found after a crash only if its directory is durable too. */
-export async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Small writes to the page cache: not worth a thread. */
-export function writeAll(fd: number, bytes: Buffer): void {
-  for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
+export async function removeSegments(
+  disk: LogDisk,
+  directory: string,
+  numbers: readonly number[],
+): Promise<void> {
+  for (const number of numbers) await disk.remove(join(directory, segmentName(number)));
 }
