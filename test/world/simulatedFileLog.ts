@@ -6,9 +6,10 @@ import type { Gtrid } from "../../src/base/brands.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../../src/txn/decisionLog.ts";
 import { LogState } from "../../src/txn/fileLog/logState.ts";
 import type { Entry } from "../../src/txn/fileLog/segment.ts";
+import type { OpenedLog, ProcessDisk } from "./processDisk.ts";
 
-/** Outlives the process. */
-export class SimulatedDisk {
+/** What entries were written. */
+export class SimulatedDisk implements ProcessDisk {
   readonly durable: Entry[] = [];
   /** Written, and not synced. */
   written: Entry[] = [];
@@ -18,9 +19,17 @@ export class SimulatedDisk {
     if (isKept) this.durable.push(...this.written);
     this.written = [];
   }
+
+  get hasWritten(): boolean {
+    return this.written.length > 0;
+  }
+
+  async open(): Promise<SimulatedFileLog> {
+    return new SimulatedFileLog(this);
+  }
 }
 
-export class SimulatedFileLog implements DecisionLog {
+export class SimulatedFileLog implements DecisionLog, OpenedLog {
   readonly #disk: SimulatedDisk;
   readonly #state = new LogState();
   readonly #aborts = new Set<Gtrid>();
@@ -36,6 +45,10 @@ export class SimulatedFileLog implements DecisionLog {
     const opened: Entry = { kind: "open", epoch: this.epoch, firstEpoch };
     disk.durable.push(opened);
     this.#state.apply(opened);
+  }
+
+  get decisions(): DecisionLog {
+    return this;
   }
 
   get latestEpoch(): number {
