@@ -10,7 +10,7 @@
  */
 import { areIndependent, type Transition, type TransitionKind } from "../world/choice.ts";
 import { hash } from "../world/fingerprint.ts";
-import { brokenAtRest, brokenNow } from "../world/invariants.ts";
+import { brokenNow } from "../world/invariants.ts";
 import { comeToRest } from "../world/rest.ts";
 import { World } from "../world/world.ts";
 import type { Configuration } from "./configurations.ts";
@@ -92,6 +92,7 @@ export class Explorer {
   async #goOn({ path, sleep }: Task): Promise<void> {
     const world = await begin(this.#configuration);
     for (const { id, kind } of stepsOf(path)) await this.#take(world, id, kind);
+    if (path?.kind === "rest") return this.#rest(world, path);
     let here = path;
     let asleep = sleep;
     for (;;) {
@@ -114,8 +115,7 @@ export class Explorer {
   async #rest(world: World, path: Path): Promise<void> {
     this.#counts.schedules += 1;
     this.#counts.depth = Math.max(this.#counts.depth, path.length);
-    await comeToRest(world);
-    const problems = brokenAtRest(world);
+    const problems = await comeToRest(world);
     if (problems.length > 0) this.#fail(problems, path);
   }
 

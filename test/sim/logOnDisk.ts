@@ -53,6 +53,11 @@ export class LogOnDisk implements ProcessDisk {
     return this.#opened(await opening);
   }
 
+  /** Of no use: nothing is compared with what is drawn by chance. */
+  fingerprint(): string {
+    return "";
+  }
+
   #opened(decisions: DecisionLog): OpenedLog {
     const next = (): void => this.#next();
     const isWaiting = (): boolean => this.#waiting.length > 0;

@@ -6,7 +6,7 @@
  * After each step nothing may be wrong; then faults stop, all comes to rest, and everything must be resolved.
  */
 import { RandomChoices, type Transition, type TransitionKind } from "../world/choice.ts";
-import { brokenAtRest, brokenNow } from "../world/invariants.ts";
+import { brokenNow } from "../world/invariants.ts";
 import { comeToRest } from "../world/rest.ts";
 import type { BranchPlan } from "../world/simulatedProcess.ts";
 import { type Budget, SHARD_NAMES, World, type WorldOptions } from "../world/world.ts";
@@ -90,8 +90,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
   const problems = await run.play((transitions) => choices.choose(transitions));
   const isWell = problems.length === 0;
   if (isWell) onStep("faults are over, all comes to rest");
-  if (isWell) await comeToRest(world);
-  const atRest = isWell ? brokenAtRest(world) : problems;
+  const atRest = isWell ? await comeToRest(world) : problems;
   return { log, problems: atRest, steps: run.steps, faults: faultsOf(world), outcomes: outcomesOf(world) };
 }
 

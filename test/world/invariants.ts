@@ -1,5 +1,5 @@
 // Pure.
-/** What must hold in every world, and in one that has come to rest. */
+/** What must hold in every world, and what else in one that has come to rest (rest.ts). */
 import type { BranchState } from "./simulatedPostgres.ts";
 import type { World, WorldTransaction } from "./world.ts";
 
@@ -27,12 +27,14 @@ function brokenIn(world: World, transaction: WorldTransaction): readonly string[
   return found;
 }
 
-/** Faults are over, and everybody has had the time to do what there was to do. */
-export function brokenAtRest(world: World): readonly string[] {
-  const found = [...brokenNow(world)];
-  for (const shard of world.shards)
-    for (const gid of shard.prepared.keys()) found.push(`${gid} is still prepared on ${shard.id}`);
-  for (const transaction of world.transactions) found.push(...unresolvedIn(world, transaction));
+export const stillPrepared = (world: World): readonly string[] =>
+  world.shards.flatMap(({ id, prepared }) =>
+    [...prepared.keys()].map((gid) => `${gid} is still prepared on ${id}`),
+  );
+
+/** What nobody has seen to, or told of, although everybody has had the time. */
+export function unresolved(world: World): readonly string[] {
+  const found = world.transactions.flatMap((transaction) => unresolvedIn(world, transaction));
   for (const process of world.living) {
     const left = process.decisions.unconcluded().map(({ gtrid }) => gtrid);
     const isReported = left.every((gtrid) => wasReported(world, gtrid));

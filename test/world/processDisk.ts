@@ -10,6 +10,8 @@ export interface ProcessDisk {
   /** The process is gone; `isKept`: it alone, so that what it wrote is found again. */
   crash(isKept: boolean): void;
   open(clock: Clock, log: Log): Promise<OpenedLog>;
+  /** All that can matter for what comes, as text. */
+  fingerprint(): string;
 }
 
 export interface OpenedLog {

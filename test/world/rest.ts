@@ -2,8 +2,10 @@
  * Lets a world come to rest: no more faults, every process is up, every message goes through, every timer goes off.
  *
  * A late statement of a process that is dead arrives before anybody looks again; nobody can end its backend. One of a
- * process that lives arrives last of all: by then whoever gave it up must have seen to it that it cannot be executed.
+ * process that lives arrives when everybody has seen to what they know of: by then whoever gave it up must have made sure
+ * that it prepares nothing.
  */
+import { brokenNow, stillPrepared, unresolved } from "./invariants.ts";
 import { kindOfTimer } from "./transitions.ts";
 import { settle, type World } from "./world.ts";
 
@@ -11,39 +13,56 @@ import { settle, type World } from "./world.ts";
 const ROUNDS_MAX = 8;
 const ROUNDS_MIN = 3;
 
-export async function comeToRest(world: World): Promise<void> {
+/** What is wrong where it came to rest; empty if all is well. */
+export async function comeToRest(world: World): Promise<readonly string[]> {
   for (const [name, process] of world.processes) if (process === null) await world.restart(name);
   for (const late of world.late.filter(({ isOwned }) => !isOwned)) arrive(world, late);
+  await goRound(world);
+  const before = stillPrepared(world);
+  for (const late of [...world.late]) arrive(world, late);
+  const after = stillPrepared(world).filter((problem) => !before.includes(problem));
+  await goRound(world);
+  return [
+    ...brokenNow(world),
+    ...stillPrepared(world),
+    ...after.map((problem) => `${problem}, by a statement that nobody waited for any more`),
+    ...unresolved(world),
+  ];
+}
+
+async function goRound(world: World): Promise<void> {
   for (let round = 1; round <= ROUNDS_MAX; round += 1) {
     await world.driveAll(() => true);
-    const isDone = isResolved(world) && round > ROUNDS_MIN;
-    if (isDone) break;
+    if (round > ROUNDS_MIN && isResolved(world)) return;
     endWhatBlocks(world);
-    for (const shard of world.shards) shard.age(() => false);
     expireTheDead(world);
     await fireAll(world);
   }
-  for (const late of [...world.late]) arrive(world, late);
-  await world.driveAll(() => true);
 }
 
 const isResolved = (world: World): boolean =>
-  world.shards.every(({ prepared }) => prepared.size === 0) &&
+  stillPrepared(world).length === 0 &&
   world.living.every(({ decisions }) => decisions.unconcluded().length === 0);
 
+/** In full; or it never will. */
 function arrive(world: World, late: World["late"][number]): void {
-  for (let parts = 0; parts < 3 && world.late.includes(late) && world.canExecuteLate(late); parts += 1)
-    world.executeLate(late);
-  if (world.late.includes(late)) world.dropLate(late);
+  const isThere = (): boolean => world.late.includes(late);
+  while (isThere() && world.canExecuteLate(late)) world.executeLate(late);
+  if (isThere()) world.dropLate(late);
 }
 
-/** A backend whose client is gone notices that at last. */
+/** A backend whose client is gone, and which others wait for, notices that at last. */
 function endWhatBlocks(world: World): void {
-  for (const late of [...world.late])
-    if (late.backend.isHalfway || !late.backend.isAlive) world.dropLate(late);
+  const finishers = new Set(
+    world.shards.flatMap(({ prepared }) => [...prepared.values()].map(({ finisher }) => finisher)),
+  );
+  for (const late of [...world.late]) {
+    const { backend } = late;
+    if (backend.isHalfway || !backend.isAlive || finishers.has(backend)) world.dropLate(late);
+  }
 }
 
-/** Leases of epochs that no living process has are over everywhere. */
+/** Leases of epochs that no living process has are over everywhere, and what is there is old. */
 function expireTheDead(world: World): void {
   const living = new Set(world.living.map(({ name, decisions }) => `${name}:${decisions.epoch}`));
   for (const shard of world.shards)

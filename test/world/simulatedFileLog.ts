@@ -27,7 +27,13 @@ export class SimulatedDisk implements ProcessDisk {
   async open(): Promise<SimulatedFileLog> {
     return new SimulatedFileLog(this);
   }
+
+  fingerprint(): string {
+    return [this.durable, this.written].map((entries) => entries.map(told)).join("/");
+  }
 }
+
+const told = (entry: Entry): string => ("gtrid" in entry ? `${entry.kind} ${entry.gtrid}` : entry.kind);
 
 export class SimulatedFileLog implements DecisionLog, OpenedLog {
   readonly #disk: SimulatedDisk;

@@ -53,7 +53,7 @@ export interface ProcessOptions {
 
 /** What a test changes to see whether it is noticed. */
 export interface Alterations {
-  readonly decisions?: (log: OpenedLog) => DecisionLog;
+  readonly decisions?: (decisions: DecisionLog) => DecisionLog;
   readonly control?: (control: ShardControl) => void;
   readonly connection?: (connection: BranchConnection) => BranchConnection;
 }
@@ -154,7 +154,8 @@ export class SimulatedProcess {
   async #openFiles(): Promise<DecisionLog> {
     const { disk, alterations } = this.options;
     this.#fileLog = await disk.open(this.clock, this.#log);
-    return alterations.decisions?.(this.#fileLog) ?? this.#fileLog.decisions;
+    const { decisions } = this.#fileLog;
+    return alterations.decisions?.(decisions) ?? decisions;
   }
 
   async #takeLeases(): Promise<Leases> {

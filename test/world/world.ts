@@ -258,7 +258,8 @@ export class World {
       ({ name, backend, sql }) => `${name},${backend.isHalfway},${backend.isAlive},${sql}`,
     );
     const told = this.transactions.map((one) => `${one.told?.kind}`);
-    return [processes, shards, late.sort(), told, [...this.spent].sort(), this.reports].join("\n");
+    const disks = [...this.#disks.values()].map((disk) => disk.fingerprint());
+    return [processes, disks, shards, late.sort(), told, [...this.spent].sort(), this.reports].join("\n");
   }
 }
 
