@@ -75,7 +75,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
     processes: ["p", "q", "r"].slice(0, 1 + random.below(3)),
     log,
     budget: budgetOf(random, log),
-    removesOld: random.chance(0.5),
+    removesOld: true,
     commitAck: random.chance(0.8) ? "applied" : "decided",
     disk: () => new LogOnDisk(random),
     ...options.planted,
