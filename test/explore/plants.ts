@@ -2,9 +2,9 @@
  * Bugs that are put in on purpose, to see that the explorer finds them: each by wrapping an interface of the real code, as
  * somebody might have written it.
  */
+import type { DecisionLog } from "../../src/txn/decisionLog.ts";
 import type { BranchConnection, ControlReply } from "../../src/txn/participant.ts";
 import type { ShardControl } from "../../src/txn/shardControl.ts";
-import type { SimulatedFileLog } from "../world/simulatedFileLog.ts";
 import { type Configuration, writers } from "./configurations.ts";
 
 export interface Plant {
@@ -15,7 +15,7 @@ export interface Plant {
 }
 
 /** `decide` answers before its record is durable, so the decision may come after phase 2. */
-const decidesLater = (decisions: SimulatedFileLog): SimulatedFileLog => {
+const decidesLater = (decisions: DecisionLog): DecisionLog => {
   const { decide } = decisions;
   decisions.decide = (gtrid, outcome, participants) => {
     const durable = decide.call(decisions, gtrid, outcome, participants);

@@ -6,9 +6,10 @@ import type { Gtrid } from "../../src/base/brands.ts";
 import type { Decision, DecisionLog, Lookup, Outcome, Participant } from "../../src/txn/decisionLog.ts";
 import { LogState } from "../../src/txn/fileLog/logState.ts";
 import type { Entry } from "../../src/txn/fileLog/segment.ts";
+import type { OpenedLog, ProcessDisk } from "./processDisk.ts";
 
-/** Outlives the process. */
-export class SimulatedDisk {
+/** What entries were written. */
+export class SimulatedDisk implements ProcessDisk {
   readonly durable: Entry[] = [];
   /** Written, and not synced. */
   written: Entry[] = [];
@@ -19,6 +20,14 @@ export class SimulatedDisk {
     this.written = [];
   }
 
+  get hasWritten(): boolean {
+    return this.written.length > 0;
+  }
+
+  async open(): Promise<SimulatedFileLog> {
+    return new SimulatedFileLog(this);
+  }
+
   fingerprint(): string {
     return [this.durable, this.written].map((entries) => entries.map(told)).join("/");
   }
@@ -26,7 +35,7 @@ export class SimulatedDisk {
 
 const told = (entry: Entry): string => ("gtrid" in entry ? `${entry.kind} ${entry.gtrid}` : entry.kind);
 
-export class SimulatedFileLog implements DecisionLog {
+export class SimulatedFileLog implements DecisionLog, OpenedLog {
   readonly #disk: SimulatedDisk;
   readonly #state = new LogState();
   readonly #aborts = new Set<Gtrid>();
@@ -41,6 +50,10 @@ export class SimulatedFileLog implements DecisionLog {
     const opened: Entry = { kind: "open", epoch: this.epoch, known: [[1, this.epoch]], gaps: [] };
     disk.durable.push(opened);
     this.#state.apply(opened);
+  }
+
+  get decisions(): DecisionLog {
+    return this;
   }
 
   get latestEpoch(): number {

@@ -19,9 +19,9 @@ import { Leases } from "../../src/txn/shardLog/leases.ts";
 import { OldDecisions } from "../../src/txn/shardLog/oldDecisions.ts";
 import { ShardLog } from "../../src/txn/shardLog/shardLog.ts";
 import { hash } from "./fingerprint.ts";
+import type { OpenedLog, ProcessDisk } from "./processDisk.ts";
 import { ProcessNotes } from "./processNotes.ts";
 import { SimulatedClock } from "./simulatedClock.ts";
-import { type SimulatedDisk, SimulatedFileLog } from "./simulatedFileLog.ts";
 import {
   controlSession,
   type LateStatement,
@@ -41,7 +41,7 @@ export interface ProcessOptions {
   readonly name: string;
   readonly log: "file" | "shard";
   readonly shards: readonly SimulatedPostgres[];
-  readonly disk: SimulatedDisk;
+  readonly disk: ProcessDisk;
   /** Greater at every start. */
   readonly generation: number;
   /** Whether it removes decisions that nobody else will remove. */
@@ -53,7 +53,7 @@ export interface ProcessOptions {
 
 /** What a test changes to see whether it is noticed. */
 export interface Alterations {
-  readonly decisions?: (decisions: SimulatedFileLog) => DecisionLog;
+  readonly decisions?: (decisions: DecisionLog) => DecisionLog;
   readonly control?: (control: ShardControl) => void;
   readonly connection?: (connection: BranchConnection) => BranchConnection;
 }
@@ -69,7 +69,7 @@ export class SimulatedProcess {
   readonly clock: SimulatedClock;
   readonly links: SimulatedLink[] = [];
   readonly notes = new ProcessNotes();
-  #fileLog: SimulatedFileLog | null = null;
+  #fileLog: OpenedLog | null = null;
   #decisions!: DecisionLog;
   #protocol!: CommitProtocol;
   #resolver!: Resolver;
@@ -109,7 +109,7 @@ export class SimulatedProcess {
     const isRunning = (gtrid: Gtrid): boolean => this.#protocol.isRunning(gtrid);
     const leases = log === "shard" ? await this.#takeLeases() : null;
     const shardLog = leases === null ? null : new ShardLog({ ...parts, leases, previous: null });
-    const decisions = shardLog ?? this.#openFiles();
+    const decisions = shardLog ?? (await this.#openFiles());
     this.#decisions = decisions;
     this.#protocol = new CommitProtocol({
       ...parts,
@@ -155,9 +155,11 @@ export class SimulatedProcess {
     return this.notes.log;
   }
 
-  #openFiles(): DecisionLog {
-    this.#fileLog = new SimulatedFileLog(this.options.disk);
-    return this.options.alterations.decisions?.(this.#fileLog) ?? this.#fileLog;
+  async #openFiles(): Promise<DecisionLog> {
+    const { disk, alterations } = this.options;
+    this.#fileLog = await disk.open(this.clock, this.#log);
+    const { decisions } = this.#fileLog;
+    return alterations.decisions?.(decisions) ?? decisions;
   }
 
   async #takeLeases(): Promise<Leases> {

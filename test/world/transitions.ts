@@ -39,7 +39,7 @@ function ofProcess(world: World, process: SimulatedProcess): readonly Transition
   const mayCrash = world.options.crashing?.includes(name) ?? true;
   if (!mayCrash || world.left("crash") <= 0) return found;
   found.push(global("crash", `crash ${name}`, `${name} crashes`));
-  if (process.options.disk.written.length > 0) {
+  if (process.options.disk.hasWritten) {
     found.push(global("crash", `crash ${name} kept`, `${name} crashes; what it wrote to its log was synced`));
   }
   return found;

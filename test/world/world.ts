@@ -9,6 +9,7 @@
 import { type Gtrid, shardId } from "../../src/base/brands.ts";
 import type { CommitOutcome } from "../../src/txn/commitProtocol.ts";
 import type { Transition, TransitionKind } from "./choice.ts";
+import type { ProcessDisk } from "./processDisk.ts";
 import { SimulatedDisk } from "./simulatedFileLog.ts";
 import type { LateStatement, SimulatedLink } from "./simulatedLink.ts";
 import { SimulatedPostgres } from "./simulatedPostgres.ts";
@@ -34,6 +35,8 @@ export interface WorldOptions {
   readonly crashing?: readonly string[];
   readonly removesOld?: boolean;
   readonly commitAck?: ProcessOptions["commitAck"];
+  /** The disk of a process; without it a simple one. */
+  readonly disk?: (name: string) => ProcessDisk;
   readonly rules?: StatementRules;
   readonly alterations?: Alterations;
 }
@@ -60,7 +63,7 @@ export class World {
   readonly broken: Error[] = [];
   /** Events that were logged by processes that are dead now. */
   readonly reports: string[] = [];
-  readonly #disks = new Map<string, SimulatedDisk>();
+  readonly #disks = new Map<string, ProcessDisk>();
   readonly #generations = new Map<string, number>();
 
   constructor(options: WorldOptions) {
@@ -68,7 +71,7 @@ export class World {
     this.shards = SHARD_NAMES.slice(0, options.shards).map((name) => new SimulatedPostgres(shardId(name)));
     for (const name of options.processes) {
       this.processes.set(name, null);
-      this.#disks.set(name, new SimulatedDisk());
+      this.#disks.set(name, options.disk?.(name) ?? new SimulatedDisk());
     }
   }
 
