@@ -8,6 +8,8 @@ import type { Endpoint } from "./endpoint.ts";
 
 export const ACCOUNTS = 10_000;
 const OPENING_BALANCE = 1000;
+/** The sum of all balances, for ever. */
+export const TOTAL = ACCOUNTS * OPENING_BALANCE;
 
 /** The ids of the accounts on each shard, in the order of the shards. */
 export type AccountsByShard = readonly (readonly number[])[];

@@ -1,8 +1,10 @@
 /** The commit case: every cell of its plan, once on the disk as it is and once with slow flushes. */
+import { preparedCount, TOTAL, totalBalance } from "../bank.ts";
 import type { Belongings } from "../belongings.ts";
 import { secondsOfTurns, takeTurns } from "../contender.ts";
 import { machineFacts } from "../machine.ts";
 import type { Progress } from "../progress.ts";
+import type { Bank } from "../stage.ts";
 import { rowsOf } from "../stats.ts";
 import { contendersOf } from "./contenders.ts";
 import type { CellFigures, CommitFigures } from "./figures.ts";
@@ -60,6 +62,14 @@ async function runCell(
   const taking = await contendersOf(cell, choice.logs, stage);
   const done = await takeTurns(title, taking.contenders, choice, progress);
   await taking.close();
+  if (done.leftOut.length === 0) await requireMoney(title, await stage.bank(participants));
   for (const line of [...taking.leftOut, ...done.leftOut]) leftOut.add(line);
   return { ...cell, flush, rows: rowsOf(title, clients, done.rounds) };
+}
+
+/** Whoever loses money, or leaves something prepared, has no figures. */
+async function requireMoney(title: string, { shards }: Bank): Promise<void> {
+  const [total, left] = [await totalBalance(shards), await preparedCount(shards)];
+  if (total !== TOTAL) throw new Error(`${title}: the accounts hold ${total} instead of ${TOTAL}`);
+  if (left !== 0) throw new Error(`${title}: ${left} branches were left prepared`);
 }
