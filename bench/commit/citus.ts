@@ -25,6 +25,7 @@ const SETTINGS = {
   max_connections: "1000",
   max_prepared_transactions: "500",
   fsync: "on",
+  "citus.node_conninfo": "sslmode=disable",
   // The coordinator holds a connection to a worker for each client that needs one.
   "citus.max_cached_conns_per_worker": "1",
 };

@@ -9,12 +9,11 @@ import { compile } from "./compiled.ts";
 
 const LIBRARY = "slowFlush.so";
 
-/** Rejects with one line where this machine cannot do it. `directory` becomes readable to all: shards run as another user. */
+/** Rejects with one line where this machine cannot do it. `directory` is readable to all. */
 export async function buildSlowFlush(directory: string): Promise<string> {
   if (process.platform !== "linux") throw new Error(`libraries are preloaded on Linux only`);
   const target = join(directory, LIBRARY);
   await compile(join(import.meta.dirname, "../c/slowFlush.c"), target, ["-shared", "-fPIC"]);
-  await chmod(directory, 0o755);
   await chmod(target, 0o755);
   return target;
 }

@@ -2,7 +2,7 @@
  * What the cells of one run share: shards with or without slow flushes, a bank for each number of participants, and
  * the proxies in front of it. A new bank or new shards take the place of what was there before.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startShards, type TestShards } from "../../test/support/shards.ts";
@@ -45,6 +45,7 @@ export class CommitStage {
 
   static async set(belongings: Belongings): Promise<CommitStage> {
     const directory = await mkdtemp(join(tmpdir(), "pgxa-bench-"));
+    await chmod(directory, 0o755); // shards run as another user, and load a library from it
     belongings.keep("the temporary directory", () => rm(directory, { recursive: true, force: true }));
     const stage = new CommitStage(belongings, directory);
     belongings.keep("the shards", async () => stage.#shards?.stop());
