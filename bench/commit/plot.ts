@@ -137,6 +137,10 @@ function labels(lines: readonly Line[], x: number, y: (value: number) => number)
     .toSorted((a, b) => a.at - b.at);
   const ys: number[] = [];
   for (const { at } of placed) ys.push(Math.max(at, (ys.at(-1) ?? -Infinity) + LABEL_GAP));
-  const overhang = Math.max(0, (ys.at(-1) ?? 0) - (HEIGHT - BOTTOM));
-  return placed.map(({ name }, index) => text(x, ys[index]! - overhang + 4, name, "start", colourOf(name)));
+  let lowest = HEIGHT - BOTTOM;
+  for (let index = ys.length - 1; index >= 0; index--, lowest -= LABEL_GAP) {
+    lowest = Math.min(lowest, ys[index]!);
+    ys[index] = lowest;
+  }
+  return placed.map(({ name }, index) => text(x, ys[index]! + 4, name, "start", colourOf(name)));
 }
