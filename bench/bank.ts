@@ -1,5 +1,5 @@
 /**
- * The bank of the transfer cases: accounts on two shards, each on the shard where PostgreSQL's own hash
+ * The bank of the transfer cases: accounts on all shards, each on the shard where PostgreSQL's own hash
  * partitioning puts its id, because that is where pgxa looks for it.
  * https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-PARTITION
  */
@@ -8,6 +8,8 @@ import type { Endpoint } from "./endpoint.ts";
 
 export const ACCOUNTS = 10_000;
 const OPENING_BALANCE = 1000;
+/** The sum of all balances, for ever. */
+export const TOTAL = ACCOUNTS * OPENING_BALANCE;
 
 /** The ids of the accounts on each shard, in the order of the shards. */
 export type AccountsByShard = readonly (readonly number[])[];
@@ -21,9 +23,10 @@ export async function openBank(shards: readonly Endpoint[]): Promise<AccountsByS
 
 async function fill(client: pg.Client, shards: number, index: number): Promise<number[]> {
   await client.query(`
-    DROP TABLE IF EXISTS accounts, transfers;
+    DROP TABLE IF EXISTS accounts, transfers, refusals;
     CREATE TABLE accounts (id int8 PRIMARY KEY, owner text NOT NULL, balance int8 NOT NULL);
     CREATE TABLE transfers (account_id int8, id int8, amount int8 NOT NULL, PRIMARY KEY (account_id, id));
+    CREATE TABLE refusals (id int8 PRIMARY KEY, account int8 REFERENCES accounts DEFERRABLE INITIALLY DEFERRED);
     CREATE TEMPORARY TABLE placement (id int8) PARTITION BY HASH (id);
     INSERT INTO accounts SELECT id, 'owner ' || id, ${OPENING_BALANCE} FROM generate_series(1::int8, ${ACCOUNTS}) AS id
       WHERE satisfies_hash_partition('placement'::regclass, ${shards}, ${index}, id)`);

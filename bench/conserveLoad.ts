@@ -8,7 +8,7 @@ import pg from "pg";
 import { type AccountsByShard, connect } from "./bank.ts";
 import type { Outcome } from "./conservation.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { Transfer } from "./transferClients.ts";
+import type { Part, Transfer } from "./transferClients.ts";
 import { randomTransfer } from "./transferLoad.ts";
 
 export interface ConserveOrder {
@@ -64,15 +64,10 @@ async function transferOften(
   }
 }
 
-async function outcomeOf(
-  client: pg.Client,
-  id: number,
-  { first, second, amount }: Transfer,
-): Promise<Outcome> {
+async function outcomeOf(client: pg.Client, id: number, transfer: Transfer): Promise<Outcome> {
   try {
     await client.query("BEGIN");
-    await movePart(client, id, first, -amount);
-    await movePart(client, id, second, amount);
+    for (const part of transfer) await movePart(client, id, part);
   } catch {
     // COMMIT was never said: whatever became of the connection, this one is not applied.
     await client.query("ROLLBACK").catch(() => {});
@@ -86,7 +81,7 @@ async function outcomeOf(
   }
 }
 
-async function movePart(client: pg.Client, id: number, account: number, amount: number): Promise<void> {
+async function movePart(client: pg.Client, id: number, { account, amount }: Part): Promise<void> {
   await client.query("UPDATE accounts SET balance = balance + $1 WHERE id = $2", [amount, account]);
   await client.query("INSERT INTO transfers (account_id, id, amount) VALUES ($1, $2, $3)", [
     account,

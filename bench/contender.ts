@@ -19,14 +19,18 @@ export interface Contender {
 export interface Turns {
   readonly rounds: number;
   readonly seconds: number;
+  /** Length of the round that does not count. */
+  readonly warmUpSeconds?: number;
 }
 
-/** Length of the round that does not count, in seconds. */
 const WARM_UP_SECONDS = 1;
 
 /** What `turns` of `contenders` will take, in seconds, without starting anything. */
-export function secondsOfTurns(contenders: number, { rounds, seconds }: Turns): number {
-  return contenders * (WARM_UP_SECONDS + rounds * Math.max(1, seconds));
+export function secondsOfTurns(
+  contenders: number,
+  { rounds, seconds, warmUpSeconds = WARM_UP_SECONDS }: Turns,
+): number {
+  return contenders * (warmUpSeconds + rounds * seconds);
 }
 
 export interface TurnsDone {
@@ -45,7 +49,7 @@ export async function takeTurns(
   const failures = new Map<string, string>();
   for (let index = 0; index <= turns.rounds; index++) {
     for (const contender of contenders) {
-      const seconds = index === 0 ? WARM_UP_SECONDS : turns.seconds;
+      const seconds = index === 0 ? (turns.warmUpSeconds ?? WARM_UP_SECONDS) : turns.seconds;
       if (!failures.has(contender.name)) {
         progress.now(
           `${title} · ${contender.name} · ${index === 0 ? "warm-up" : `round ${index} of ${turns.rounds}`}`,
@@ -54,7 +58,7 @@ export async function takeTurns(
         if (round instanceof Error) failures.set(contender.name, round.message);
         else if (index > 0) rounds.get(contender.name)!.push(round);
       }
-      progress.spent(Math.max(1, seconds));
+      progress.spent(seconds);
     }
   }
   return { rounds, leftOut: [...failures].map(([name, why]) => `${name} in ${title}: ${why}`) };

@@ -25,6 +25,17 @@ export interface SelfTime {
   readonly share: number;
 }
 
+/** Only the last `us` of it. */
+export function endOf(profile: CpuProfile, us: number): CpuProfile {
+  let from = profile.samples.length;
+  for (let left = us; from > 0 && left > 0; left -= profile.timeDeltas[from] ?? 0) from -= 1;
+  return {
+    nodes: profile.nodes,
+    samples: profile.samples.slice(from),
+    timeDeltas: profile.timeDeltas.slice(from),
+  };
+}
+
 /** Functions by falling self time; idle time is not counted. Places are told relative to `root`, a file URL. */
 export function selfTimes(profile: CpuProfile, root: string): SelfTime[] {
   const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));

@@ -79,7 +79,10 @@ async function probesOfCalmTransfers(
     Array.from({ length: CALM_CLIENTS }, async (_, i) => {
       const client = await proxiedClient(proxy);
       for (let n = 0; n < CALM_TRANSFERS; n++) {
-        await client.transfer({ first: first![100 + i]!, second: second![100 + i]!, amount: 1 });
+        await client.transfer([
+          { account: first![100 + i]!, amount: -1 },
+          { account: second![100 + i]!, amount: 1 },
+        ]);
       }
       await client.close();
     }),

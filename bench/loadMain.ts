@@ -24,7 +24,10 @@ async function obey(order: LoadOrder): Promise<LoadReply> {
       return { kind: "opened" };
     case "run": {
       const { clients, order: opened } = session.current!;
-      return { kind: "measured", measurement: await runClients(clients, opened.accounts, order.seconds) };
+      return {
+        kind: "measured",
+        measurement: await runClients(clients, opened.accounts, order.seconds, order.ending),
+      };
     }
     case "conserve":
       return { kind: "conserved", report: await conserve(order.order) };

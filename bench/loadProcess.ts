@@ -7,11 +7,12 @@ import type { Belongings, Child } from "./belongings.ts";
 import { complaint } from "./complaint.ts";
 import type { ConserveOrder, ConserveReport } from "./conserveLoad.ts";
 import type { Measurement } from "./stats.ts";
+import type { Ending } from "./transferClients.ts";
 import type { TransferOrder } from "./transferLoad.ts";
 
 export type LoadOrder =
   | { readonly kind: "open"; readonly transfers: TransferOrder }
-  | { readonly kind: "run"; readonly seconds: number }
+  | { readonly kind: "run"; readonly seconds: number; readonly ending: Ending }
   | { readonly kind: "conserve"; readonly order: ConserveOrder };
 
 export type LoadReply =
@@ -34,8 +35,8 @@ export class LoadProcess {
     await this.#ask({ kind: "open", transfers });
   }
 
-  async run(seconds: number): Promise<Measurement> {
-    const reply = await this.#ask({ kind: "run", seconds });
+  async run(seconds: number, ending: Ending = "commit"): Promise<Measurement> {
+    const reply = await this.#ask({ kind: "run", seconds, ending });
     if (reply.kind !== "measured") throw new Error(`a load process answered ${reply.kind} to run`);
     return reply.measurement;
   }
@@ -44,6 +45,11 @@ export class LoadProcess {
     const reply = await this.#ask({ kind: "conserve", order });
     if (reply.kind !== "conserved") throw new Error(`a load process answered ${reply.kind} to conserve`);
     return reply.report;
+  }
+
+  /** Logs its clients out. */
+  stop(): Promise<void> {
+    return this.#child.stop();
   }
 
   async #ask(order: LoadOrder): Promise<LoadReply> {

@@ -4,10 +4,13 @@
  */
 import { parseArgs } from "node:util";
 import { CASES, type Case } from "./cases.ts";
+import { CLIENTS_USUAL, type CommitChoice, PARTICIPANTS_MAX, PARTICIPANTS_USUAL } from "./commit/plan.ts";
 
 export interface Options {
   /** The cases to run, in order. */
   readonly cases: readonly Case[];
+  /** What of the commit case to run; null: nothing. */
+  readonly commit: CommitChoice | null;
   /** Measured rounds for each contender. */
   readonly rounds: number;
   /** Length of a round. */
@@ -20,6 +23,10 @@ export interface Options {
   readonly mayInstall: boolean;
 }
 
+const COMMIT = "commit";
+const QUICK = { rounds: "1", seconds: "0.3", warmUpSeconds: 0.1 };
+const THOROUGH = { rounds: "5", seconds: "1", warmUpSeconds: 0.5 };
+
 export const USAGE = `npm run bench -- [CASE…] [--rounds N] [--seconds S] [--clients N] [--scale N]
                           [--output DIR] [--no-install]
 
@@ -28,12 +35,23 @@ Runs Postgres directly, PgBouncer and pgxa in turn, and prints throughput, laten
 Cases (all of them if none is named):
 ${CASES.map((one) => `  ${one.name.padEnd(16)} ${one.about}, ${one.clients} client${one.clients === 1 ? "" : "s"}`).join("\n")}
 
+  ${COMMIT.padEnd(16)} commits and aborts over several shards (about 13 min; only if it is named)
+
   --rounds N     measured rounds for each contender (default 5)
-  --seconds S    length of a round (default 3)
+  --seconds S    length of a round (default 3; of commit 1)
   --clients N    clients, instead of the case's own number
   --scale N      pgbench's scale factor (default 10)
   --output DIR   where latest.md and latest.json go (default bench/results)
-  --no-install   leave out what is missing, instead of installing it`;
+  --no-install   leave out what is missing, instead of installing it
+
+Of commit, whose results go to commit.md, commit.json and commit-*.svg:
+  --clients N[,N…]       default 1,8,32,100 with 2 participants, and 8 with more
+  --participants N[,N…]  shards that a transaction writes to (default 2,5,10)
+  --log shard|file       with this decision log only
+  --flush disk|slow      only on the disk as it is, or only with 1 ms added to every flush
+  --ending commits|aborts
+  --quick                one short round of the smallest table, to see that all of it works
+  --full                 every number of clients with every number of participants (about half an hour)`;
 
 export class UsageError extends Error {
   override readonly name = "UsageError";
@@ -43,16 +61,49 @@ export class UsageError extends Error {
 export function parseOptions(argv: readonly string[]): Options | "help" {
   const { values, positionals } = parsed(argv);
   if (values.help === true) return "help";
-  const clients = values.clients === undefined ? undefined : count("--clients", values.clients);
-  const cases = positionals.length === 0 ? CASES : positionals.map(caseNamed);
+  const names = positionals.filter((name) => name !== COMMIT);
+  const isCommit = names.length < positionals.length;
+  if (!isCommit) refuseCommitOptions(values);
+  const clients = values.clients === undefined ? null : counts("--clients", values.clients);
+  const cases = positionals.length === 0 ? CASES : names.map(caseNamed);
+  if (cases.length > 0 && clients !== null && clients.length > 1)
+    throw new UsageError("--clients takes several numbers with commit alone");
   return {
-    cases: clients === undefined ? cases : cases.map((one) => ({ ...one, clients })),
+    cases: clients === null ? cases : cases.map((one) => ({ ...one, clients: clients[0]! })),
+    commit: isCommit ? commitChoice(values, clients) : null,
     rounds: count("--rounds", values.rounds ?? "5"),
     seconds: positive("--seconds", values.seconds ?? "3"),
     scale: count("--scale", values.scale ?? "10"),
     output: values.output,
     mayInstall: values["no-install"] !== true,
   };
+}
+
+type Values = ReturnType<typeof parsed>["values"];
+
+function commitChoice(values: Values, clients: readonly number[] | null): CommitChoice {
+  const isQuick = values.quick === true;
+  const length = isQuick ? QUICK : THOROUGH;
+  const participants =
+    values.participants === undefined ? null : counts("--participants", values.participants);
+  if (participants?.some((number) => number < 2 || number > PARTICIPANTS_MAX))
+    throw new UsageError(`--participants must be from 2 to ${PARTICIPANTS_MAX}`);
+  return {
+    clients: clients ?? (isQuick ? [CLIENTS_USUAL] : null),
+    participants: participants ?? (isQuick ? [PARTICIPANTS_USUAL] : null),
+    logs: chosen("--log", values.log, ["shard", "file"]),
+    flushes: chosen("--flush", values.flush, ["disk", "slow"]),
+    kinds: chosen("--ending", values.ending, ["commits", "aborts"]),
+    isFull: values.full === true,
+    rounds: count("--rounds", values.rounds ?? length.rounds),
+    seconds: positive("--seconds", values.seconds ?? length.seconds),
+    warmUpSeconds: length.warmUpSeconds,
+  };
+}
+
+function refuseCommitOptions(values: Values): void {
+  for (const option of ["participants", "log", "flush", "ending", "quick", "full"] as const)
+    if (values[option] !== undefined) throw new UsageError(`--${option} is for the case ${COMMIT} only`);
 }
 
 function parsed(argv: readonly string[]) {
@@ -67,6 +118,12 @@ function parsed(argv: readonly string[]) {
         clients: text,
         scale: text,
         output: text,
+        participants: text,
+        log: text,
+        flush: text,
+        ending: text,
+        quick: { type: "boolean" },
+        full: { type: "boolean" },
         "no-install": { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
@@ -79,7 +136,21 @@ function parsed(argv: readonly string[]) {
 function caseNamed(name: string): Case {
   const found = CASES.find((one) => one.name === name);
   if (found) return found;
-  throw new UsageError(`there is no case ${name}; there are ${CASES.map((one) => one.name).join(", ")}`);
+  throw new UsageError(
+    `there is no case ${name}; there are ${[...CASES.map((one) => one.name), COMMIT].join(", ")}`,
+  );
+}
+
+function counts(option: string, text: string): number[] {
+  return text.split(",").map((each) => count(option, each));
+}
+
+/** All of them if none is chosen. */
+function chosen<T extends string>(option: string, text: string | undefined, all: readonly T[]): readonly T[] {
+  if (text === undefined) return all;
+  const found = all.find((each) => each === text);
+  if (found === undefined) throw new UsageError(`${option} is ${all.join(" or ")}, not ${text}`);
+  return [found];
 }
 
 function count(option: string, text: string): number {

@@ -28,6 +28,7 @@ export interface RunningPgxa extends RunningProxy {
 const BANK_TABLES = [
   { name: "accounts", key: "id", key_type: "int8" },
   { name: "transfers", key: "account_id", key_type: "int8" },
+  { name: "refusals", key: "id", key_type: "int8" },
 ];
 
 /** Where it decides. */
@@ -80,7 +81,7 @@ function configuration(
   return {
     listen: { host: "127.0.0.1", port },
     database: "bench",
-    fleet: "bench",
+    fleet: `bench-${port}`, // each is a fleet of its own: none settles what another prepared
     coordinator: "bench",
     shards: shards.map(({ id, host, port, database, user }) => ({ name: id, host, port, database, user })),
     ...(shards.length > 1 ? { tables: BANK_TABLES } : {}),

@@ -1,17 +1,18 @@
 /**
- * Where pgxa's processor time goes: `node bench/profile.ts [CASE] [--seconds S] [--clients N]`.
+ * Where pgxa's processor time goes: `node bench/profile.ts [CASE] [--seconds S] [--clients N] [--log shard|file]`.
  *
  * Runs one case against pgxa alone, under V8's sampling profiler, and prints the functions that used most time
- * themselves. The profile includes the start of the process; rounds of some seconds make that small.
+ * themselves during the round, without the start of the process. The case commit is transfer, with a choice of the
+ * decision log.
  */
 import { copyFile, mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Belongings } from "./belongings.ts";
-import type { Case } from "./cases.ts";
+import { CASES, type Case } from "./cases.ts";
 import type { Contender } from "./contender.ts";
 import { takeTurns } from "./contender.ts";
-import { type CpuProfile, profileTable, selfTimes } from "./cpuProfile.ts";
+import { type CpuProfile, endOf, profileTable, selfTimes } from "./cpuProfile.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { startPgxa } from "./pgxa.ts";
 import { Progress } from "./progress.ts";
@@ -30,17 +31,25 @@ async function main(argv: readonly string[]): Promise<void> {
   const belongings = new Belongings();
   belongings.stopOnSignals();
   try {
-    await profile(options, options.cases[0]!, belongings);
+    await profile(options, profiledCase(options), belongings);
   } finally {
     await belongings.stopAll();
   }
+}
+
+function profiledCase({ commit, cases }: Options): Case {
+  if (commit === null) return cases[0]!;
+  const transfer = CASES.find((one) => one.kind === "transfer")!;
+  return { ...transfer, clients: commit.clients?.[0] ?? transfer.clients };
 }
 
 async function profile(options: Options, one: Case, belongings: Belongings): Promise<void> {
   const progress = new Progress();
   const stage = await Stage.set([one], { belongings, progress, ...options });
   const flags = ["--cpu-prof", `--cpu-prof-dir=${stage.directory}`, `--cpu-prof-interval=${SAMPLE_US}`];
-  const proxy = await startPgxa(stage.shards, belongings, stage.directory, flags);
+  const proxy = await startPgxa(stage.shards, belongings, stage.directory, flags, {
+    log: options.commit?.logs[0] ?? "file",
+  });
   const contender = await contenderOf(one, stage, proxy);
   const done = await takeTurns(one.name, [contender], { rounds: 1, seconds: options.seconds }, progress);
   progress.end();
@@ -50,7 +59,7 @@ async function profile(options: Options, one: Case, belongings: Belongings): Pro
   process.stdout.write(
     `${one.name}, ${one.clients} clients: ${row!.tps.median} tps, ${row!.cpuUsPerTransaction} µs/txn\n\n`,
   );
-  await printProfiles(stage.directory, options.output);
+  await printProfiles(stage.directory, options);
 }
 
 async function contenderOf(
@@ -64,12 +73,13 @@ async function contenderOf(
 }
 
 /** One table for each process or worker; with `output` the files are kept for a viewer. */
-async function printProfiles(directory: string, output: string | undefined): Promise<void> {
+async function printProfiles(directory: string, { output, seconds }: Options): Promise<void> {
   const files = (await readdir(directory)).filter((name) => name.endsWith(".cpuprofile"));
   if (files.length === 0) throw new Error("pgxa ended without writing a profile");
   for (const file of files) {
     const text = await readFile(join(directory, file), "utf8");
-    process.stdout.write(`${profileTable(selfTimes(JSON.parse(text) as CpuProfile, ROOT), FUNCTIONS)}\n\n`);
+    const profile = endOf(JSON.parse(text) as CpuProfile, seconds * 1e6);
+    process.stdout.write(`${profileTable(selfTimes(profile, ROOT), FUNCTIONS)}\n\n`);
     if (output === undefined) continue;
     await mkdir(output, { recursive: true });
     await copyFile(join(directory, file), join(output, file));

@@ -123,6 +123,6 @@ function isNumeric(cell: string): boolean {
   return /^[\d.,]+( – [\d.,]+)?$/.test(cell);
 }
 
-function thousands(value: number): string {
+export function thousands(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }

@@ -8,6 +8,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Belongings } from "./belongings.ts";
 import { type Case, CONTENDERS } from "./cases.ts";
+import { runCommitCase } from "./commit/case.ts";
+import type { CommitChoice } from "./commit/plan.ts";
+import { plotsOf } from "./commit/plot.ts";
+import { commitMarkdown } from "./commit/report.ts";
 import { type ConservationFigures, isConserved } from "./conservation.ts";
 import { runConserveCase } from "./conserveCase.ts";
 import { secondsOfTurns, type Turns } from "./contender.ts";
@@ -36,14 +40,39 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const belongings = new Belongings();
   belongings.stopOnSignals();
+  const directory = options.output ?? join(import.meta.dirname, "results");
   try {
-    const results = await measure(options, belongings);
-    await keep(results, options.output ?? join(import.meta.dirname, "results"));
-    process.stdout.write(markdown(results));
-    return isFine(results) ? 0 : 1;
+    const isCaseFine = options.cases.length === 0 || (await measureCases(options, belongings, directory));
+    const isCommitFine =
+      options.commit === null || (await measureCommits(options.commit, belongings, directory));
+    return isCaseFine && isCommitFine ? 0 : 1;
   } finally {
     await belongings.stopAll();
   }
+}
+
+async function measureCases(options: Options, belongings: Belongings, directory: string): Promise<boolean> {
+  const results = await measure(options, belongings);
+  await keep(results, directory);
+  process.stdout.write(markdown(results));
+  return isFine(results);
+}
+
+/** Results of its own, which stay when other cases are run. */
+async function measureCommits(
+  choice: CommitChoice,
+  belongings: Belongings,
+  directory: string,
+): Promise<boolean> {
+  const progress = new Progress();
+  const figures = await runCommitCase(choice, belongings, progress);
+  progress.end();
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, "commit.md"), commitMarkdown(figures));
+  await writeFile(join(directory, "commit.json"), `${JSON.stringify(figures, null, 2)}\n`);
+  for (const { file, svg } of plotsOf(figures.cells)) await writeFile(join(directory, file), svg);
+  process.stdout.write(commitMarkdown(figures));
+  return figures.cells.some(({ rows }) => rows.length > 0);
 }
 
 async function measure(options: Options, belongings: Belongings): Promise<Results> {

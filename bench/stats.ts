@@ -23,6 +23,7 @@ export interface Round {
   readonly p50Ms: number;
   readonly p95Ms: number;
   readonly p99Ms: number;
+  readonly p999Ms: number;
   /** Processor time of the proxy for each transaction in µs; null where there is no proxy. */
   readonly cpuUsPerTransaction: number | null;
   readonly loadCpuUsPerTransaction: number | null;
@@ -37,6 +38,7 @@ export interface Row {
   readonly p50Ms: number;
   readonly p95Ms: number;
   readonly p99Ms: number;
+  readonly p999Ms: number;
   readonly cpuUsPerTransaction: number | null;
   readonly loadCpuUsPerTransaction: number | null;
   /** This contender's median throughput divided by the other's, for each other contender of the case. */
@@ -67,6 +69,7 @@ export function roundOf(measured: Measurement, proxyCpuUs: number | null): Round
     p50Ms: percentile(sorted, 0.5),
     p95Ms: percentile(sorted, 0.95),
     p99Ms: percentile(sorted, 0.99),
+    p999Ms: percentile(sorted, 0.999),
     cpuUsPerTransaction: each(proxyCpuUs),
     loadCpuUsPerTransaction: each(measured.loadCpuUs),
   };
@@ -103,6 +106,7 @@ function summary(rounds: readonly Round[]): Omit<Row, "case" | "contender" | "cl
     p50Ms: rounded(median(rounds.map((round) => round.p50Ms)), 3),
     p95Ms: rounded(median(rounds.map((round) => round.p95Ms)), 3),
     p99Ms: rounded(median(rounds.map((round) => round.p99Ms)), 3),
+    p999Ms: rounded(median(rounds.map((round) => round.p999Ms)), 3),
     cpuUsPerTransaction: medianOrNull(rounds.map((round) => round.cpuUsPerTransaction)),
     loadCpuUsPerTransaction: medianOrNull(rounds.map((round) => round.loadCpuUsPerTransaction)),
   };

@@ -4,6 +4,7 @@
  */
 import { cpus } from "node:os";
 import { join } from "node:path";
+import type { Belongings } from "./belongings.ts";
 import type { TransferCase } from "./cases.ts";
 import { type Contender, type Turns, takeTurns } from "./contender.ts";
 import { LoadProcess } from "./loadProcess.ts";
@@ -39,24 +40,9 @@ export async function transferContender(
   clients: number,
   bank: Bank,
   proxy: RunningProxy | null,
-  stage: Stage,
+  place: LoadPlace,
 ): Promise<Contender> {
-  const shares = sharesOf(clients);
-  const loads = await Promise.all(
-    shares.map(async (share, index) => {
-      const load = new LoadProcess(stage.belongings);
-      await load.open({
-        way,
-        shards: bank.shards,
-        proxy: proxy?.endpoint ?? null,
-        accounts: bank.accounts,
-        clients: share,
-        name: `${way}:${index}`,
-        decisionPath: join(stage.directory, `decisions-${index}`),
-      });
-      return load;
-    }),
-  );
+  const loads = await openLoads(way, clients, bank, proxy, place);
   return {
     name: way,
     proxyPid: proxy?.pid ?? null,
@@ -64,13 +50,44 @@ export async function transferContender(
   };
 }
 
+/** Who stops the load processes, and where the hand-written commit writes its decisions. */
+export interface LoadPlace {
+  readonly belongings: Belongings;
+  readonly directory: string;
+}
+
+export async function openLoads(
+  way: Way,
+  clients: number,
+  bank: Bank,
+  proxy: RunningProxy | null,
+  place: LoadPlace,
+): Promise<readonly LoadProcess[]> {
+  return Promise.all(
+    sharesOf(clients).map(async (share, index) => {
+      const load = new LoadProcess(place.belongings);
+      await load.open({
+        way,
+        shards: bank.shards,
+        proxy: proxy?.endpoint ?? null,
+        accounts: bank.accounts,
+        clients: share,
+        name: `${way}:${index}`,
+        decisionPath: join(place.directory, `decisions-${index}`),
+      });
+      return load;
+    }),
+  );
+}
+
 /** How many clients each load process has: half the cores make load, and leave the rest to those who bear it. */
-function sharesOf(clients: number): number[] {
+export function sharesOf(clients: number): number[] {
   const processes = Math.min(clients, Math.max(1, Math.floor(cpus().length / 2)));
   return Array.from({ length: processes }, (_, index) => Math.floor((clients + index) / processes));
 }
 
-function together(parts: readonly Measurement[]): Measurement {
+/** What several load processes measured at the same time. */
+export function together(parts: readonly Measurement[]): Measurement {
   const sum = (of: (part: Measurement) => number) => parts.reduce((total, part) => total + of(part), 0);
   return {
     transactions: sum((part) => part.transactions),

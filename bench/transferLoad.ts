@@ -7,6 +7,7 @@ import { DecisionFile } from "./decisionFile.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Measurement } from "./stats.ts";
 import {
+  type Ending,
   handwrittenClient,
   plainClient,
   proxiedClient,
@@ -47,6 +48,7 @@ export async function runClients(
   clients: readonly TransferClient[],
   accounts: AccountsByShard,
   seconds: number,
+  ending: Ending = "commit",
 ): Promise<Measurement> {
   const latenciesMs: number[] = [];
   const cpuBefore = process.cpuUsage();
@@ -55,7 +57,7 @@ export async function runClients(
   await Promise.all(
     clients.map(async (client) => {
       for (let start = began; start < until; start = performance.now()) {
-        await client.transfer(randomTransfer(accounts));
+        await client.transfer(randomTransfer(accounts), ending);
         latenciesMs.push(performance.now() - start);
       }
     }),
@@ -69,10 +71,15 @@ export async function runClients(
   };
 }
 
-/** An account of each shard and an amount in either direction. */
-export function randomTransfer([first, second]: AccountsByShard): Transfer {
+/** An account of each shard; what the others get or give, the last one gives or gets. */
+export function randomTransfer(accounts: AccountsByShard): Transfer {
   const amount = 1 + Math.floor(Math.random() * AMOUNT_MAX);
-  return { first: oneOf(first!), second: oneOf(second!), amount: Math.random() < 0.5 ? amount : -amount };
+  const each = Math.random() < 0.5 ? amount : -amount;
+  const last = accounts.length - 1;
+  return accounts.map((ids, shard) => ({
+    account: oneOf(ids),
+    amount: shard < last ? each : -each * last,
+  }));
 }
 
 function oneOf(ids: readonly number[]): number {

@@ -33,6 +33,8 @@ export function shardDuplex(shard: ShardConfig, onOpen: (tls: ShardTls | null) =
     new Duplex({
       read: () => wire.stream?.resume(),
       write: (chunk: Buffer, _encoding, done) => wire.write(chunk, done),
+      // `pg` corks the four messages of a question with parameters: one write instead of four.
+      writev: (parts, done) => wire.write(Buffer.concat(parts.map(({ chunk }) => chunk)), done),
       final: (done) => wire.end(done),
       destroy: (error, done) => wire.destroy(error, done),
     }),

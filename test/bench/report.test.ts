@@ -33,6 +33,7 @@ test("a report has medians, spread, ratios, the machine, and what was left out",
     p50Ms: 0.5,
     p95Ms: 1,
     p99Ms: 2,
+    p999Ms: 3,
     cpuUsPerTransaction: 20.44,
     loadCpuUsPerTransaction: null,
   };

@@ -9,6 +9,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { CommitFigures } from "../../bench/commit/figures.ts";
 import type { Results } from "../../bench/report.ts";
 import { findTool } from "../../bench/tools.ts";
 
@@ -64,6 +65,27 @@ test("a short run of transfers measures every way and conserves money", async ()
   assert.equal(conservation?.started, 4);
   assert.equal(conservation.acknowledged, 4);
   assert.ok(conservation.totalsRead > 0);
+});
+
+test("a short run of commits measures who commits, with slow flushes, and loses no money", {
+  skip: process.platform !== "linux",
+}, async () => {
+  const output = await mkdtemp(join(tmpdir(), "pgxa-bench-smoke-"));
+  try {
+    const bench = startBench(["commit", "--quick", "--clients", "2", "--flush", "slow", "--output", output]);
+    const [code] = await bench.ended;
+    assert.equal(code, 0, bench.said());
+    const figures = JSON.parse(await readFile(join(output, "commit.json"), "utf8")) as CommitFigures;
+    if (figures.cells.length === 0) assert.match(figures.leftOut.join("\n"), /there is no C compiler/);
+    for (const { kind, rows } of figures.cells) {
+      const names = rows.map((row) => row.contender);
+      const expected =
+        kind === "commits" ? ["hand-written", "pgxa shard", "pgxa file"] : ["pgxa shard · refused"];
+      for (const name of expected) assert.ok(names.includes(name), bench.said());
+    }
+  } finally {
+    await rm(output, { recursive: true });
+  }
 });
 
 test("Ctrl-C in the middle stops everything that was started", {

@@ -8,6 +8,7 @@ const round = (tps: number, cpuUsPerTransaction: number | null = null): Round =>
   p50Ms: 1,
   p95Ms: 2,
   p99Ms: 3,
+  p999Ms: 4,
   cpuUsPerTransaction,
   loadCpuUsPerTransaction: null,
 });
@@ -51,6 +52,7 @@ test("a round has throughput, percentiles and the proxy's time for each transact
     p50Ms: 50,
     p95Ms: 95,
     p99Ms: 99,
+    p999Ms: 100,
     cpuUsPerTransaction: 25,
     loadCpuUsPerTransaction: null,
   });
