@@ -24,7 +24,13 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     const noDisk = whyNoDisk();
     if (noDisk !== null) console.error(`without full disks: ${noDisk}`);
-    for (const log of options.logs) await runWith(log, options, noDisk === null);
+    const stop = new AbortController();
+    process.once("SIGINT", () => {
+      console.error("\nends after this phase; once more ends at once");
+      stop.abort();
+    });
+    for (const log of options.logs)
+      if (!stop.signal.aborted) await runWith(log, options, noDisk === null, stop.signal);
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {
@@ -37,7 +43,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function runWith(log: LogKind, options: Options, hasDisks: boolean): Promise<void> {
+async function runWith(log: LogKind, options: Options, hasDisks: boolean, stop: AbortSignal): Promise<void> {
   const { minutes, transfers, faults, clients } = options;
   const seed = options.seed ?? Math.floor(Math.random() * SEED_END);
   console.error(`▸ log ${log}, seed ${seed}`);
@@ -56,6 +62,7 @@ async function runWith(log: LogKind, options: Options, hasDisks: boolean): Promi
       home: realpathSync(mkdtempSync(join(tmpdir(), `pgxa-chaos-${log}-${seed}-`))),
       twoAtOnce: TWO_AT_ONCE,
       tell: (progress) => show.tell(progress),
+      stop,
     });
     show.end();
     for (const why of summary.leftOut) console.error(`left out: ${why}`);

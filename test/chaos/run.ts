@@ -10,7 +10,7 @@ import { SeededRandom } from "../sim/seededRandom.ts";
 import { ChaosFailure } from "./chaosFailure.ts";
 import { ChaosStage } from "./chaosStage.ts";
 import { Client, type ClientParts, commitOnce } from "./client.ts";
-import type { Fault, Scene, Strike } from "./fault.ts";
+import { type Fault, repeatedly, type Scene, type Strike } from "./fault.ts";
 import { Ledger } from "./ledger.ts";
 import type { LogKind } from "./options.ts";
 import type { FaultFigures, Summary } from "./summary.ts";
@@ -29,6 +29,8 @@ export interface RunOptions {
   /** The chance that a phase has two faults. */
   readonly twoAtOnce: number;
   tell(progress: Progress): void;
+  /** Once it is aborted the run ends after the phase that is under way. */
+  readonly stop?: AbortSignal;
 }
 
 export interface Progress {
@@ -36,8 +38,8 @@ export interface Progress {
   readonly phases: number;
   /** What goes on. */
   readonly phase: string;
-  /** Whether the phase is over and checked. */
-  readonly isChecked: boolean;
+  /** After how long a phase that is over, and was checked, was resolved; null while it runs. */
+  readonly resolvedMs: number | null;
 }
 
 const CALM = "none, in between";
@@ -45,6 +47,7 @@ const TWO = "two at once";
 const CALM_MS = [300, 900] as const;
 const PATIENCE_MS = 60_000;
 const TIMELINE_MAX = 60;
+const LOOK_MS = 100;
 
 /** Rejects with a ChaosFailure that tells all, and leaves what there is in the home; resolves with the figures. */
 export async function runChaos(options: RunOptions): Promise<Summary> {
@@ -92,15 +95,22 @@ class Run {
   }
 
   async run(): Promise<Summary> {
+    const stopLooking = repeatedly(() => this.#look(), LOOK_MS);
     try {
       while (!this.#isOver()) await this.#phase();
       await this.#finish();
     } catch (error) {
       throw this.#told(error as Error);
     } finally {
+      await stopLooking();
       await this.#stopClients();
     }
     return this.#summary();
+  }
+
+  /** What is seen prepared is remembered, so that a report can name it. */
+  async #look(): Promise<void> {
+    await Promise.allSettled(this.#stage.watches.map((watch) => watch.prepared(0)));
   }
 
   #partsOf(i: number): ClientParts {
@@ -115,6 +125,7 @@ class Run {
 
   #isOver(): boolean {
     const { minutes, transfers, phases } = this.#options.endsAfter;
+    if (this.#options.stop?.aborted) return true;
     if (minutes !== undefined && performance.now() - this.#fromMs >= minutes * 60_000) return true;
     if (transfers !== undefined && this.#ledger.size >= transfers) return true;
     return phases !== undefined && this.#phases >= phases;
@@ -135,16 +146,14 @@ class Run {
       await delay(this.#between(fault.lastsMs));
     }
     if (this.#random.chance(0.5)) strikes.reverse();
-    const healedMs = Date.now();
-    for (const strike of strikes) await strike.heal();
-    this.#note("healed");
-    const resolvedMs = await this.#recovered(healedMs);
+    const resolvedMs = await this.#heal(strikes);
+    await this.#recovered();
     const figures = this.#figuresOf(name, faults);
     figures.times += 1;
     figures.resolvedMsMax = Math.max(figures.resolvedMsMax, resolvedMs);
     await this.#check();
     this.#phases += 1;
-    this.#options.tell({ ledger: this.#ledger, phases: this.#phases, phase: said, isChecked: true });
+    this.#options.tell({ ledger: this.#ledger, phases: this.#phases, phase: said, resolvedMs });
     this.#enter(CALM, "calm");
     for (const client of this.#clients) client.resume();
   }
@@ -162,18 +171,26 @@ class Run {
     return drawn!;
   }
 
-  /** After the heal: the shards are up, pgxa is, what was prepared is settled, and new commits succeed. */
-  async #recovered(healedMs: number): Promise<number> {
+  /** Resolves with the ms from its beginning to when nothing is left that was prepared before it. */
+  async #heal(strikes: readonly Strike[]): Promise<number> {
+    const fromMs = performance.now();
+    const resolving = untilResolved(this.#stage, Date.now()).then(() => performance.now() - fromMs);
+    resolving.catch(() => {}); // whoever heals may fail first
+    for (const strike of strikes) await strike.heal();
+    this.#note("healed");
     await Promise.all(this.#stage.watches.map((watch) => watch.up()));
-    await untilResolved(this.#stage, healedMs);
-    const resolvedMs = Date.now() - healedMs;
-    this.#note(`resolved after ${seconds(resolvedMs)}`);
+    const resolvedMs = await resolving;
+    this.#note(`resolved ${seconds(resolvedMs)} after the heal began`);
+    return resolvedMs;
+  }
+
+  /** After the heal every pgxa is there, and commits on all shards. */
+  async #recovered(): Promise<void> {
     for (const [pgxa, { process }] of this.#stage.pgxas.entries()) {
       if (process.hasEnded)
         throw new ChaosFailure(`pgxa ${process.name} ended by itself:\n${process.logEnd}`);
       await this.#commits(pgxa);
     }
-    return resolvedMs;
   }
 
   async #commits(pgxa: number): Promise<void> {
@@ -235,7 +252,7 @@ class Run {
   #enter(name: string, said: string): void {
     this.#ledger.phase = name;
     this.#note(said);
-    this.#options.tell({ ledger: this.#ledger, phases: this.#phases, phase: said, isChecked: false });
+    this.#options.tell({ ledger: this.#ledger, phases: this.#phases, phase: said, resolvedMs: null });
   }
 
   #note(says: string): void {

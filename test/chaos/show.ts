@@ -20,7 +20,7 @@ export class Show {
   tell(progress: Progress): void {
     this.#latest = progress;
     if (this.#stream.isTTY) this.#draw();
-    else if (progress.isChecked) this.#stream.write(`${this.#line(progress)}\n`);
+    else if (progress.resolvedMs !== null) this.#stream.write(`${this.#line(progress)}\n`);
   }
 
   end(): void {
@@ -32,9 +32,10 @@ export class Show {
     if (this.#latest !== null) this.#stream.write(`\r\u001b[2K${this.#line(this.#latest)}`);
   }
 
-  #line({ ledger, phases, phase, isChecked }: Progress): string {
+  #line({ ledger, phases, phase, resolvedMs }: Progress): string {
     const { committed, aborted, unknown } = ledger.total;
     const transfers = `${count(ledger.size)} transfers: ${count(committed)} committed, ${count(aborted)} aborted, ${count(unknown)} unknown`;
-    return `${this.#label} · ${phases} phases checked · ${phase}${isChecked ? " ✓" : ""} · ${transfers}`;
+    const ending = resolvedMs === null ? "" : ` ✓ resolved after ${(resolvedMs / 1000).toFixed(1)} s`;
+    return `${this.#label} · ${phases} phases checked · ${phase}${ending} · ${transfers}`;
   }
 }
