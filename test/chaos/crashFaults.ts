@@ -1,7 +1,7 @@
 /**
  * Processes that die while what they said is still on its way, so that the moment between two messages of a commit is
- * long enough to be struck: some shards have heard the decision and others have not, and what a dead process sent
- * arrives after others have cleared up behind it.
+ * long enough to be struck: some shards have heard the decision and others never will, or only after others have cleared
+ * up behind the dead.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { choose, type Fault, nothing, type Scene, type Strike } from "./fault.ts";
@@ -21,11 +21,8 @@ async function killPgxaSlow(scene: Scene): Promise<Strike> {
   link.slow(50 + random.below(350), () => true);
   await before(scene);
   await process.kill();
-  const heal = async (): Promise<void> => {
-    link.heal("deliver");
-    await process.start();
-  };
-  return { what: link.name, heal };
+  link.heal("reset"); // what was still on its way never arrives
+  return { what: link.name, heal: () => process.start() };
 }
 
 async function killPgxaHeld(scene: Scene): Promise<Strike> {
@@ -65,7 +62,8 @@ async function killShardHeld(scene: Scene): Promise<Strike> {
 export const CRASH_FAULTS: readonly Fault[] = [
   {
     name: "pgxa-kill-slow",
-    about: "pgxa is killed while a slow connection has some of its commits half said",
+    about:
+      "pgxa is killed while a connection is slow, so that some of its commits have reached one shard only",
     lastsMs: [0, 2_500],
     strike: killPgxaSlow,
   },

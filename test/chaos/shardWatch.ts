@@ -33,20 +33,17 @@ export class ShardWatch {
   /** What was seen prepared, by transaction id: so a row's xmin tells which commit it came from. */
   readonly seen = new Map<string, string>();
   #client: pg.Client | null = null;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(shard: TestShard) {
     this.shard = shard;
   }
 
-  /** Rejects when the shard does not answer. */
-  async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
-    const client = await this.#connected();
-    try {
-      return (await client.query<Row>(text, values)).rows;
-    } catch (error) {
-      if (!(error instanceof pg.DatabaseError) || error.severity !== "ERROR") this.#drop(client);
-      throw error;
-    }
+  /** One query after the other. Rejects when the shard does not answer. */
+  query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
+    const asked = this.#last.then(() => this.#ask<Row>(text, values));
+    this.#last = asked.catch(() => {});
+    return asked;
   }
 
   /** What is prepared; `isOld` is what was so before `untilMs`, in wall time. */
@@ -118,6 +115,16 @@ export class ShardWatch {
     const client = this.#client;
     this.#client = null;
     await client?.end().catch(() => {});
+  }
+
+  async #ask<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<Row[]> {
+    const client = await this.#connected();
+    try {
+      return (await client.query<Row>(text, values)).rows;
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError) || error.severity !== "ERROR") this.#drop(client);
+      throw error;
+    }
   }
 
   async #connected(): Promise<pg.Client> {
