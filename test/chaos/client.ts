@@ -153,9 +153,11 @@ async function carryOut(client: pg.Client, entry: Entry, ledger: Ledger): Promis
     ledger.end(entry, command === "COMMIT" ? "committed" : "aborted", command, performance.now());
     return true;
   } catch (error) {
-    const { code, message } = error as pg.DatabaseError;
-    ledger.end(entry, toldBy(code, isCommitSaid), `${code ?? "no SQLSTATE"}: ${message}`, performance.now());
-    if (!(error instanceof pg.DatabaseError)) return false;
+    // The system's codes can look like an SQLSTATE: EPIPE.
+    const sqlstate = error instanceof pg.DatabaseError ? (error.code ?? null) : null;
+    const words = `${sqlstate ?? "no SQLSTATE"}: ${(error as Error).message}`;
+    ledger.end(entry, toldBy(sqlstate, isCommitSaid), words, performance.now());
+    if (sqlstate === null) return false;
     return client.query("ROLLBACK").then(
       () => true,
       () => false,

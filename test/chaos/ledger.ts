@@ -36,11 +36,10 @@ export interface Counts {
   unknown: number;
 }
 
-/** Where no SQLSTATE came, `code` is the system's or undefined. COMMIT not said: nothing can have been applied. */
-export function toldBy(code: string | undefined, isCommitSaid: boolean): Told {
+/** `sqlstate` is null where no server said anything. COMMIT not said: nothing can have been applied. */
+export function toldBy(sqlstate: string | null, isCommitSaid: boolean): Told {
   if (!isCommitSaid) return "aborted";
-  const isSqlstate = code !== undefined && /^[0-9A-Z]{5}$/.test(code);
-  return isSqlstate && code !== "08007" ? "aborted" : "unknown";
+  return sqlstate === null || sqlstate === "08007" ? "unknown" : "aborted";
 }
 
 /** What is wrong with a transfer of which the shards have `rows`; null if nothing is. */

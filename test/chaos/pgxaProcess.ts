@@ -51,7 +51,12 @@ export class PgxaProcess {
   }
 
   get logEnd(): string {
-    return readFileSync(this.#logFile, "utf8").trimEnd().split("\n").slice(-8).join("\n");
+    return this.#lines().slice(-8).join("\n");
+  }
+
+  /** The lines of its log that contain `text`. */
+  linesWith(text: string): string[] {
+    return this.#lines().filter((line) => line.includes(text));
   }
 
   /** Resolves when it serves. */
@@ -107,6 +112,10 @@ export class PgxaProcess {
     this.#pid = 0;
     signalProcess(pid, "SIGINT");
     if (!(await areGone([pid], STOP_TIMEOUT_MS))) signalProcess(pid, "SIGKILL");
+  }
+
+  #lines(): string[] {
+    return readFileSync(this.#logFile, "utf8").trimEnd().split("\n");
   }
 
   #servingPid(): number {

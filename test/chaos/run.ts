@@ -14,7 +14,15 @@ import { type Fault, repeatedly, type Scene, type Strike } from "./fault.ts";
 import { Ledger } from "./ledger.ts";
 import type { LogKind } from "./options.ts";
 import type { FaultFigures, Summary } from "./summary.ts";
-import { checkMoney, checkTransfers, seconds, untilForgotten, untilQuiet, untilResolved } from "./verdict.ts";
+import {
+  checkLogs,
+  checkMoney,
+  checkTransfers,
+  seconds,
+  untilForgotten,
+  untilQuiet,
+  untilResolved,
+} from "./verdict.ts";
 
 export interface RunOptions {
   readonly log: LogKind;
@@ -242,6 +250,7 @@ class Run {
     await untilForgotten(this.#stage);
     await checkTransfers(this.#stage, this.#ledger, 0, this.#ledger.nextId());
     await checkMoney(this.#stage);
+    checkLogs(this.#stage);
   }
 
   async #stopClients(): Promise<void> {

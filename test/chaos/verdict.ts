@@ -92,6 +92,12 @@ export async function checkMoney(stage: ChaosStage): Promise<void> {
   if (lines.length > 0) throw new ChaosFailure(lines.slice(0, TOLD_MAX).join("\n"), lines.length);
 }
 
+/** Throws a ChaosFailure if a pgxa has said of a decided commit that a shard did not apply it. */
+export function checkLogs(stage: ChaosStage): void {
+  const lines = stage.pgxas.flatMap(({ process }) => process.linesWith('"event":"resolver.evidence_lost"'));
+  if (lines.length > 0) throw new ChaosFailure(lines.slice(0, TOLD_MAX).join("\n"), lines.length);
+}
+
 const on = (stage: ChaosStage, shard: number, says: string): string =>
   `${stage.bank.shardIds[shard]}: ${says}`;
 
