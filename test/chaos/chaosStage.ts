@@ -2,7 +2,8 @@
  * Where it all happens: three real shards, two pgxa processes in front of them, and forwarders between everybody.
  *
  * With the log on the shards both processes are one fleet and run from the same file; with the log in files each has a
- * directory of its own. What differs between them (ports, names, directories) is in the environment.
+ * directory of its own. What differs between them (ports, names, directories, when they answer a COMMIT) is in the
+ * environment.
  */
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,8 +18,15 @@ import { ShardWatch } from "./shardWatch.ts";
 import { SmallDisk } from "./smallDisk.ts";
 import type { Bank } from "./transfer.ts";
 
+/** As it stands in the configuration file. */
+const variable = (name: string): string => `\${PGXA_${name}}`;
+
 const SHARDS = 3;
-const NAMES = ["one", "two"];
+/** One tells clients when every shard has applied the commit, the other when it is decided. */
+const PROCESSES = [
+  { name: "one", ack: "applied" },
+  { name: "two", ack: "decided" },
+] as const;
 const ACCOUNTS = 1_500;
 /** Room for the data and its write-ahead log, and no more than memory has to give. */
 const SHARD_DISK_MEBIBYTES = 640;
@@ -32,7 +40,13 @@ const SECTIONS = {
   deadlock: { lock_timeout: "5s" },
   restart: { start_timeout: "20s", timeout: "5s" },
 };
-const TIMES = { lease: "1s", prepare_timeout: "2s", commit_timeout: "2s", resolve_interval: "1s" };
+const TRANSACTION = {
+  lease: "1s",
+  prepare_timeout: "2s",
+  commit_timeout: "2s",
+  resolve_interval: "1s",
+  commit_ack: variable("ACK"),
+};
 
 const SETTINGS = {
   max_wal_size: "64MB",
@@ -83,6 +97,7 @@ export class ChaosStage {
     pgxas: readonly Pgxa[],
     shardDisk: SmallDisk | null,
     options: ChaosStageOptions,
+    letGo: () => void,
   ) {
     this.stage = stage;
     this.log = options.log;
@@ -92,11 +107,13 @@ export class ChaosStage {
     this.bank = { shardIds: stage.shards.map(({ id }) => id), accounts: stage.accounts };
     this.openingTotal = stage.accounts.flat().length * 1_000;
     this.#home = options.home;
-    this.#letGo = guard(options.home);
+    this.#letGo = letGo;
   }
 
+  /** If it fails, what it has made goes with this process. */
   static async open(options: ChaosStageOptions): Promise<ChaosStage> {
-    const config = { ...SECTIONS, transaction: { ...TIMES, log: options.log } };
+    const letGo = guard(options.home);
+    const config = { ...SECTIONS, transaction: { ...TRANSACTION, log: options.log } };
     const stage = await Stage.open({
       shards: SHARDS,
       accounts: ACCOUNTS,
@@ -109,8 +126,8 @@ export class ChaosStage {
     const configFile = join(options.home, "pgxa.yaml");
     writeFileSync(configFile, configuration(stage, options));
     const pgxas: Pgxa[] = [];
-    for (const name of NAMES) pgxas.push(await openPgxa(name, configFile, stage, options));
-    const opened = new ChaosStage(stage, pgxas, shardDisk, options);
+    for (const one of PROCESSES) pgxas.push(await openPgxa(one, configFile, stage, options));
+    const opened = new ChaosStage(stage, pgxas, shardDisk, options, letGo);
     try {
       await Promise.all(pgxas.map(({ process }) => process.start()));
     } catch (error) {
@@ -152,8 +169,6 @@ async function onSmallDisk(stage: Stage, home: string): Promise<SmallDisk> {
   return disk;
 }
 
-const variable = (name: string): string => `\${PGXA_${name}}`;
-
 /** One file for both processes. */
 function configuration(stage: Stage, { log }: ChaosStageOptions): string {
   const config = parse(stage.configText) as { shards: object[]; transaction: object };
@@ -173,7 +188,7 @@ function configuration(stage: Stage, { log }: ChaosStageOptions): string {
 }
 
 async function openPgxa(
-  name: string,
+  { name, ack }: (typeof PROCESSES)[number],
   configFile: string,
   stage: Stage,
   options: ChaosStageOptions,
@@ -193,6 +208,7 @@ async function openPgxa(
     variables: {
       ...Object.fromEntries(shardPorts),
       PGXA_NAME: name,
+      PGXA_ACK: ack,
       PGXA_HOME: options.home,
       PGXA_PORT: String(port),
     },
