@@ -46,7 +46,7 @@ export interface Progress {
   readonly phases: number;
   /** What goes on. */
   readonly phase: string;
-  /** After how long a phase that is over, and was checked, was resolved; null while it runs. */
+  /** Of a phase that is over and was checked: how long after all was up everything was resolved. Null while it runs. */
   readonly resolvedMs: number | null;
 }
 
@@ -179,16 +179,16 @@ class Run {
     return drawn!;
   }
 
-  /** Resolves with the ms from its beginning to when nothing is left that was prepared before it. */
+  /** Resolves with the ms from when all is up again to when nothing is left that was prepared before; often 0. */
   async #heal(strikes: readonly Strike[]): Promise<number> {
-    const fromMs = performance.now();
-    const resolving = untilResolved(this.#stage, Date.now()).then(() => performance.now() - fromMs);
+    const resolving = untilResolved(this.#stage, Date.now()).then(() => performance.now());
     resolving.catch(() => {}); // whoever heals may fail first
     for (const strike of strikes) await strike.heal();
-    this.#note("healed");
     await Promise.all(this.#stage.watches.map((watch) => watch.up()));
-    const resolvedMs = await resolving;
-    this.#note(`resolved ${seconds(resolvedMs)} after the heal began`);
+    const upMs = performance.now();
+    this.#note("healed, and all is up");
+    const resolvedMs = Math.max(0, (await resolving) - upMs);
+    this.#note(`resolved ${seconds(resolvedMs)} later`);
     return resolvedMs;
   }
 

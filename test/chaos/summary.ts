@@ -8,7 +8,7 @@ export interface FaultFigures {
   times: number;
   readonly counts: Counts;
   inconsistencies: number;
-  /** From the beginning of the heal to when nothing was left that had been prepared before it; the longest, in ms. */
+  /** From when all was up again to when nothing was left that had been prepared before; the longest, in ms. */
   resolvedMsMax: number;
 }
 
@@ -31,7 +31,7 @@ export function add(to: Counts, counts: Counts): void {
 export const sumOf = ({ committed, aborted, unknown }: Counts): number => committed + aborted + unknown;
 
 const HEAD = [
-  "| fault | times | transfers | committed | aborted | unknown | inconsistencies | resolved after, at most |",
+  "| fault | times | transfers | committed | aborted | unknown | inconsistencies | resolved, at the latest |",
   "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
 ];
 
@@ -62,7 +62,7 @@ function row({ name, times, counts, inconsistencies, resolvedMsMax }: FaultFigur
     count(counts.aborted),
     count(counts.unknown),
     count(inconsistencies),
-    resolvedMsMax === 0 ? "" : `${(resolvedMsMax / 1000).toFixed(1)} s`,
+    times === 0 ? "" : `${(resolvedMsMax / 1000).toFixed(1)} s`,
   ];
   return `| ${cells.join(" | ")} |`;
 }
