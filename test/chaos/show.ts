@@ -29,7 +29,9 @@ export class Show {
   }
 
   #draw(): void {
-    if (this.#latest !== null) this.#stream.write(`\r\u001b[2K${this.#line(this.#latest)}`);
+    if (this.#latest === null) return;
+    const line = this.#line(this.#latest).slice(0, this.#stream.columns - 1); // one that is wrapped stays
+    this.#stream.write(`\r\u001b[2K${line}`);
   }
 
   #line({ ledger, phases, phase, resolvedMs }: Progress): string {
