@@ -185,6 +185,7 @@ class Run {
     resolving.catch(() => {}); // whoever heals may fail first
     for (const strike of strikes) await strike.heal();
     await Promise.all(this.#stage.watches.map((watch) => watch.up()));
+    this.#throwIfEnded();
     const upMs = performance.now();
     this.#note("healed, and all is up");
     const resolvedMs = Math.max(0, (await resolving) - upMs);
@@ -194,11 +195,14 @@ class Run {
 
   /** After the heal every pgxa is there, and commits on all shards. */
   async #recovered(): Promise<void> {
-    for (const [pgxa, { process }] of this.#stage.pgxas.entries()) {
+    for (const pgxa of this.#stage.pgxas.keys()) await this.#commits(pgxa);
+    this.#throwIfEnded();
+  }
+
+  #throwIfEnded(): void {
+    for (const { process } of this.#stage.pgxas)
       if (process.hasEnded)
         throw new ChaosFailure(`pgxa ${process.name} ended by itself:\n${process.logEnd}`);
-      await this.#commits(pgxa);
-    }
   }
 
   async #commits(pgxa: number): Promise<void> {
