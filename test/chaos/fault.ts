@@ -49,7 +49,7 @@ export function repeatedly(work: () => Promise<unknown>, everyMs: number): () =>
   const running = (async () => {
     while (!isOver) {
       await work().catch(() => {});
-      await new Promise((resolve) => setTimeout(resolve, everyMs));
+      await new Promise((resolve) => setTimeout(resolve, everyMs).unref());
     }
   })();
   return async () => {

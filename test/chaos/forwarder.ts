@@ -89,6 +89,10 @@ export class Forwarder {
     const closed = once(this.#server, "close");
     this.#server.close();
     this.cut("rst", () => true);
+    for (const { downstream, upstream } of this.#pairs) {
+      downstream.destroy();
+      upstream.destroy();
+    }
     await closed;
   }
 
@@ -115,6 +119,7 @@ export class Forwarder {
       replies: new Channel(upstream, downstream),
     };
     this.#pairs.add(pair);
+    for (const socket of [downstream, upstream]) socket.unref(); // none of them keeps the run from ending
     this.#onOpen?.(pair);
     upstream.on("error", () => {
       if (!this.#afflicted.has(pair)) downstream.resetAndDestroy();
