@@ -375,7 +375,7 @@ export class ClientTransaction {
     if (!this.#pins.has(shard)) this.#leaveAdmission(shard);
   }
 
-  /** `applied`: when the connections are free, if they are not yet. */
+  /** `applied`: when the connections are free, if they are not yet. One may have been lost since it voted. */
   #end(current: Transaction<ServerConnection>, isCommitted: boolean, applied?: Promise<unknown>): void {
     this.#current = null;
     this.#parts.admission.end(this.#client);
@@ -383,7 +383,7 @@ export class ClientTransaction {
     else this.#parts.parameters.settings = this.#settingsAtBegin;
     for (const { shard, connection } of current.joined) {
       if (current.changedSettings) connection.settings = null;
-      if (applied === undefined) this.#giveBack(shard, connection);
+      if (applied === undefined || connection.state === "closed") this.#giveBack(shard, connection);
       else if (this.#pins.get(shard) !== connection) {
         connection.passTo(NOBODY);
         this.#leaveAdmission(shard); // the client may need the place at once

@@ -78,7 +78,10 @@ export class Leases {
   /** Takes an epoch on every shard that can be asked. Rejects with `log.no_schema` if one of them is not prepared. */
   static async take(options: LeasesOptions): Promise<Leases> {
     const reached = await reachable(options);
-    return new Leases(options, await takeEpoch(options, reached, options.epochAfter));
+    return new Leases(
+      options,
+      await takeEpoch(options, reached, options.epochAfter, askAllThere(options.log)),
+    );
   }
 
   /** The one that transactions are named with from now on. */
@@ -150,7 +153,7 @@ export class Leases {
     if (this.#isStopped || this.#isTaking || this.#epoch !== epoch) return;
     this.#isTaking = true;
     try {
-      this.#epoch = await takeEpoch(this.#options, await reachable(this.#options), epoch);
+      this.#epoch = await takeEpoch(this.#options, await reachable(this.#options), epoch, askAllOrFail);
     } finally {
       this.#isTaking = false;
     }
@@ -180,22 +183,38 @@ async function takeEpoch(
   { fleet, coordinator, leaseMs, log }: LeasesOptions,
   keepers: readonly ShardControl[],
   after: number,
+  askAll: AskAll,
 ): Promise<number> {
-  const known = await Promise.all(
-    keepers.map(async (keeper) => {
-      const [row] = await keeper.ask(READ_EPOCH, [fleet, coordinator]);
-      return Number(row!["epoch"]);
-    }),
-  );
-  for (let epoch = Math.max(after, ...known) + 1; ; epoch += 1) {
-    const taken = await Promise.all(
-      keepers.map((keeper) => keeper.ask(TAKE_EPOCH, [fleet, coordinator, epoch, leaseMs])),
-    );
+  const known = await askAll(keepers, READ_EPOCH, [fleet, coordinator]);
+  for (let epoch = Math.max(after, ...known.map(([row]) => Number(row!["epoch"]))) + 1; ; epoch += 1) {
+    const taken = await askAll(keepers, TAKE_EPOCH, [fleet, coordinator, epoch, leaseMs]);
     if (taken.some((rows) => rows.length === 0)) continue;
-    log.info("lease.taken", { epoch, shards: keepers.length });
+    log.info("lease.taken", { epoch, shards: taken.length });
     return epoch;
   }
 }
+
+type AskAll = (
+  keepers: readonly ShardControl[],
+  ...question: Parameters<ShardControl["ask"]>
+) => Promise<Awaited<ReturnType<ShardControl["ask"]>>[]>;
+
+const askAllOrFail: AskAll = (keepers, ...question) =>
+  Promise.all(keepers.map((keeper) => keeper.ask(...question)));
+
+/** At a start a shard that is lost meanwhile is left out, as one that cannot be reached at all is. */
+const askAllThere =
+  (log: Log): AskAll =>
+  async (keepers, ...question) => {
+    const answers = keepers.map((keeper) =>
+      keeper.ask(...question).catch((error: unknown) => {
+        if (/^42/.test(sqlstateOf(error) ?? "")) throw error; // no rights: it would never answer
+        log.warn("lease.failed", { shard: keeper.id, reason: (error as Error).message });
+        return null;
+      }),
+    );
+    return (await Promise.all(answers)).filter((rows) => rows !== null);
+  };
 
 /** The shards that answer in time; each of them must have the tables. */
 async function reachable({ clock, log, keepers }: LeasesOptions): Promise<readonly ShardControl[]> {
