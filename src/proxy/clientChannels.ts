@@ -84,7 +84,8 @@ export class ClientChannels {
   readonly #subscriptions = new Map<string, Subscription>();
   #committed: ReadonlySet<string> = new Set();
   #changes: Change[] = [];
-  readonly #waiting = new NotificationQueue();
+  /** Made for who listens only. */
+  #waiting: NotificationQueue | null = null;
   /** The client's stream keeps these, and what follows them. */
   #owed: Owed[] = [];
   #isCatchingUp = false;
@@ -184,7 +185,7 @@ export class ClientChannels {
     const all = [...this.#subscriptions.values()];
     const isSettled = all.every(({ isLive }) => isLive) && all.length === this.#committed.size;
     if (!isSettled || this.#changes.length > 0 || this.#isBehind) return null;
-    if (!this.#waiting.isEmpty || this.#owed.length > 0) return null;
+    if (this.#waiting?.isEmpty === false || this.#owed.length > 0) return null;
     return all.map(({ shard, channel }) => ({ shard, channel }));
   }
 
@@ -202,13 +203,13 @@ export class ClientChannels {
 
   /** What came from `shard` up to now was told by another process. */
   forgetWaiting(shard: number): void {
-    this.#waiting.keep((key) => this.#subscriptions.get(key)?.shard !== shard);
+    this.#waiting?.keep((key) => this.#subscriptions.get(key)?.shard !== shard);
   }
 
   /** The client is this process's, perhaps again. */
   resume(): void {
     this.#deaf.clear();
-    for (const { key, message } of this.#late.splice(0)) this.#waiting.push(key, message, "hub");
+    for (const { key, message } of this.#late.splice(0)) this.#waiting?.push(key, message, "hub");
     this.#lateBytes = 0;
     this.#isHeld = false;
     this.flush();
@@ -217,8 +218,8 @@ export class ClientChannels {
   /** Something of the client's has ended: sends what waits, if the client may have it now. */
   flush(): void {
     if (this.#rest.isWatched) this.#rest.note(this.#host);
-    if (this.#waiting.isEmpty || this.#isBehind || this.#isHeld || this.#owed.length > 0) return;
-    if (!this.#host.isQuiet) return;
+    if (this.#waiting === null || this.#waiting.isEmpty || this.#owed.length > 0) return;
+    if (this.#isBehind || this.#isHeld || !this.#host.isQuiet) return;
     for (const message of this.#told(this.#waiting.take())) this.#host.client.outbox.put(message);
     this.#isBehind = !this.#host.client.outbox.flush();
   }
@@ -233,7 +234,7 @@ export class ClientChannels {
     if (!this.isListening(shard, channel)) return null;
     const message = notificationResponse(notifier, channel, payload);
     if (this.#owed.length === 0) {
-      const before = this.#waiting.cut(keyOf(shard, channel), message);
+      const before = this.#waiting?.cut(keyOf(shard, channel), message) ?? null;
       if (before !== null) return Buffer.concat([...this.#told(before), message]);
     }
     this.#owed.push({ pid, message });
@@ -258,8 +259,8 @@ export class ClientChannels {
   #tellOwed(index: number): void {
     if (index < 0) return;
     this.#owed.splice(0, index + 1);
-    const { stream } = this.#host.client;
-    stream.release(this.#told(this.#waiting.take()), this.#owed[0]?.message ?? null);
+    const { stream, isOver } = this.#host.client;
+    if (!isOver) stream.release(this.#told(this.#waiting?.take() ?? []), this.#owed[0]?.message ?? null);
   }
 
   #told(waiting: readonly Waiting[]): readonly Buffer[] {
@@ -275,7 +276,7 @@ export class ClientChannels {
       this.#subscriptions.delete(key);
       this.hubs[subscription.shard]!.unlisten(subscription.channel, subscription);
     }
-    this.#waiting.keep((key) => keys.has(key));
+    this.#waiting?.keep((key) => keys.has(key));
   }
 
   #take({ shard, channel, isLive }: Subscription, pid: number, payload: string): void {
@@ -285,6 +286,7 @@ export class ClientChannels {
     const message = notificationResponse(this.#host.notifierOf(shard, pid), channel, payload);
     const owedAt = this.#owed.findIndex((own) => own.pid === pid && isSame(own.message, message));
     if (owedAt >= 0) return this.#tellOwed(owedAt);
+    this.#waiting ??= new NotificationQueue();
     if (this.#deaf.has(shard)) {
       this.#late.push({ key, message });
       this.#lateBytes += message.length;
