@@ -54,6 +54,8 @@ export class ByteStream {
   /** Whether the last chunk's memory is not read into any more. */
   #isApart = false;
   #error: Error | null = null;
+  /** What is written while something else has to come first. */
+  #kept: Buffer[] | null = null;
 
   private constructor(owner: StreamOwner, bufferBytes: number, open: (onread: OnRead) => Socket) {
     this.#owner = owner;
@@ -106,7 +108,7 @@ export class ByteStream {
 
   /** Whether everything written has left. */
   get isFlushed(): boolean {
-    return this.#socket.writableLength === 0;
+    return this.#socket.writableLength === 0 && this.#kept === null;
   }
 
   /** Opens a connection; `onConnected` is called once when it stands, `owner.onClosed` when it does not. */
@@ -187,12 +189,32 @@ export class ByteStream {
   write(bytes: Uint8Array): boolean {
     const socket = this.#socket;
     if (this.#isClosed || socket.destroyed) return true;
+    if (this.#kept !== null) {
+      this.#kept.push(Buffer.from(bytes));
+      return false;
+    }
     // TLS encrypts at once what need not queue, and the memory is free again.
     const isTaken = this.#isSecure && socket.writableLength === 0;
     socket.write(bytes);
     if (isTaken || socket.writableLength === 0) return true;
     this.#watchFlush();
     return false;
+  }
+
+  /** Keeps `bytes`, which nobody changes, and what is written behind them, until `release`. */
+  keep(bytes: Buffer): void {
+    this.#kept ??= [];
+    this.#kept.push(bytes);
+  }
+
+  /** Writes `first`, and then what is kept before `next`; null is all of it, of which `onDrain` tells. */
+  release(first: readonly Buffer[], next: Buffer | null): void {
+    const kept = this.#kept ?? [];
+    const released = kept.splice(0, next === null ? kept.length : kept.indexOf(next));
+    if (kept.length === 0) this.#kept = null;
+    if (this.#isClosed || this.#socket.destroyed) return;
+    this.#socket.write(Buffer.concat([...first, ...released]));
+    if (this.#kept === null) this.#watchFlush();
   }
 
   pause(): void {
@@ -220,6 +242,7 @@ export class ByteStream {
   /** Sends what is written, then closes; at the latest after `graceMs`, however slow the reader is. */
   end(graceMs = 1_000): void {
     if (this.#isClosed) return;
+    if (this.#kept !== null) this.release([], null);
     this.#socket.end();
     const timer = setTimeout(() => this.#socket.destroy(), graceMs);
     timer.unref();
@@ -261,7 +284,7 @@ export class ByteStream {
     this.#isWatchingFlush = true;
     this.#socket.write(EMPTY, () => {
       this.#isWatchingFlush = false;
-      if (this.#isClosed) return;
+      if (this.#isClosed || this.#kept !== null) return;
       if (this.#socket.writableLength > 0) this.#watchFlush();
       else this.#owner.onDrain();
     });

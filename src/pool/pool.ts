@@ -237,14 +237,6 @@ export class Pool {
     return null;
   }
 
-  /** Whether the backend `pid` notifies for the client `notifier`, and listens to `channel` itself. */
-  hearsItself(pid: number, notifier: number, channel: string): boolean {
-    for (const member of this.#members.keys()) {
-      if (member.pid === pid) return member.notifier === notifier && member.listening.has(channel);
-    }
-    return false;
-  }
-
   #quieten(connection: ServerConnection): void {
     connection.passTo(NOBODY);
     const { settleNotifications } = this.#options;

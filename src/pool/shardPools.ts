@@ -17,15 +17,7 @@ import type { Asker } from "./share.ts";
 /** What a client's session needs of the pools of a shard. */
 export type LeasePool = Pick<
   Pool,
-  | "shard"
-  | "refusal"
-  | "tryCheckout"
-  | "checkout"
-  | "request"
-  | "checkIn"
-  | "discard"
-  | "notifierOf"
-  | "hearsItself"
+  "shard" | "refusal" | "tryCheckout" | "checkout" | "request" | "checkIn" | "discard" | "notifierOf"
 >;
 
 export interface StandbyPool {
@@ -110,10 +102,6 @@ export class ShardPools implements LeasePool {
 
   notifierOf(pid: number): number | null {
     return this.primary.notifierOf(pid);
-  }
-
-  hearsItself(pid: number, notifier: number, channel: string): boolean {
-    return this.primary.hearsItself(pid, notifier, channel);
   }
 
   // --- inside ---

@@ -7,12 +7,20 @@
  *
  * Notifications reach the client while it is in no transaction; what comes meanwhile waits here, up to a limit. What
  * the client notifies itself comes from its own server connection where that listens too, in its place before
- * ReadyForQuery, and the hub's copy of it is dropped.
+ * ReadyForQuery, and from the hub; it is told once.
+ *
+ * Invariant: a client is told everything in the order in which the shard committed it, whether it came from the hub or
+ * from the client's own connection. The hub's copy of an own one says what comes before it; where the connection is
+ * faster than the hub, what the connection says is kept until that copy is there.
  */
+import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { ChannelListener, NotificationHub } from "../pool/notificationHub.ts";
+import type { ServerConnection } from "../pool/serverConnection.ts";
+import type { Notification } from "../wire/backendReaders.ts";
 import { notificationResponse } from "../wire/backendWriters.ts";
 import type { ClientSide } from "./clientSide.ts";
+import { isSame, NotificationQueue, type Teller, type Waiting } from "./notificationQueue.ts";
 import { asRefusal } from "./refusal.ts";
 import type { Rest } from "./rest.ts";
 import type { Session } from "./session.ts";
@@ -24,8 +32,8 @@ export interface ChannelsHost extends Session {
   readonly client: ClientSide;
   /** The client for which the backend `pid` of `shard` notifies, as clients know it; else the pid itself. */
   notifierOf(shard: number, pid: number): number;
-  /** Whether the backend `pid` of `shard` notifies for this client, and tells it so itself. */
-  hearsItself(shard: number, pid: number, channel: string): boolean;
+  /** The client's server connection, if it is the backend `pid` and tells what is notified there. */
+  ownConnection(pid: number): ServerConnection | null;
 }
 
 interface ChannelsParts {
@@ -38,6 +46,18 @@ interface Subscription extends ChannelListener {
   readonly channel: string;
   /** Whether the hub listens for it; what comes before that was notified before its LISTEN. */
   isLive: boolean;
+}
+
+interface Heard {
+  readonly key: string;
+  readonly message: Buffer;
+}
+
+/** What a connection told before the hub did. */
+interface Owed {
+  /** The backend's. */
+  readonly pid: number;
+  readonly message: Buffer;
 }
 
 /** A channel of a shard. */
@@ -53,11 +73,6 @@ interface Change {
   readonly group: number;
 }
 
-interface Waiting {
-  readonly key: string;
-  readonly message: Buffer;
-}
-
 const keyOf = (shard: number, channel: string): string => `${shard} ${channel}`;
 
 export class ClientChannels {
@@ -69,15 +84,19 @@ export class ClientChannels {
   readonly #subscriptions = new Map<string, Subscription>();
   #committed: ReadonlySet<string> = new Set();
   #changes: Change[] = [];
-  #waiting: Waiting[] = [];
-  #waitingBytes = 0;
+  /** Made for who listens only. */
+  #waiting: NotificationQueue | null = null;
+  /** The client's stream keeps these, and what follows them. */
+  #owed: Owed[] = [];
+  #isCatchingUp = false;
   /** The client has not taken what was written. */
   #isBehind = false;
   /** Set while another process may still be writing to the client. */
   #isHeld = false;
   /** Shards of which another process tells the client, and what came from there. */
   readonly #deaf = new Set<number>();
-  #late: Waiting[] = [];
+  #late: Heard[] = [];
+  #lateBytes = 0;
 
   constructor(host: ChannelsHost, { hubs, rest }: ChannelsParts) {
     this.#host = host;
@@ -157,6 +176,7 @@ export class ClientChannels {
 
   close(): void {
     this.#changes = [];
+    this.#owed = [];
     this.#dropAllBut(new Set());
   }
 
@@ -164,7 +184,8 @@ export class ClientChannels {
   get settled(): readonly ShardChannel[] | null {
     const all = [...this.#subscriptions.values()];
     const isSettled = all.every(({ isLive }) => isLive) && all.length === this.#committed.size;
-    if (!isSettled || this.#changes.length > 0 || this.#waiting.length > 0 || this.#isBehind) return null;
+    if (!isSettled || this.#changes.length > 0 || this.#isBehind) return null;
+    if (this.#waiting?.isEmpty === false || this.#owed.length > 0) return null;
     return all.map(({ shard, channel }) => ({ shard, channel }));
   }
 
@@ -182,13 +203,14 @@ export class ClientChannels {
 
   /** What came from `shard` up to now was told by another process. */
   forgetWaiting(shard: number): void {
-    this.#keepWaiting(({ key }) => this.#subscriptions.get(key)?.shard !== shard);
+    this.#waiting?.keep((key) => this.#subscriptions.get(key)?.shard !== shard);
   }
 
   /** The client is this process's, perhaps again. */
   resume(): void {
     this.#deaf.clear();
-    this.#waiting.push(...this.#late.splice(0));
+    for (const { key, message } of this.#late.splice(0)) this.#waiting?.push(key, message, "hub");
+    this.#lateBytes = 0;
     this.#isHeld = false;
     this.flush();
   }
@@ -196,11 +218,9 @@ export class ClientChannels {
   /** Something of the client's has ended: sends what waits, if the client may have it now. */
   flush(): void {
     if (this.#rest.isWatched) this.#rest.note(this.#host);
-    if (this.#waiting.length === 0 || this.#isBehind || this.#isHeld || !this.#host.isQuiet) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#waitingBytes = 0;
-    for (const { message } of waiting) this.#host.client.outbox.put(message);
+    if (this.#waiting === null || this.#waiting.isEmpty || this.#owed.length > 0) return;
+    if (this.#isBehind || this.#isHeld || !this.#host.isQuiet) return;
+    for (const message of this.#told(this.#waiting.take())) this.#host.client.outbox.put(message);
     this.#isBehind = !this.#host.client.outbox.flush();
   }
 
@@ -209,9 +229,45 @@ export class ClientChannels {
     this.flush();
   }
 
-  /** The client's own notification came on its server connection: what it is told now, or null. */
-  ownNotification(shard: number, pid: number, channel: string, payload: string): Buffer | null {
-    return this.isListening(shard, channel) ? notificationResponse(pid, channel, payload) : null;
+  /** The client's own notification came on its server connection: what the client, `notifier`, is told now, or null. */
+  ownNotification(shard: number, notifier: number, { pid, channel, payload }: Notification): Buffer | null {
+    if (!this.isListening(shard, channel)) return null;
+    const message = notificationResponse(notifier, channel, payload);
+    if (this.#owed.length === 0) {
+      const before = this.#waiting?.cut(keyOf(shard, channel), message) ?? null;
+      if (before !== null) return Buffer.concat([...this.#told(before), message]);
+    }
+    this.#owed.push({ pid, message });
+    this.#host.client.stream.keep(message);
+    this.#host.ownConnection(pid)?.pauseReading(); // until the stream drains
+    if (!this.#isCatchingUp) detach(this.#catchUp(shard), "the hub has passed it on, or lost its session");
+    return null;
+  }
+
+  /** Waits for the hub; a copy that it still has not passed on was lost with its session. */
+  async #catchUp(shard: number): Promise<void> {
+    this.#isCatchingUp = true;
+    while (this.#owed.length > 0) {
+      const last = this.#owed.at(-1)!;
+      await this.hubs[shard]!.settle();
+      this.#tellOwed(this.#owed.indexOf(last));
+    }
+    this.#isCatchingUp = false;
+  }
+
+  /** Tells what came before the own notifications up to `index`, and these. */
+  #tellOwed(index: number): void {
+    if (index < 0) return;
+    this.#owed.splice(0, index + 1);
+    const { stream, isOver } = this.#host.client;
+    if (!isOver) stream.release(this.#told(this.#waiting?.take() ?? []), this.#owed[0]?.message ?? null);
+  }
+
+  #told(waiting: readonly Waiting[]): readonly Buffer[] {
+    const messages = waiting.flatMap(({ message }) => message ?? []);
+    // A connection did not tell what only it has.
+    if (messages.length < waiting.length) this.#host.client.refuse(new Fault("session.notifications_full"));
+    return messages;
   }
 
   #dropAllBut(keys: ReadonlySet<string | null>): void {
@@ -220,25 +276,31 @@ export class ClientChannels {
       this.#subscriptions.delete(key);
       this.hubs[subscription.shard]!.unlisten(subscription.channel, subscription);
     }
-    this.#keepWaiting(({ key }) => keys.has(key));
-  }
-
-  #keepWaiting(isKept: (one: Waiting) => boolean): void {
-    this.#waiting = this.#waiting.filter(isKept);
-    this.#waitingBytes = this.#waiting.reduce((bytes, { message }) => bytes + message.length, 0);
+    this.#waiting?.keep((key) => keys.has(key));
   }
 
   #take({ shard, channel, isLive }: Subscription, pid: number, payload: string): void {
     const { client } = this.#host;
-    if (!isLive || client.isOver || this.#host.hearsItself(shard, pid, channel)) return;
+    if (!isLive || client.isOver) return;
+    const key = keyOf(shard, channel);
     const message = notificationResponse(this.#host.notifierOf(shard, pid), channel, payload);
-    const queue = this.#deaf.has(shard) ? this.#late : this.#waiting;
-    queue.push({ key: keyOf(shard, channel), message });
-    this.#waitingBytes += message.length;
-    if (this.#waitingBytes > WAITING_BYTES_MAX) {
+    const owedAt = this.#owed.findIndex((own) => own.pid === pid && isSame(own.message, message));
+    if (owedAt >= 0) return this.#tellOwed(owedAt);
+    this.#waiting ??= new NotificationQueue();
+    if (this.#deaf.has(shard)) {
+      this.#late.push({ key, message });
+      this.#lateBytes += message.length;
+    } else this.#waiting.push(key, message, this.#tellerOf(pid, channel));
+    if (this.#waiting.bytes + this.#lateBytes > WAITING_BYTES_MAX) {
       this.close();
       return client.refuse(new Fault("session.notifications_full"));
     }
     this.flush();
+  }
+
+  #tellerOf(pid: number, channel: string): Teller {
+    const own = this.#host.ownConnection(pid);
+    if (own === null) return "hub";
+    return own.listening.has(channel) ? "connection" : "either";
   }
 }

@@ -160,8 +160,8 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     return this.#parts.pools[0]!.notifierOf(pid) ?? pid;
   }
 
-  hearsItself(_shard: number, pid: number, channel: string): boolean {
-    return this.#parts.pools[0]!.hearsItself(pid, this.#pid, channel);
+  ownConnection(pid: number): ServerConnection | null {
+    return this.#lease?.pid === pid ? this.#lease : null;
   }
 
   onClientDrain(): void {
@@ -228,9 +228,9 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     return this.#statements.isCommitting ? outcomeUnknown(shard, error.message) : asError(error);
   }
 
-  onNotification(connection: ServerConnection, { pid, channel, payload }: Notification): Buffer | null {
-    if (connection !== this.#lease || pid !== connection.pid) return null;
-    return this.#channels.ownNotification(0, this.#pid, channel, payload);
+  onNotification(connection: ServerConnection, notification: Notification): Buffer | null {
+    if (connection !== this.#lease || notification.pid !== connection.pid) return null;
+    return this.#channels.ownNotification(0, this.#pid, notification);
   }
 
   onCopyIn(): void {

@@ -238,7 +238,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   }
   readonly ownChannels = (): ClientChannels => this.#channels;
   readonly outlives = (_connection: ServerConnection, error: ErrorFields): ErrorFields => asError(error);
-  readonly hearsItself = () => false;
+  readonly ownConnection = () => null;
   onShape(): void {}
   readonly onNotification = () => null;
 

@@ -6,42 +6,12 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
+import { Listener, pidOf } from "./channelListener.ts";
 import { Stage } from "./stage.ts";
 
 const POOL_MAX = 2;
 const WAIT = { timeout: 30_000 };
 const CHANNEL = "ping";
-
-interface Heard {
-  readonly channel: string;
-  readonly payload: string;
-  readonly pid: number;
-}
-
-/** A client, and what it has heard. */
-class Listener {
-  readonly client: pg.Client;
-  readonly heard: Heard[] = [];
-
-  constructor(client: pg.Client) {
-    this.client = client;
-    client.on("notification", ({ channel, payload, processId }) =>
-      this.heard.push({ channel, payload: payload ?? "", pid: processId }),
-    );
-  }
-
-  get payloads(): readonly string[] {
-    return this.heard.map(({ payload }) => payload);
-  }
-
-  async hears(...payloads: readonly string[]): Promise<void> {
-    for (let waitedMs = 0; waitedMs < 10_000 && this.heard.length < payloads.length; waitedMs += 10)
-      await delay(10);
-    assert.deepEqual(this.payloads, payloads);
-  }
-}
-
-const pidOf = (client: pg.Client): number => (client as unknown as { processID: number }).processID;
 
 for (const shards of [1, 2]) {
   describe(`notifications over ${shards === 1 ? "one shard" : `${shards} shards`}`, () => {
@@ -101,10 +71,11 @@ for (const shards of [1, 2]) {
 
     test("wait for the end of the listener's transaction, and for that of the notifier", WAIT, async () => {
       const listener = await listen();
+      const bystander = await listen();
       const client = await connect();
       await listener.client.query("BEGIN");
       await notify(client, "meanwhile");
-      await delay(100);
+      await bystander.hears("meanwhile"); // so the session that listens has passed it on
       assert.deepEqual(listener.payloads, []);
       await listener.client.query("COMMIT");
       await listener.hears("meanwhile");
