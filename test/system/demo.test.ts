@@ -13,6 +13,7 @@ import { after, before, describe, test } from "node:test";
 import pg from "pg";
 import { isAlive } from "../../src/cli/osProcess.ts";
 import { freePort } from "../../src/cli/postmaster.ts";
+import { lastEpoch } from "../support/logEpoch.ts";
 
 const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
 const WAIT = { timeout: 120_000 };
@@ -138,11 +139,12 @@ describe("the demo", () => {
     const [east] = shardPorts();
     const killed = postmasters();
     await demo.end("SIGKILL");
+    const epoch = (await lastEpoch(join(directory, "decisions"))).toString(36);
     assert.ok(killed.every(isAlive), "the shards outlive pgxa");
     await withBank(async (client) => {
       await client.query("BEGIN");
       await client.query("UPDATE accounts SET balance = 0 WHERE id = (SELECT min(id) FROM accounts)");
-      await client.query(`PREPARE TRANSACTION 'pgxa:demo:demo:${Date.now().toString(36)}:zz::east'`);
+      await client.query(`PREPARE TRANSACTION 'pgxa:demo:demo:${epoch}:zz::east'`);
     }, east);
     demo = await start().untilReady();
     assert.match(

@@ -1,6 +1,8 @@
 /** Transactions in doubt whose decision was in files that are lost: what an operator sees, and what they can do. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
+import { lastEpoch } from "../support/logEpoch.ts";
 import { freePort, InDoubtStage, until } from "./inDoubtStage.ts";
 
 let rig: InDoubtStage;
@@ -159,7 +161,7 @@ describe("a transaction in doubt whose decision log is lost", () => {
     await rig.stage.openProxy();
     await rig.stage.closeProxy();
     // Of an epoch that the log knows all about.
-    const transaction = rig.name("one", Date.now());
+    const transaction = rig.name("one", await lastEpoch(join(rig.stage.home, "decisions")));
     await rig.leave(transaction, 0);
     const refused = await rig.resolve(transaction, "commit", "--yes");
     assert.equal(refused.code, 1);
