@@ -123,7 +123,8 @@ export class LiteralUses {
       const use = newUse(isComment);
       location += Buffer.byteLength(between);
       const minus = MINUS_BEFORE.exec(between);
-      if (!isComment) this.#byLocation.set(location, use);
+      // The E of E'…' is in front of what was found.
+      if (!isComment) this.#byLocation.set(kinds[i] === PART.escapeString ? location - 1 : location, use);
       if (minus !== null) this.#negated.set(location - minus[0].length, use);
       location += Buffer.byteLength(text.slice(start, end));
       normalised += between + (isComment ? " " : "''");

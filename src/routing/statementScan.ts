@@ -143,6 +143,7 @@ export class StatementScan {
         if (next === STAR) return this.#blockComment(text, at);
         break;
       case POINT:
+        if (next === POINT) return REFUSED;
         if (next >= ZERO && next <= NINE) return this.#numeral(text, at);
         break;
       case DOUBLE_QUOTE:
