@@ -49,7 +49,15 @@ export class DestinationFinder {
 
   /** The plan of a statement under the hints in force; throws a Fault for one that is refused. */
   plan(text: string): Exclude<Plan, { kind: "refused" }> {
-    const plan = this.#router.plan(text);
+    return this.#allowed(this.#router.plan(text));
+  }
+
+  /** The same of a text that is likely to have literals; throws a Fault. */
+  planWithLiterals(text: string): Exclude<Plan, { kind: "refused" }> {
+    return this.#allowed(this.#router.planWithLiterals(text));
+  }
+
+  #allowed(plan: Plan): Exclude<Plan, { kind: "refused" }> {
     if (plan.kind !== "refused") return plan;
     if (plan.hinted === null || this.#hints.shard === null) throw plan.fault;
     return plan.hinted;

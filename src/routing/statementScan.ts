@@ -85,7 +85,7 @@ export class StatementScan {
     this.count = 0;
     this.#afterString = false;
     for (let at = 0; at < length; ) {
-      const c = text.charCodeAt(at);
+      let c = text.charCodeAt(at);
       const kind = c < 0x80 ? known[c]! : WORD;
       if (kind === OTHER) {
         if (c > 0x20) this.#afterString = false;
@@ -93,15 +93,19 @@ export class StatementScan {
         at += 1;
         continue;
       }
-      let next: number;
       if (kind === WORD) {
-        next = this.#word(text, at);
-        if (next === REFUSED) return false;
-        for (; at < next; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), HASH_FACTOR);
+        const start = at;
+        do {
+          hash = Math.imul(hash ^ c, HASH_FACTOR);
+          at += 1;
+          c = at < length ? text.charCodeAt(at) : NUL;
+        } while (c >= 0x80 || c === DOLLAR || known[c] === WORD || known[c] === DIGIT);
+        if (at === start + 1 && isPrefix(text, start)) return false;
+        this.#afterString = false;
         continue;
       }
       const before = this.count;
-      next = kind === DIGIT ? this.#numeral(text, at) : this.#special(text, at, c);
+      const next = kind === DIGIT ? this.#numeral(text, at) : this.#special(text, at, c);
       if (next === REFUSED) return false;
       if (this.count > before) hash = Math.imul(hash ^ this.kinds[before]!, HASH_FACTOR);
       else for (let i = at; i < next; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), HASH_FACTOR);
@@ -112,24 +116,6 @@ export class StatementScan {
   }
 
   // --- what is the same in all statements of a kind ---
-
-  /** Names and key words; a string that a letter belongs to is refused, unless it is E'…'. */
-  #word(text: string, start: number): number {
-    this.#afterString = false;
-    const known = this.#classes;
-    let at = start + 1;
-    for (; at < text.length; at += 1) {
-      const c = text.charCodeAt(at);
-      if (c >= 0x80 || c === DOLLAR) continue;
-      const kind = known[c]!;
-      if (kind !== WORD && kind !== DIGIT) break;
-    }
-    if (at !== start + 1) return at;
-    const next = text.charCodeAt(at);
-    const letter = text.charCodeAt(start) | LOWER;
-    if (next === QUOTE) return letter === B || letter === N || letter === X ? REFUSED : at;
-    return letter === U && next === AMPERSAND ? REFUSED : at;
-  }
 
   #special(text: string, at: number, c: number): number {
     const next = at + 1 < text.length ? text.charCodeAt(at + 1) : NUL;
@@ -253,8 +239,8 @@ export class StatementScan {
     for (let at = start + 1; at < text.length; at += 1) {
       const c = text.charCodeAt(at);
       if (c === BACKSLASH) {
-        if (!hasEscapes) return REFUSED;
         at += 1;
+        if (!hasEscapes || isCode(text.charCodeAt(at))) return REFUSED;
       } else if (c === QUOTE) {
         if (text.charCodeAt(at + 1) !== QUOTE) {
           this.#afterString = true;
@@ -300,6 +286,17 @@ export class StatementScan {
     return text.slice(start, end).includes("pgxa") ? REFUSED : this.#add(start, end, PART.comment);
   }
 }
+
+/** Whether the letter at `at` belongs to what comes behind it: B, N or X and a string, U and what has code points. */
+function isPrefix(text: string, at: number): boolean {
+  const letter = text.charCodeAt(at) | LOWER;
+  const next = text.charCodeAt(at + 1);
+  if (letter === U) return next === AMPERSAND;
+  return next === QUOTE && (letter === B || letter === N || letter === X);
+}
+
+/** Whether behind a backslash it begins the code of a character, which may be none. */
+const isCode = (c: number): boolean => (c >= ZERO && c <= NINE) || (c | LOWER) === U || (c | LOWER) === X;
 
 function pastDigits(text: string, start: number): number {
   let at = start;

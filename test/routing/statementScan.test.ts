@@ -91,6 +91,8 @@ describe("a scan", () => {
       "SELECT n'a'",
       "SELECT U&'a', 1",
       'SELECT u&"a"',
+      "SELECT E'\\u0041', E'\\x41', E'\\101'",
+      "SELECT E'\\x41'",
       "SELECT $$a$$",
       "SELECT $a$a$a$",
       "SELECT 'a",
