@@ -12,7 +12,7 @@
 import { Fault } from "../base/fault.ts";
 import type { KeyType } from "../config/config.ts";
 import type { LiteralUse, LiteralUses, StringTest } from "./literalUse.ts";
-import { hashUint32, shardOfHash } from "./partitionHash.ts";
+import { shardOfInt32 } from "./partitionHash.ts";
 import type { Plan } from "./plan.ts";
 import { PlanCache } from "./planCache.ts";
 import { PART, type StatementScan } from "./statementScan.ts";
@@ -88,10 +88,13 @@ export class NormalisedPlans {
 
   /** The one shard of the literals that are keys, 0 if there are none; -1 if they differ or it cannot be told. */
   #shardOf({ keys, tests }: NormalisedPlan, text: string, scan: StatementScan): number {
-    for (const { index, test } of tests) if (test(literalValue(text, scan, index, false))) return NOWHERE;
+    for (let i = 0; i < tests.length; i += 1) {
+      const { index, test } = tests[i]!;
+      if (test(literalValue(text, scan, index, false))) return NOWHERE;
+    }
     let shard = NOWHERE;
-    for (const key of keys) {
-      const next = this.#keyShard(key, text, scan);
+    for (let i = 0; i < keys.length; i += 1) {
+      const next = this.#keyShard(keys[i]!, text, scan);
       if (next === NOWHERE || (shard !== NOWHERE && next !== shard)) return NOWHERE;
       shard = next;
     }
@@ -101,8 +104,7 @@ export class NormalisedPlans {
   #keyShard({ index, keyType, isNegated }: KeyLiteral, text: string, scan: StatementScan): number {
     if (scan.kinds[index] === PART.integer && (keyType === "int8" || keyType === "int4")) {
       const value = scan.values[index]!;
-      // The hash of an integer of 32 bits is that of its bits, whatever its type.
-      return shardOfHash(hashUint32(isNegated ? -value : value), this.#tables.shardCount);
+      return shardOfInt32(isNegated ? -value : value, this.#tables.shardCount);
     }
     try {
       return this.#tables.shardOfText(keyType, literalValue(text, scan, index, isNegated));

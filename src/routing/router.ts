@@ -94,6 +94,8 @@ export class Router {
     bind: ParameterReader,
     parameterTypes: readonly number[],
   ): ShardIndex | Fault {
+    const first = keys[0];
+    if (keys.length === 1 && first?.kind === "literal") return first.shard;
     try {
       let shard = -1;
       for (const key of keys) {
