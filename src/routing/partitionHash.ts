@@ -16,6 +16,10 @@ const SEED_HIGH = 0x7a5b_2236;
 const SEED_LOW = 0x7996_dcfd;
 const INITIAL = 0x9e37_79b9 + 3_923_095;
 const WORD_BYTES = 4;
+/** The state with which the hash of four bytes begins. */
+const FOUR_BYTES_A = 0xe933_553e;
+const FOUR_BYTES_B = 0xc5da_07a8;
+const FOUR_BYTES_C = 0xfdfd_95ed;
 
 /** The shard, of `shards`, of a row whose key has that hash. */
 export const shardOfHash = ({ high, low }: Hash64, shards: number): number =>
@@ -31,8 +35,9 @@ function shardOfHalves(high: number, low: number, shards: number): number {
 
 /** The shard, of `shards`, of an integer key of 32 bits, whatever its type; makes no garbage. */
 export function shardOfInt32(value: number, shards: number): number {
-  let { a, b, c } = FOUR_BYTES;
-  a = (a + value) | 0;
+  let a = (FOUR_BYTES_A + value) | 0;
+  let b = FOUR_BYTES_B;
+  let c = FOUR_BYTES_C;
   c = ((c ^ b) - rotate(b, 14)) | 0;
   a = ((a ^ c) - rotate(c, 11)) | 0;
   b = ((b ^ a) - rotate(a, 25)) | 0;
@@ -143,6 +148,3 @@ class Jenkins {
     return { high: b >>> 0, low: c >>> 0 };
   }
 }
-
-/** Where the hash of four bytes begins. */
-const FOUR_BYTES: Readonly<Record<"a" | "b" | "c", number>> = new Jenkins(WORD_BYTES);
