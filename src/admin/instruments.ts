@@ -6,7 +6,7 @@
 import type { Registry } from "prom-client";
 import type { DatabaseTraffic, Totals } from "../observe/traffic.ts";
 import { type Instrument, type Labels, limitNames, register, type Sample } from "./instrument.ts";
-import type { DatabaseView, PoolView, Sources } from "./views.ts";
+import type { DatabaseView, PlanCacheView, PoolView, Sources } from "./views.ts";
 
 type Samples = (sources: Sources) => Iterable<Sample>;
 
@@ -270,19 +270,30 @@ function oldestInDoubt(sources: Sources): readonly Sample[] {
   });
 }
 
+/** Of all lookups, the part that were hits; 1 if there were none. */
+const hitRatio = ({ hits, misses }: PlanCacheView): number =>
+  hits + misses === 0 ? 1 : hits / (hits + misses);
+
 const ROUTING: readonly Instrument[] = [
   gauge("pgxa_plans", "Plans that are kept", [], (sources) => [[{}, sources.planCache().plans]]),
   counter(
     "pgxa_plan_lookups_total",
-    "How often a plan was asked for, and whether it was kept",
+    "How often a plan was asked for: it was kept for this text (hit), for one with other literals (normalised), or made anew (miss)",
     ["result"],
     (sources) => {
-      const { hits, misses } = sources.planCache();
+      const { hits, normalisedHits, misses } = sources.planCache();
       return [
-        [{ result: "hit" }, hits],
+        [{ result: "hit" }, hits - normalisedHits],
+        [{ result: "normalised" }, normalisedHits],
         [{ result: "miss" }, misses],
       ];
     },
+  ),
+  gauge(
+    "pgxa_plan_hit_ratio",
+    "The part of those lookups since the start for which the plan was kept; 1 while there was none",
+    [],
+    (sources) => [[{}, hitRatio(sources.planCache())]],
   ),
   gauge("pgxa_draining", "1 while pgxa is on its way to the end", [], (sources) => [
     [{}, sources.isDraining ? 1 : 0],

@@ -106,15 +106,16 @@ function showShards(sources: Sources): readonly Row[] {
 }
 
 function showRoutes(sources: Sources): readonly Row[] {
-  const { plans, hits, misses } = sources.planCache();
-  const none = [null, null, null] as const;
+  const { plans, hits, normalisedHits, misses } = sources.planCache();
+  const none = [null, null, null, null, null] as const;
+  const ratio = hits + misses === 0 ? null : hits / (hits + misses);
   return [
     ...sources
       .routes()
       .map(({ table, kind, key, keyType, shard }) =>
         row(kind, table, key, keyType, shard ?? (kind === "single" ? null : "all"), ...none),
       ),
-    row("plan cache", null, null, null, null, plans, hits, misses),
+    row("plan cache", null, null, null, null, plans, hits, normalisedHits, misses, ratio?.toFixed(4) ?? null),
   ];
 }
 
@@ -144,7 +145,7 @@ export const OWN_SHOWS: Readonly<Record<string, Show>> = {
   },
   ROUTES: {
     says: "where tables are, and how many plans are kept",
-    columns: columns("kind:text name key key_type shard plans:int8 hits misses"),
+    columns: columns("kind:text name key key_type shard plans:int8 hits normalised misses hit_ratio:text"),
     rows: showRoutes,
   },
   PINS: {

@@ -201,6 +201,8 @@ export interface RouteView {
 export interface PlanCacheView {
   readonly plans: number;
   readonly hits: number;
+  /** Of the hits, those of a text that differs from those seen before in its literals. */
+  readonly normalisedHits: number;
   readonly misses: number;
 }
 

@@ -298,7 +298,7 @@ export class ConsoleView implements view.Sources {
   }
 
   planCache(): view.PlanCacheView {
-    return this.#parts.router?.planCache ?? { plans: 0, hits: 0, misses: 0 };
+    return this.#parts.router?.planCache ?? { plans: 0, hits: 0, normalisedHits: 0, misses: 0 };
   }
 
   options(): readonly view.OptionView[] {

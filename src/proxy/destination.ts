@@ -19,6 +19,8 @@ const NO_PARAMETERS: ParameterReader = {
 };
 /** The sequences, advisory locks and catalog that clients see are those of the first shard. */
 const DEFAULT_SHARD: ShardIndex = 0;
+/** Longer texts are looked up each time. */
+const REMEMBERED_CHARACTERS_MAX = 16_384;
 const AT_PRIMARY = { isForPrimary: true } as const;
 
 /** Whether a parameter of type text decides where the statement goes. */
@@ -39,6 +41,9 @@ export class DestinationFinder {
   readonly #transaction: ClientTransaction;
   /** The shard used last: where a statement goes that any shard can answer. */
   #last: ShardIndex;
+  /** The text that was planned last and its plan: a prepared statement is asked for with Parse, Bind and Describe. */
+  #text = "";
+  #plan: Plan = { kind: "empty" };
 
   constructor(router: Router, hints: Hints, transaction: ClientTransaction, first: ShardIndex) {
     this.#router = router;
@@ -49,7 +54,21 @@ export class DestinationFinder {
 
   /** The plan of a statement under the hints in force; throws a Fault for one that is refused. */
   plan(text: string): Exclude<Plan, { kind: "refused" }> {
+    if (text === this.#text) return this.#allowed(this.#plan);
     const plan = this.#router.plan(text);
+    if (plan.kind !== "refused" && text.length <= REMEMBERED_CHARACTERS_MAX) {
+      this.#text = text;
+      this.#plan = plan;
+    }
+    return this.#allowed(plan);
+  }
+
+  /** The same of a text that is likely to have literals; throws a Fault. */
+  planWithLiterals(text: string): Exclude<Plan, { kind: "refused" }> {
+    return this.#allowed(this.#router.planWithLiterals(text));
+  }
+
+  #allowed(plan: Plan): Exclude<Plan, { kind: "refused" }> {
     if (plan.kind !== "refused") return plan;
     if (plan.hinted === null || this.#hints.shard === null) throw plan.fault;
     return plan.hinted;

@@ -44,6 +44,7 @@ export class ShardedEffects {
 
   /** A channel that `plan` on `shard` begins to listen to, and that nobody listens to for the client yet. */
   missingChannel(plan: EffectivePlan, shard: number): string | null {
+    if (hasNone(plan)) return null;
     for (const effect of effectsOf(plan)) {
       if (effect.kind === "listen" && !this.#channels.isListening(shard, effect.channel)) {
         return effect.channel;
@@ -97,6 +98,7 @@ export class ShardedEffects {
     const { transaction } = this.#session;
     if (plan.kind === "statement" && plan.access === "write") transaction.noteWrite(shard);
     this.obstacles.note(plan, shard);
+    if (hasNone(plan)) return;
     for (const effect of effectsOf(plan)) this.#noteOne(effect, shard);
   }
 
@@ -151,3 +153,6 @@ export class ShardedEffects {
 
 const effectsOf = (plan: EffectivePlan): readonly SessionEffect[] =>
   plan.kind === "set" ? [plan.effect] : plan.effects;
+
+/** Whether it has no effects, as is nearly always so. */
+const hasNone = (plan: EffectivePlan): boolean => plan.kind === "statement" && plan.effects.length === 0;

@@ -47,7 +47,7 @@ export class SimpleProtocol {
     }
     this.#session.parameters.checkText(buffer, start, end);
     const text = readQuery(buffer, start, end);
-    const plan = this.#session.destinations.plan(text);
+    const plan = this.#session.destinations.planWithLiterals(text);
     this.#session.checkStatus(plan);
     this.#session.statements.unnamed = null;
     if (plan.kind !== "execute") return this.#run(plan, text, buffer, start, end);

@@ -13,6 +13,7 @@ import { Fault } from "../base/fault.ts";
 import type { ShardedTableConfig } from "../config/config.ts";
 import { functionKind } from "./functions.ts";
 import { keyEqualities, type Relation } from "./keyEquality.ts";
+import { testString } from "./literalUse.ts";
 import type { KeySource } from "./plan.ts";
 import { insertedKeys, noKey, refuseKeyChange } from "./rowKeys.ts";
 import { checkSetting } from "./settingPlan.ts";
@@ -323,9 +324,10 @@ function relationOf(table: ShardedTableConfig, relation: Fields): Relation {
 /** `'now'::timestamptz` and the like: each shard has its own moment. */
 function isMoment(cast: Fields): boolean {
   const argument = node(cast, "arg");
-  const string = argument?.type === "A_Const" ? struct(argument.fields, "sval") : null;
-  return string !== null && /^\s*(now|today|tomorrow|yesterday)\b/i.test(text(string, "sval"));
+  return argument?.type === "A_Const" && testString(argument.fields, isNameOfMoment);
 }
+
+const isNameOfMoment = (value: string): boolean => /^\s*(now|today|tomorrow|yesterday)\b/i.test(value);
 
 /** set_config() of literals is held to what SET is held to. */
 function checkSetConfig([name, value]: readonly Node[]): void {

@@ -1,6 +1,7 @@
 // Pure.
 /** Which equalities pin the shard keys of the tables that stand beside each other in one FROM clause. */
 import type { KeyType, ShardedTableConfig } from "../config/config.ts";
+import { noteKey, readKind } from "./literalUse.ts";
 import type { KeySource } from "./plan.ts";
 import { flag, integer, type Node, node, nodes, strings, struct, text } from "./syntax.ts";
 import type { Tables } from "./tables.ts";
@@ -70,11 +71,14 @@ export function constantKey(value: Node, table: ShardedTableConfig, tables: Tabl
   }
   if (value.type !== "A_Const") return null;
   const literal = literalText(value, keyType);
-  return literal === null ? null : tables.literalKey(keyType, literal);
+  if (literal === null) return null;
+  noteKey(value.fields, keyType);
+  return tables.literalKey(keyType, literal);
 }
 
 /** The text of a literal that is of the key's type, or takes it. */
-function literalText({ fields }: Node, keyType: KeyType): string | null {
+function literalText(constant: Node, keyType: KeyType): string | null {
+  const fields = readKind(constant.fields);
   if (flag(fields, "isnull")) return null;
   const string = struct(fields, "sval");
   if (string !== null) return text(string, "sval");

@@ -16,14 +16,36 @@ const SEED_HIGH = 0x7a5b_2236;
 const SEED_LOW = 0x7996_dcfd;
 const INITIAL = 0x9e37_79b9 + 3_923_095;
 const WORD_BYTES = 4;
+/** The state with which the hash of four bytes begins. */
+const FOUR_BYTES_A = 0xe933_553e;
+const FOUR_BYTES_B = 0xc5da_07a8;
+const FOUR_BYTES_C = 0xfdfd_95ed;
 
 /** The shard, of `shards`, of a row whose key has that hash. */
-export function shardOfHash({ high, low }: Hash64, shards: number): number {
+export const shardOfHash = ({ high, low }: Hash64, shards: number): number =>
+  shardOfHalves(high, low, shards);
+
+function shardOfHalves(high: number, low: number, shards: number): number {
   // hash_combine64(0, hash): plus 0x49a0f4dd15e5a8e3.
   const lowSum = low + 0x15e5_a8e3;
   const combinedLow = lowSum >>> 0;
   const combinedHigh = (high + 0x49a0_f4dd + (lowSum > 0xffff_ffff ? 1 : 0)) >>> 0;
   return ((combinedHigh % shards) * (0x1_0000_0000 % shards) + (combinedLow % shards)) % shards;
+}
+
+/** The shard, of `shards`, of an integer key of 32 bits, whatever its type; makes no garbage. */
+export function shardOfInt32(value: number, shards: number): number {
+  let a = (FOUR_BYTES_A + value) | 0;
+  let b = FOUR_BYTES_B;
+  let c = FOUR_BYTES_C;
+  c = ((c ^ b) - rotate(b, 14)) | 0;
+  a = ((a ^ c) - rotate(c, 11)) | 0;
+  b = ((b ^ a) - rotate(a, 25)) | 0;
+  c = ((c ^ b) - rotate(b, 16)) | 0;
+  a = ((a ^ c) - rotate(c, 4)) | 0;
+  b = ((b ^ a) - rotate(a, 14)) | 0;
+  c = ((c ^ b) - rotate(b, 24)) | 0;
+  return shardOfHalves(b >>> 0, c >>> 0, shards);
 }
 
 /** hash_bytes_uint32_extended */

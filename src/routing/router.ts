@@ -11,6 +11,8 @@ import { Fault } from "../base/fault.ts";
 import type { TableConfig } from "../config/config.ts";
 import { type CommentHint, commentHint } from "./hint.ts";
 import { checkForm, checkParameterType, hashOfBinary, hashOfText } from "./keyValue.ts";
+import { LiteralUses } from "./literalUse.ts";
+import { NormalisedPlans } from "./normalisedPlans.ts";
 import { isParserReady, type ParsedStatement, parse } from "./parse.ts";
 import { shardOfHash } from "./partitionHash.ts";
 import type { KeySource, Plan, ShardIndex, StatementPlan, Target } from "./plan.ts";
@@ -18,6 +20,7 @@ import { PlanCache } from "./planCache.ts";
 import { hintedPlan, planStatement } from "./planner.ts";
 import { aboutPreparing } from "./prepareObstacle.ts";
 import { aboutStandbys } from "./standbyLook.ts";
+import { StatementScan } from "./statementScan.ts";
 import { Tables } from "./tables.ts";
 
 /** The parameters of a Bind. */
@@ -28,16 +31,30 @@ export interface ParameterReader {
   parameter(index: number): Buffer;
 }
 
+/** How many plans are kept, and how often one was asked for that was, or was not. */
+export interface PlanCacheCounts {
+  readonly plans: number;
+  readonly hits: number;
+  /** Of the hits, those of a text that differs from those seen before in its literals. */
+  readonly normalisedHits: number;
+  readonly misses: number;
+}
+
 /** The shard that the target `default` means. */
 const DEFAULT_SHARD: ShardIndex = 0;
 const CACHE_ENTRIES_MAX = 10_000;
 const CACHE_CHARACTERS_MAX = 16 * 1024 * 1024;
+/** Statements whose plan may be that of others with other literals. */
+const NORMALISED: ReadonlySet<string> = new Set(["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt"]);
 
 type Parameter = Extract<KeySource, { kind: "parameter" }>;
 
 export class Router {
   readonly #tables: Tables;
   readonly #cache: PlanCache;
+  readonly #normalised: NormalisedPlans;
+  readonly #scan = new StatementScan();
+  #misses = 0;
 
   /** `loadParser()` must have been awaited before the first plan. */
   constructor(
@@ -47,26 +64,28 @@ export class Router {
   ) {
     this.#tables = new Tables(shards, tables);
     this.#cache = new PlanCache(cacheEntriesMax, CACHE_CHARACTERS_MAX);
+    this.#normalised = new NormalisedPlans(this.#tables, cacheEntriesMax, CACHE_CHARACTERS_MAX);
   }
 
   /** How many plans are kept. */
   get cached(): number {
-    return this.#cache.size;
+    return this.#cache.size + this.#normalised.size;
   }
 
-  /** How many plans are kept, and how often one was asked for that was, or was not. */
-  get planCache(): { readonly plans: number; readonly hits: number; readonly misses: number } {
-    const { size, hits, misses } = this.#cache;
-    return { plans: size, hits, misses };
+  get planCache(): PlanCacheCounts {
+    const normalisedHits = this.#normalised.hits;
+    const hits = this.#cache.hits + normalisedHits;
+    return { plans: this.cached, hits, normalisedHits, misses: this.#misses };
   }
 
   /** The plan of `text`; a refusal is a plan too. */
   plan(text: string): Plan {
-    const known = this.#cache.get(text);
-    if (known !== null) return known;
-    const plan = this.#make(text);
-    if (isParserReady()) this.#cache.set(text, plan);
-    return plan;
+    return this.#cache.get(text) ?? this.#planNormalised(text) ?? this.#planNew(text);
+  }
+
+  /** The same, a little sooner for a text with literals and a little later for one without. */
+  planWithLiterals(text: string): Plan {
+    return this.#planNormalised(text) ?? this.#cache.get(text) ?? this.#planNew(text);
   }
 
   /** The shard that all `keys` name; a Fault if one cannot be read or they differ. */
@@ -75,6 +94,8 @@ export class Router {
     bind: ParameterReader,
     parameterTypes: readonly number[],
   ): ShardIndex | Fault {
+    const first = keys[0];
+    if (keys.length === 1 && first?.kind === "literal") return first.shard;
     try {
       let shard = -1;
       for (const key of keys) {
@@ -122,15 +143,33 @@ export class Router {
 
   // --- plans ---
 
-  #make(text: string): Plan {
+  #planNormalised(text: string): Plan | null {
+    const scan = this.#scan;
+    return scan.scan(text) && scan.count > 0 ? this.#normalised.find(text, scan) : null;
+  }
+
+  #planNew(text: string): Plan {
+    this.#misses += 1;
+    const scan = this.#scan;
+    const uses = scan.scan(text) && scan.count > 0 ? new LiteralUses(text, scan) : null;
+    const plan = this.#make(text, uses);
+    if (!isParserReady()) return plan;
+    const isKept = uses !== null && this.#normalised.keep(text, scan, uses, plan);
+    if (!isKept) this.#cache.set(text, plan);
+    return plan;
+  }
+
+  #make(text: string, uses: LiteralUses | null): Plan {
     try {
       const statements = parse(text);
       const hint = commentHint(text);
       const [first] = statements;
       if (first === undefined) return { kind: "empty" };
       if (hint !== null) return about(text, statements, this.#hinted(statements, hint));
-      const isOne = statements.length === 1;
-      return about(text, statements, isOne ? planStatement(first, this.#tables) : this.#together(statements));
+      if (statements.length > 1) return about(text, statements, this.#together(statements));
+      const isFollowed = uses !== null && NORMALISED.has(first.node.type);
+      if (isFollowed) uses.follow(first.node.fields);
+      return about(isFollowed ? uses.normalised : text, statements, planStatement(first, this.#tables));
     } catch (error) {
       return { kind: "refused", fault: asFault(error), hinted: null };
     }

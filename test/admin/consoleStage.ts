@@ -221,7 +221,7 @@ function afterwards(): Omit<Sources, Given> {
       },
     ],
     routes: () => [{ table: "public.accounts", kind: "sharded", key: "id", keyType: "int8", shard: null }],
-    planCache: () => ({ plans: 5, hits: 9, misses: 5 }),
+    planCache: () => ({ plans: 5, hits: 9, normalisedHits: 4, misses: 5 }),
     options: () => [
       { key: "limits.clients_max", value: "10000", default: "10000", isLive: false },
       { key: "log.level", value: "info", default: "info", isLive: true },

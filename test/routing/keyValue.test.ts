@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { Fault } from "../../src/base/fault.ts";
 import type { KeyType } from "../../src/config/config.ts";
 import { checkParameterType, hashOfBinary, hashOfText } from "../../src/routing/keyValue.ts";
-import { shardOfHash } from "../../src/routing/partitionHash.ts";
+import { hashInt64, shardOfHash, shardOfInt32 } from "../../src/routing/partitionHash.ts";
 
 /** Texts of one value each; no two rows of a type have the same. */
 const EQUAL: Readonly<Record<KeyType, readonly (readonly string[])[]>> = {
@@ -159,6 +159,16 @@ describe("the shard of a hash", () => {
         const hash = (BigInt(high) << 32n) | BigInt(low);
         const combined = BigInt.asUintN(64, hash + 0x49a0_f4dd_15e5_a8e3n);
         assert.equal(shardOfHash({ high, low }, shards), Number(combined % BigInt(shards)));
+      }),
+    );
+  });
+});
+
+describe("the shard of an integer of 32 bits", () => {
+  it("is that of the same key by its hash", () => {
+    fc.assert(
+      fc.property(fc.integer(), fc.integer({ min: 1, max: 64 }), (value, shards) => {
+        assert.equal(shardOfInt32(value, shards), shardOfHash(hashInt64(BigInt(value)), shards));
       }),
     );
   });

@@ -7,6 +7,7 @@ import { hashOfText } from "../../src/routing/keyValue.ts";
 import { shardOfHash } from "../../src/routing/partitionHash.ts";
 import type { KeySource, Plan, SessionEffect, Target } from "../../src/routing/plan.ts";
 import { type ParameterReader, Router } from "../../src/routing/router.ts";
+import { assertSamePlans } from "./otherLiterals.ts";
 
 export const SHARDS = ["north", "east", "south"].map(shardId);
 
@@ -145,11 +146,12 @@ export function refusalOf(plan: Plan): Fault {
 
 export type Cases = readonly (readonly [statement: string, expected: string])[];
 
-/** Every statement has the plan that is expected of it, and no refusal is without a word. */
+/** Every statement has the plan that is expected of it, with other literals, too; and no refusal is without a word. */
 export function assertPlans(router: Router, cases: Cases): void {
   for (const [statement, expected] of cases) {
     const plan = router.plan(statement);
     assert.equal(summary(plan), expected, statement);
+    assertSamePlans(router, newRouter, statement);
     if (plan.kind !== "refused" || plan.fault.id === "route.syntax_error") continue;
     const { detail, hint } = plan.fault;
     assert.ok(detail !== undefined || hint !== undefined, `${statement} is refused without a word`);
