@@ -134,7 +134,7 @@ describe("a wait on a shard", () => {
 
   test("that cannot be asked is ended by it, on all shards, and the client can go on", LIMIT, async () => {
     const { holder, waiter, row, own } = await holderAndWaiter();
-    await waiter.run("SET pgxa.lock_timeout = '300ms'");
+    await waiter.run("SET pgxa.lock_timeout = '1500ms'");
     const open = await makeBlind();
     try {
       const error = await unstuck(waiter.wants(touching(row)), "the waiter");

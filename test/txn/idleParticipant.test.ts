@@ -6,9 +6,9 @@ import { startShards, type TestShards } from "../support/shards.ts";
 import { FleetStage, type Member } from "./fleetStage.ts";
 
 const SLOW = `
-  CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+  CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END';
   CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()`;
-const IMPATIENT = "SET idle_in_transaction_session_timeout = '100ms'; BEGIN";
+const IMPATIENT = "SET idle_in_transaction_session_timeout = '800ms'; BEGIN";
 
 suite("a participant that its shard ends because it stood idle", () => {
   let shards: TestShards;
@@ -42,7 +42,7 @@ suite("a participant that its shard ends because it stood idle", () => {
     await fleet.query(1, SLOW);
     const sql = "INSERT INTO t VALUES (2)";
     const other = await fleet.branch(member, 0, sql, IMPATIENT);
-    const anchor = await fleet.branch(member, 1, sql); // its COMMIT takes a second
+    const anchor = await fleet.branch(member, 1, sql); // its COMMIT takes two seconds
     assert.deepEqual(await fleet.commit(member, other, anchor), { kind: "committed" });
     assert.equal(await fleet.seen(2), 2);
   });
