@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { type CpuProfile, profileTable, selfTimes } from "../../bench/cpuProfile.ts";
 import { markdown, table } from "../../bench/report.ts";
 import { rowsOf } from "../../bench/stats.ts";
+import { NO_STREAMS } from "../../bench/streamFigures.ts";
 
 const machine = {
   date: "2026-01-02",
@@ -53,6 +54,8 @@ test("a report has medians, spread, ratios, the machine, and what was left out",
     conservation: null,
     deadlocks: null,
     fairness: null,
+    idle: [],
+    streams: NO_STREAMS,
     leftOut: ["pgbouncer is missing"],
   });
   assert.match(text, /2 × Example CPU, Node 26\.0\.0, Postgres 18\.4, pgbench 15\.1\. /);
