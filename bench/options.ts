@@ -27,6 +27,8 @@ export interface Options {
   readonly output: string | undefined;
   /** Whether missing programs may be installed. */
   readonly mayInstall: boolean;
+  /** Whether Pgpool-II takes part where it is installed. */
+  readonly hasPgpool: boolean;
 }
 
 const COMMIT = "commit";
@@ -38,7 +40,7 @@ const caseLine = ({ name, about, clients }: Case): string =>
   `  ${name.padEnd(NAME_WIDTH)} ${about}, ${clients} client${clients === 1 ? "" : "s"}`;
 
 export const USAGE = `npm run bench -- [CASE…] [--rounds N] [--seconds S] [--clients N] [--scale N]
-                          [--all] [--output DIR] [--no-install]
+                          [--all] [--output DIR] [--no-install] [--pgpool]
        npm run bench -- --baseline FILE [--results FILE] …
 
 Runs Postgres directly, PgBouncer and pgxa in turn, and prints throughput, latency and processor time.
@@ -61,6 +63,7 @@ ${MORE_CASES.map(caseLine).join("\n")}
   --scale N      pgbench's scale factor (default 10)
   --output DIR   where latest.md and latest.json go (default bench/results)
   --no-install   leave out what is missing, instead of installing it
+  --pgpool       Pgpool-II, too, if it is installed
 
 Of commit, whose results go to commit.md, commit.json and commit-*.svg:
   --clients N[,N…]       default 1,8,32,100 with 2 participants, and 8 with more
@@ -101,6 +104,7 @@ export function parseOptions(argv: readonly string[]): Options | "help" {
     results: values.results ?? null,
     output: values.output,
     mayInstall: values["no-install"] !== true,
+    hasPgpool: values.pgpool === true,
   };
 }
 
@@ -157,6 +161,7 @@ function parsed(argv: readonly string[]) {
         baseline: text,
         results: text,
         all: { type: "boolean" },
+        pgpool: { type: "boolean" },
         participants: text,
         log: text,
         flush: text,

@@ -59,7 +59,7 @@ export class Stage {
     const tools: Tools = {
       pgbench: needsPgbench ? await findTool("pgbench", parts.mayInstall, say) : "not needed",
       pgbouncer: needsPgbouncer ? await findTool("pgbouncer", parts.mayInstall, say) : "not needed",
-      pgpool: needs(["pgbench"]) ? await findTool("pgpool", false, say) : "not needed",
+      pgpool: parts.hasPgpool && needs(["pgbench"]) ? await findTool("pgpool", false, say) : "not needed",
     };
     const directory = await mkdtemp(join(tmpdir(), "pgxa-bench-"));
     parts.belongings.keep("the temporary directory", () => rm(directory, { recursive: true, force: true }));
@@ -115,8 +115,9 @@ export class Stage {
     });
   }
 
+  /** Whether it is to take part. */
   get hasPgpool(): boolean {
-    return typeof this.#tools.pgpool !== "string";
+    return this.#tools.pgpool !== "not needed";
   }
 
   /** Pgpool-II in front of the first shard. Throws a sentence if there is none. */
@@ -177,6 +178,8 @@ interface Parts {
   /** pgbench's scale factor. */
   readonly scale: number;
   readonly mayInstall: boolean;
+  /** Whether Pgpool-II takes part where it is installed. */
+  readonly hasPgpool: boolean;
 }
 
 /** A string says why there is none. */

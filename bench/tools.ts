@@ -48,8 +48,8 @@ async function look(name: string): Promise<Tool | null> {
 
 async function versionOf(command: string): Promise<string | null> {
   try {
-    const { stdout } = await run(command, ["--version"]);
-    return /\d+(\.\d+)+/.exec(stdout)?.[0] ?? "unknown";
+    const { stdout, stderr } = await run(command, ["--version"]);
+    return /\d+(\.\d+)+/.exec(stdout + stderr)?.[0] ?? "unknown";
   } catch {
     return null;
   }

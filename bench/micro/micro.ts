@@ -19,6 +19,8 @@ export interface MicroRun {
   run(times: number): void;
   /** What was counted since the start, by name; totals. */
   counts(): Readonly<Record<string, number>>;
+  /** Ends what would keep the process alive. */
+  close?(): void;
 }
 
 export interface MicroFigures {
@@ -39,6 +41,7 @@ export function measure(micro: Micro, times: number, rounds: number): MicroFigur
   const before = made.counts();
   const each = Array.from({ length: rounds }, () => oneRound(made, times));
   const after = made.counts();
+  made.close?.();
   const counts = Object.entries(after).map(([name, total]) => [
     name,
     (total - (before[name] ?? 0)) / (times * rounds),

@@ -49,9 +49,7 @@ const queued = (waiting: number): Micro => ({
     let served = 0;
     const seeker: Seeker = {
       onSeat: () => void (served += 1),
-      onRefused(fault) {
-        throw fault;
-      },
+      onRefused() {},
     };
     seats.tryTake(NO_CLIENT.share);
     for (let i = 0; i < waiting; i++) seats.take(NO_CLIENT, seeker);
@@ -63,6 +61,7 @@ const queued = (waiting: number): Micro => ({
         }
       },
       counts: () => ({ served }),
+      close: () => seats.refuseAll(() => new Fault("login.shutting_down")),
     };
   },
 });
