@@ -13,8 +13,9 @@ import type { Stage } from "./stage.ts";
 const AT_ONCE = 50;
 /** Clients that come and go before anything is counted, so that what a proxy needs once is there. */
 const WARM_UP_CLIENTS = 200;
-/** How long a proxy may tidy up before it is measured. */
+/** How long a proxy may tidy up before it is measured; for few clients less. */
 const SETTLE_MS = 3_000;
+const SETTLE_MS_EACH = 5;
 const KIB = 1024;
 
 export async function runIdleCase(
@@ -45,14 +46,15 @@ async function measure(
   count: number,
 ): Promise<Pick<IdleFigures, "baseMib" | "loggedInKib" | "usedKib">> {
   const raw = new RawClients();
+  const settleMs = Math.min(SETTLE_MS, count * SETTLE_MS_EACH);
   const first = await open(raw, endpoint, Math.min(count, WARM_UP_CLIENTS));
   await each(first, (client) => client.query("SELECT 1"));
   await each(first, (client) => client.close());
-  const base = await settledBytes(pid);
+  const base = await bytesAfter(settleMs, pid);
   const clients = await open(raw, endpoint, count);
-  const loggedIn = await settledBytes(pid);
+  const loggedIn = await bytesAfter(settleMs, pid);
   await each(clients, (client) => client.query("SELECT 1"));
-  const used = await settledBytes(pid);
+  const used = await bytesAfter(settleMs, pid);
   await each(clients, (client) => client.close());
   return {
     baseMib: base / KIB / KIB,
@@ -73,8 +75,8 @@ async function each<T>(items: readonly T[], act: (item: T) => Promise<void>): Pr
     await Promise.all(items.slice(from, from + AT_ONCE).map(act));
 }
 
-async function settledBytes(pid: number): Promise<number> {
-  await delay(SETTLE_MS);
+async function bytesAfter(settleMs: number, pid: number): Promise<number> {
+  await delay(settleMs);
   const memory = memoryOf(pid);
   if (memory === null) throw new Error("the memory of a process can be read on Linux only");
   return memory.residentBytes;
