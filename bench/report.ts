@@ -3,6 +3,7 @@
  * The result of a run as a Markdown document: one table, medians with their spread, ratios, and what the run
  * was made on. The same text is printed and kept as `latest.md`.
  */
+import { aimRows, aimsOf } from "./aims.ts";
 import type { ConservationFigures } from "./conservation.ts";
 import { circleRows, costLines, type DeadlockFigures } from "./deadlockFigures.ts";
 import { type FairnessFigures, fairnessWords, tenantRows } from "./fairnessFigures.ts";
@@ -54,6 +55,7 @@ export function markdown(results: Results): string {
     addedLatencies(results.rows).length === 0 ? "" : addedLines(results.rows),
     results.streams.rows.length === 0 ? "" : streamLines(results.streams),
     results.idle.length === 0 ? "" : idleLines(results.idle),
+    aimsOf(results).length === 0 ? "" : `## Aims\n\n${table(aimRows(aimsOf(results)))}`,
     results.conservation === null ? "" : conservationLines(results.conservation),
     results.deadlocks === null ? "" : deadlockLines(results.deadlocks),
     results.fairness === null ? "" : fairnessLines(results.fairness),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { aimsOf } from "../../bench/aims.ts";
 import { type CpuProfile, profileTable, selfTimes } from "../../bench/cpuProfile.ts";
 import { flameGraph } from "../../bench/flameGraph.ts";
 import { addedLatencies } from "../../bench/latencyAdded.ts";
@@ -84,6 +85,44 @@ test("what a proxy adds for a lone client is told beside what PgBouncer adds", (
     { case: "select-1", contender: "pgbouncer", addedUs: 50, toPgbouncer: 1 },
     { case: "select-1", contender: "pgxa", addedUs: 60, toPgbouncer: 1.2 },
   ]);
+});
+
+test("aims are told with what was measured of them, by case", () => {
+  const round = {
+    tps: 1000,
+    p50Ms: 1,
+    p95Ms: 1,
+    p99Ms: 2,
+    p999Ms: 3,
+    cpuUsPerTransaction: 12,
+    loadCpuUsPerTransaction: null,
+  };
+  const of = (name: string, ...pairs: [string, object][]) =>
+    rowsOf(name, 16, new Map(pairs.map(([contender, other]) => [contender, [{ ...round, ...other }]])));
+  const rows = [
+    ...of("select", ["pgbouncer", {}], ["pgxa", { tps: 900, p99Ms: 1 }]),
+    ...of("select-prepared", ["direct", {}], ["pgxa", {}]),
+    ...of("connect-tls", ["pgbouncer", {}], ["pgxa", { tps: 800 }]),
+    ...of("routed", ["pgxa", {}], ["pgxa 3 shards", { tps: 950 }]),
+  ];
+  const idle = [{ contender: "pgxa", clients: 5000, baseMib: 90, loggedInKib: 20, usedKib: 30 }];
+  assert.deepEqual(
+    aimsOf({ rows, streams: NO_STREAMS, idle }).map(({ case: name, what, aim, isMet }) => [
+      name,
+      what,
+      aim,
+      isMet,
+    ]),
+    [
+      ["select", "throughput to PgBouncer's", "≥ 1", false],
+      ["select", "p99 to PgBouncer's", "≤ 1", true],
+      ["select", "proxy µs/txn", "≤ 11", false],
+      ["select-prepared", "proxy µs/txn", "≤ 13", true],
+      ["connect-tls", "throughput to PgBouncer's", "≥ 0.7", true],
+      ["routed", "throughput to one shard's", "≥ 0.9", true],
+      ["idle", "KiB for each client", "≤ 25", false],
+    ],
+  );
 });
 
 test("a flame graph has callees on their callers, as wide as they took time, and no idle time", () => {
