@@ -23,6 +23,9 @@ export interface Access {
 
 const LASTING: Access = { isAnew: false, environment: {} };
 
+/** The time of a round begins before its clients connect, though throughput does not count that: many get some for it. */
+const CLIENTS_PER_SECOND = 150;
+
 export class Pgbench {
   readonly #command: string;
   readonly #belongings: Belongings;
@@ -60,6 +63,8 @@ export class Pgbench {
         access.environment,
       );
       const report = parseReport(text);
+      if (report?.transactions === 0)
+        throw new Error(`connecting took longer than the round of ${seconds} s`);
       if (report === null) throw new Error(complaint("pgbench", text));
       return {
         transactions: report.transactions,
@@ -90,7 +95,7 @@ function roundArguments(one: PgbenchLoad, seconds: number): string[] {
     `--protocol=${one.protocol}`,
     `--client=${one.clients}`,
     `--jobs=${threads}`,
-    `--time=${Math.max(1, Math.ceil(seconds))}`,
+    `--time=${Math.max(1, Math.ceil(seconds)) + Math.floor(one.clients / CLIENTS_PER_SECOND)}`,
     "--log",
     ...(one.samplingRate < 1 ? [`--sampling-rate=${one.samplingRate}`] : []),
   ];

@@ -17,6 +17,7 @@ export function parseReport(text: string): PgbenchReport | null {
     /^tps = ([\d.]+) \((?:without initial connection time|excluding connections establishing|including reconnection times)\)/m.exec(
       text,
     )?.[1];
+  if (transactions === "0") return { transactions: 0, tps: 0 };
   if (transactions === undefined || tps === undefined) return null;
   return { transactions: Number(transactions), tps: Number(tps) };
 }

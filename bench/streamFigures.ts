@@ -48,7 +48,7 @@ export function streamRows({ rows, memory }: StreamFigures): readonly (readonly 
         `${row.tps.min.toFixed(0)} – ${row.tps.max.toFixed(0)}`,
         row.cpuUsPerTransaction?.toFixed(0) ?? "",
         used?.peakMib.toFixed(0) ?? "",
-        used?.grownMib.toFixed(0) ?? "",
+        used === undefined ? "" : Math.max(0, used.grownMib).toFixed(0),
         Object.entries(row.ratioTo)
           .map(([other, ratio]) => `${other} ${ratio.toFixed(2)}`)
           .join(", "),
