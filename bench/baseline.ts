@@ -4,8 +4,9 @@
  *
  * What is compared is not a figure but its ratio to the contender by which its case is measured (PgBouncer, else Postgres
  * itself, else the application's own commit), in the same run. A ratio is known no better than the rounds it is made
- * of: how much it may differ by chance is worked out from the spread of all four medians, and only what has moved by
- * more, and by more than `TOLERANCE`, is said to have moved.
+ * of: how much it may differ by chance is worked out from the spread of both runs, and only what has moved by more, and
+ * by more than `TOLERANCE`, is said to have moved. Contenders take turns, so a machine that is slow for a while is slow
+ * for the same round of both: what spreads is the ratio of rounds, where they are known.
  */
 import type { Results } from "./report.ts";
 import type { Row } from "./stats.ts";
@@ -22,7 +23,8 @@ export interface Comparison {
   readonly now: number;
   /** By which factor the ratio has to move either way to count. */
   readonly needed: number;
-  readonly verdict: "better" | "worse" | "same";
+  /** `unclear`: the spread would hide even a large change. */
+  readonly verdict: "better" | "worse" | "same" | "unclear";
 }
 
 export interface Comparisons {
@@ -35,6 +37,8 @@ export interface Comparisons {
 const TOLERANCE = 0.05;
 /** How many standard errors of the ratio. With 30 ratios, two would cry wolf in every second run. */
 const ERRORS = 3;
+/** Where a ratio has to move by more than this factor to count, that it has not says nothing. */
+const UNCLEAR_FROM = 1.5;
 /** In the order of preference. */
 const REFERENCES = ["pgbouncer", "direct", "handwritten", "pgxa"] as const;
 /** The relative standard deviation that is assumed of what was measured once. */
@@ -51,6 +55,8 @@ interface Figure {
   readonly what: What;
   readonly value: number;
   readonly error: number;
+  /** Throughput of each round; empty where it is not known. */
+  readonly each: readonly number[];
 }
 
 export function compareRuns(baseline: Results, current: Results): Comparisons {
@@ -78,7 +84,7 @@ function compare(figure: Figure, before: readonly Figure[], now: readonly Figure
     if (four.some((one) => one === undefined || one.value <= 0)) continue;
     const [ours, theirs, oursThen, theirsThen] = four as [Figure, Figure, Figure, Figure];
     const ratios = { before: oursThen.value / theirsThen.value, now: ours.value / theirs.value };
-    const error = Math.hypot(ours.error, theirs.error, oursThen.error, theirsThen.error);
+    const error = Math.hypot(ratioError(ours, theirs), ratioError(oursThen, theirsThen));
     const needed = Math.exp(Math.max(Math.log(1 + TOLERANCE), ERRORS * error));
     const { case: name, contender, what } = figure;
     return {
@@ -101,7 +107,19 @@ function verdict(
 ): Comparison["verdict"] {
   const factor = what === "throughput" ? now / before : before / now;
   if (factor > needed) return "better";
-  return factor < 1 / needed ? "worse" : "same";
+  if (factor < 1 / needed) return "worse";
+  return needed > UNCLEAR_FROM ? "unclear" : "same";
+}
+
+/** The relative standard error of the ratio of two medians of one run. */
+function ratioError(one: Figure, other: Figure): number {
+  const count = one.each.length;
+  if (count < 3 || count !== other.each.length || [...one.each, ...other.each].some((tps) => tps <= 0))
+    return Math.hypot(one.error, other.error);
+  const logs = one.each.map((tps, round) => Math.log(tps / other.each[round]!));
+  const mean = logs.reduce((sum, log) => sum + log, 0) / count;
+  const variance = logs.reduce((sum, log) => sum + (log - mean) ** 2, 0) / (count - 1);
+  return (MEDIAN_FACTOR * Math.sqrt(variance)) / Math.sqrt(count);
 }
 
 const of = (figures: readonly Figure[], like: Figure, contender: string): Figure | undefined =>
@@ -118,13 +136,14 @@ function figuresOf({ rows, streams, idle }: Partial<Results>): readonly Figure[]
         what: "memory",
         value: usedKib,
         error: UNKNOWN_DEVIATION,
+        each: [],
       }),
     ),
   ];
 }
 
 function figuresOfRow(row: Row): readonly Figure[] {
-  const named = { case: row.case, contender: row.contender, error: errorOf(row) };
+  const named = { case: row.case, contender: row.contender, error: errorOf(row), each: row.tps.each ?? [] };
   const throughput: Figure = { ...named, what: "throughput", value: row.tps.median };
   if (row.cpuUsPerTransaction === null) return [throughput];
   // Of the same rounds; it spreads no more than they do.

@@ -17,14 +17,19 @@ const HEAD = ["case", "contender", "what", "ratio to", "then", "now", "change", 
 
 function summary(compared: readonly Comparison[]): string {
   if (compared.length === 0) return "Nothing was measured in both runs.";
-  const moved = compared.filter(({ verdict }) => verdict !== "same");
-  if (moved.length === 0) return `Nothing moved: ${compared.length} ratios are the same within their spread.`;
+  const unclear = compared.filter(({ verdict }) => verdict === "unclear").length;
+  const moved = compared.filter(({ verdict }) => verdict === "better" || verdict === "worse");
+  const doubt =
+    unclear === 0 ? [] : [`- Of ${unclear} of ${compared.length} ratios the spread is too large to tell.`];
+  if (moved.length === 0 && unclear === 0)
+    return `Nothing moved: ${compared.length} ratios are the same within their spread.`;
   return moved
     .map(
       (one) =>
         `- ${one.verdict.toUpperCase()}: ${one.what} of ${one.contender} in ${one.case}, ` +
         `${percent(one.now / one.before)} to ${one.reference}`,
     )
+    .concat(doubt)
     .join("\n");
 }
 

@@ -86,9 +86,29 @@ describe("a comparison with a baseline", () => {
   it("says nothing of what rounds differ by among themselves", () => {
     const noisy = results([row("pgbouncer", 20_000, 0.3), row("pgxa", 18_000, 0.3)]);
     const now = results([row("pgbouncer", 20_000, 0.3), row("pgxa", 14_500, 0.3)]);
-    assert.deepEqual(verdicts(noisy, now), [["throughput", "pgbouncer", "same"]]);
+    assert.deepEqual(verdicts(noisy, now), [["throughput", "pgbouncer", "unclear"]]);
+    assert.equal(hasWorsened(compareRuns(noisy, now)), false);
+    assert.match(
+      comparisonMarkdown(compareRuns(noisy, now)),
+      /Of 1 of 1 ratios the spread is too large to tell/,
+    );
     const much = results([row("pgbouncer", 20_000, 0.3), row("pgxa", 7_000, 0.3)]);
     assert.deepEqual(verdicts(noisy, much), [["throughput", "pgbouncer", "worse"]]);
+  });
+
+  it("is not led astray by a machine that was slow for some rounds, and for both in them", () => {
+    const each = (factor: number) => [1, 0.5, 0.52, 1.02, 0.98].map((speed) => speed * factor);
+    const of = (contender: string, tps: number): Row => {
+      const one = row(contender, tps, 0.5);
+      return { ...one, tps: { ...one.tps, each: each(tps) } };
+    };
+    const shaken = results([of("pgbouncer", 20_000), of("pgxa", 18_000)]);
+    assert.deepEqual(verdicts(shaken, results([of("pgbouncer", 20_000), of("pgxa", 18_200)])), [
+      ["throughput", "pgbouncer", "same"],
+    ]);
+    assert.deepEqual(verdicts(shaken, results([of("pgbouncer", 20_000), of("pgxa", 15_000)])), [
+      ["throughput", "pgbouncer", "worse"],
+    ]);
   });
 
   it("takes more processor time for worse", () => {
