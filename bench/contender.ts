@@ -33,6 +33,21 @@ export function secondsOfTurns(
   return contenders * (warmUpSeconds + rounds * seconds);
 }
 
+/** Those that could be made; a line for each that could not. */
+export async function whoCan(
+  title: string,
+  progress: Progress,
+  making: readonly Promise<Contender>[],
+): Promise<{ readonly contenders: readonly Contender[]; readonly absent: readonly string[] }> {
+  const made = await Promise.allSettled(making);
+  const contenders = made.filter((each) => each.status === "fulfilled").map((each) => each.value);
+  const absent = made
+    .filter((each) => each.status === "rejected")
+    .map((each) => `${title}: ${(each.reason as Error).message}`);
+  for (const line of absent) progress.say(`left out: ${line}`);
+  return { contenders, absent };
+}
+
 export interface TurnsDone {
   readonly rounds: ReadonlyMap<string, readonly Round[]>;
   readonly leftOut: readonly string[];

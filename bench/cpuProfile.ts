@@ -8,6 +8,8 @@
 export interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
+    /** The nodes it called. */
+    readonly children?: readonly number[];
     readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
   }[];
   /** The node that ran at each sample. */

@@ -60,8 +60,8 @@ async function startProxy({ shards, belongings, directory }: Stage): Promise<End
 async function startBouncer(stage: Stage): Promise<Endpoint> {
   const { belongings, directory, shards } = stage;
   const users = ["greedy", "modest"];
-  const shared = { poolSize: POOL_SIZE, users };
-  return (await startPgbouncer(stage.pgbouncerTool, shards[0]!, belongings, directory, shared)).endpoint;
+  const options = { poolSize: POOL_SIZE, users };
+  return (await startPgbouncer(stage.pgbouncerTool, shards[0]!, belongings, directory, options)).endpoint;
 }
 
 async function measure(

@@ -3,7 +3,7 @@
  * The command line of `npm run bench`, read strictly: what is not understood is an error with advice.
  */
 import { parseArgs } from "node:util";
-import { CASES, type Case } from "./cases.ts";
+import { ALL_CASES, CASES, type Case, MORE_CASES } from "./cases.ts";
 import { CLIENTS_USUAL, type CommitChoice, PARTICIPANTS_MAX, PARTICIPANTS_USUAL } from "./commit/plan.ts";
 
 export interface Options {
@@ -17,32 +17,53 @@ export interface Options {
   readonly seconds: number;
   /** pgbench's scale factor: 100,000 accounts each. */
   readonly scale: number;
+  /** What goes by in a round of a stream case. */
+  readonly megabytes: number;
+  /** A file with the results of an earlier run to compare with; null: none. */
+  readonly baseline: string | null;
+  /** A file with results that are compared in place of a run; null: there is a run. */
+  readonly results: string | null;
   /** Where the results go; undefined is `bench/results`. */
   readonly output: string | undefined;
   /** Whether missing programs may be installed. */
   readonly mayInstall: boolean;
+  /** Whether Pgpool-II takes part where it is installed. */
+  readonly hasPgpool: boolean;
 }
 
 const COMMIT = "commit";
 const QUICK = { rounds: "1", seconds: "0.3", warmUpSeconds: 0.1 };
 const THOROUGH = { rounds: "5", seconds: "1", warmUpSeconds: 0.5 };
 
+const NAME_WIDTH = 20;
+const caseLine = ({ name, about, clients }: Case): string =>
+  `  ${name.padEnd(NAME_WIDTH)} ${about}, ${clients} client${clients === 1 ? "" : "s"}`;
+
 export const USAGE = `npm run bench -- [CASE…] [--rounds N] [--seconds S] [--clients N] [--scale N]
-                          [--output DIR] [--no-install]
+                          [--all] [--output DIR] [--no-install] [--pgpool]
+       npm run bench -- --baseline FILE [--results FILE] …
 
 Runs Postgres directly, PgBouncer and pgxa in turn, and prints throughput, latency and processor time.
 
-Cases (all of them if none is named):
-${CASES.map((one) => `  ${one.name.padEnd(16)} ${one.about}, ${one.clients} client${one.clients === 1 ? "" : "s"}`).join("\n")}
+Cases (all of these if none is named):
+${CASES.map(caseLine).join("\n")}
 
-  ${COMMIT.padEnd(16)} commits and aborts over several shards (about 13 min; only if it is named)
+More, if they are named or with --all:
+${MORE_CASES.map(caseLine).join("\n")}
+  ${COMMIT.padEnd(NAME_WIDTH)} commits and aborts over several shards (about 13 min; not with --all)
 
   --rounds N     measured rounds for each contender (default 5)
   --seconds S    length of a round (default 3; of commit 1)
   --clients N    clients, instead of the case's own number
+  --all          every case but ${COMMIT}
+  --megabytes N  of a round of a stream case (default 1024)
+  --baseline F   compares with the results in file F, such as bench/results/latest.json, by ratio to the contender that
+                 each case is measured by; ends with 1 if pgxa has become worse by more than the spread
+  --results F    what is compared with the baseline in place of a new run
   --scale N      pgbench's scale factor (default 10)
   --output DIR   where latest.md and latest.json go (default bench/results)
   --no-install   leave out what is missing, instead of installing it
+  --pgpool       Pgpool-II, too, if it is installed
 
 Of commit, whose results go to commit.md, commit.json and commit-*.svg:
   --clients N[,N…]       default 1,8,32,100 with 2 participants, and 8 with more
@@ -65,7 +86,11 @@ export function parseOptions(argv: readonly string[]): Options | "help" {
   const isCommit = names.length < positionals.length;
   if (!isCommit) refuseCommitOptions(values);
   const clients = values.clients === undefined ? null : counts("--clients", values.clients);
-  const cases = positionals.length === 0 ? CASES : names.map(caseNamed);
+  const cases = chosenCases(values, positionals, names);
+  if (values.results !== undefined && values.baseline === undefined)
+    throw new UsageError("--results is for --baseline only");
+  if (isCommit && values.baseline !== undefined)
+    throw new UsageError(`there is no comparison with a baseline for ${COMMIT}`);
   if (cases.length > 0 && clients !== null && clients.length > 1)
     throw new UsageError("--clients takes several numbers with commit alone");
   return {
@@ -74,9 +99,23 @@ export function parseOptions(argv: readonly string[]): Options | "help" {
     rounds: count("--rounds", values.rounds ?? "5"),
     seconds: positive("--seconds", values.seconds ?? "3"),
     scale: count("--scale", values.scale ?? "10"),
+    megabytes: count("--megabytes", values.megabytes ?? "1024"),
+    baseline: values.baseline ?? null,
+    results: values.results ?? null,
     output: values.output,
     mayInstall: values["no-install"] !== true,
+    hasPgpool: values.pgpool === true,
   };
+}
+
+function chosenCases(
+  values: Values,
+  positionals: readonly string[],
+  names: readonly string[],
+): readonly Case[] {
+  if (values.all !== true) return positionals.length === 0 ? CASES : names.map(caseNamed);
+  if (positionals.length > 0) throw new UsageError("--all is every case: name none");
+  return ALL_CASES;
 }
 
 type Values = ReturnType<typeof parsed>["values"];
@@ -118,6 +157,11 @@ function parsed(argv: readonly string[]) {
         clients: text,
         scale: text,
         output: text,
+        megabytes: text,
+        baseline: text,
+        results: text,
+        all: { type: "boolean" },
+        pgpool: { type: "boolean" },
         participants: text,
         log: text,
         flush: text,
@@ -134,10 +178,10 @@ function parsed(argv: readonly string[]) {
 }
 
 function caseNamed(name: string): Case {
-  const found = CASES.find((one) => one.name === name);
+  const found = ALL_CASES.find((one) => one.name === name);
   if (found) return found;
   throw new UsageError(
-    `there is no case ${name}; there are ${[...CASES.map((one) => one.name), COMMIT].join(", ")}`,
+    `there is no case ${name}; there are ${[...ALL_CASES.map((one) => one.name), COMMIT].join(", ")}`,
   );
 }
 

@@ -7,11 +7,24 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import type { Belongings } from "./belongings.ts";
-import type { PgbenchCase } from "./cases.ts";
+import type { PgbenchLoad } from "./cases.ts";
 import { complaint } from "./complaint.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { parseLog, parseReport } from "./pgbenchOutput.ts";
 import type { Measurement } from "./stats.ts";
+
+/** How pgbench's clients get in. */
+export interface Access {
+  /** Whether each transaction has a connection of its own. */
+  readonly isAnew: boolean;
+  /** libpq's variables. https://www.postgresql.org/docs/current/libpq-envars.html */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+const LASTING: Access = { isAnew: false, environment: {} };
+
+/** The time of a round begins before its clients connect, though throughput does not count that: many get some for it. */
+const CLIENTS_PER_SECOND = 150;
 
 export class Pgbench {
   readonly #command: string;
@@ -30,17 +43,28 @@ export class Pgbench {
     await this.#run(["-i", "-q", "-s", String(scale), ...address(endpoint)]);
   }
 
-  /** One round; pgbench counts in whole seconds, at least 1. */
-  async run(one: PgbenchCase, endpoint: Endpoint, seconds: number): Promise<Measurement> {
+  /** One round; pgbench counts in whole seconds, at least 1. `access`: how its clients get in. */
+  async run(
+    load: PgbenchLoad,
+    endpoint: Endpoint,
+    seconds: number,
+    access: Access = LASTING,
+  ): Promise<Measurement> {
     const logs = join(this.#directory, "pgbench-log");
     await mkdir(logs, { recursive: true });
     try {
-      const text = await this.#run([
-        ...roundArguments(one, seconds),
-        `--log-prefix=${join(logs, "log")}`,
-        ...address(endpoint),
-      ]);
+      const text = await this.#run(
+        [
+          ...roundArguments(load, seconds),
+          ...(access.isAnew ? ["--connect"] : []),
+          `--log-prefix=${join(logs, "log")}`,
+          ...address(endpoint),
+        ],
+        access.environment,
+      );
       const report = parseReport(text);
+      if (report?.transactions === 0)
+        throw new Error(`connecting took longer than the round of ${seconds} s`);
       if (report === null) throw new Error(complaint("pgbench", text));
       return {
         transactions: report.transactions,
@@ -54,15 +78,16 @@ export class Pgbench {
   }
 
   /** Everything it wrote; throws with its first complaint if it failed. */
-  async #run(args: readonly string[]): Promise<string> {
-    const child = this.#belongings.spawn(this.#command, args);
+  async #run(args: readonly string[], environment: Access["environment"] = {}): Promise<string> {
+    const env = { ...process.env, ...environment };
+    const child = this.#belongings.spawn(this.#command, args, { env });
     const code = await child.ended();
     if (code !== 0) throw new Error(complaint("pgbench", child.words()));
     return child.words();
   }
 }
 
-function roundArguments(one: PgbenchCase, seconds: number): string[] {
+function roundArguments(one: PgbenchLoad, seconds: number): string[] {
   const threads = Math.min(one.clients, Math.max(1, Math.floor(cpus().length / 2)));
   return [
     "-n", // a pooler must not be asked for VACUUM in the middle of a comparison
@@ -70,7 +95,7 @@ function roundArguments(one: PgbenchCase, seconds: number): string[] {
     `--protocol=${one.protocol}`,
     `--client=${one.clients}`,
     `--jobs=${threads}`,
-    `--time=${Math.max(1, Math.ceil(seconds))}`,
+    `--time=${Math.max(1, Math.ceil(seconds)) + Math.floor(one.clients / CLIENTS_PER_SECOND)}`,
     "--log",
     ...(one.samplingRate < 1 ? [`--sampling-rate=${one.samplingRate}`] : []),
   ];

@@ -6,7 +6,7 @@
 
 export interface PgbenchReport {
   readonly transactions: number;
-  /** Throughput without the time of connecting. */
+  /** Throughput without the time of connecting, unless each transaction connects anew. */
   readonly tps: number;
 }
 
@@ -14,9 +14,10 @@ export interface PgbenchReport {
 export function parseReport(text: string): PgbenchReport | null {
   const transactions = /^number of transactions actually processed: (\d+)/m.exec(text)?.[1];
   const tps =
-    /^tps = ([\d.]+) \((?:without initial connection time|excluding connections establishing)\)/m.exec(
+    /^tps = ([\d.]+) \((?:without initial connection time|excluding connections establishing|including reconnection times)\)/m.exec(
       text,
     )?.[1];
+  if (transactions === "0") return { transactions: 0, tps: 0 };
   if (transactions === undefined || tps === undefined) return null;
   return { transactions: Number(transactions), tps: Number(tps) };
 }

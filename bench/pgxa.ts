@@ -8,6 +8,7 @@ import { makeSchema } from "../src/cli/shardSchema.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { type Belongings, hasEnded } from "./belongings.ts";
 import { POOL_SIZE } from "./cases.ts";
+import type { ClientIdentity } from "./clientIdentity.ts";
 import { complaint } from "./complaint.ts";
 import { accepts, type Endpoint, freePort } from "./endpoint.ts";
 import type { RunningProxy } from "./pgbouncer.ts";
@@ -24,11 +25,13 @@ export interface RunningPgxa extends RunningProxy {
   stop(): Promise<void>;
 }
 
-/** The tables of the transfer cases; with one shard none need be named. */
-const BANK_TABLES = [
+/** The tables of the transfer cases, and pgbench's; with one shard none need be named. */
+const TABLES = [
   { name: "accounts", key: "id", key_type: "int8" },
   { name: "transfers", key: "account_id", key_type: "int8" },
   { name: "refusals", key: "id", key_type: "int8" },
+  { name: "pgbench_accounts", key: "aid", key_type: "int4" },
+  ...["branches", "tellers", "history"].map((name) => ({ name: `pgbench_${name}`, reference: true })),
 ];
 
 /** Where it decides. */
@@ -38,6 +41,8 @@ export interface PgxaOptions {
   readonly log?: DecisionLogKind;
   /** The section `pool` of its configuration. */
   readonly pool?: object;
+  /** How clients get in; by default without proving anything. */
+  readonly identity?: ClientIdentity;
 }
 
 /** `nodeArguments` go to node, for example a profiler's. Throws if it does not come up. */
@@ -46,13 +51,14 @@ export async function startPgxa(
   belongings: Belongings,
   directory: string,
   nodeArguments: readonly string[] = [],
-  { log = "file", pool = { max: POOL_SIZE } }: PgxaOptions = {},
+  { log = "file", pool = { max: POOL_SIZE }, identity }: PgxaOptions = {},
 ): Promise<RunningPgxa> {
   const [port, metricsPort] = [await freePort(), await freePort()];
   const home = join(directory, `pgxa-${port}`);
   await mkdir(home);
   const file = join(home, "pgxa.yaml");
-  await writeFile(file, stringify({ ...configuration(shards, port, metricsPort, home, log), pool }));
+  const general = configuration(shards, port, metricsPort, home, log);
+  await writeFile(file, stringify({ ...general, pool, ...(identity && access(identity, shards[0]!.user)) }));
   if (log === "shard") await makeSchemas(file);
   const child = belongings.spawn(process.execPath, [...nodeArguments, COMMAND, "up", "--config", file]);
   if (!(await accepts(port, START_TIMEOUT_MS, () => hasEnded(child.process)))) {
@@ -66,6 +72,11 @@ export async function startPgxa(
     metricsPort,
   };
 }
+
+const access = ({ scramSecret, tls }: ClientIdentity, user: string): object => ({
+  ...(scramSecret && { auth: { method: "scram-sha-256" }, users: [{ name: user, password: scramSecret }] }),
+  ...(tls && { client_tls: { mode: "require", cert_file: tls.certFile, key_file: tls.keyFile } }),
+});
 
 const makeSchemas = async (file: string): Promise<void> => {
   for (const shard of loadConfig(file, {}).shards) await makeSchema(shard);
@@ -84,7 +95,7 @@ function configuration(
     fleet: `bench-${port}`, // each is a fleet of its own: none settles what another prepared
     coordinator: "bench",
     shards: shards.map(({ id, host, port, database, user }) => ({ name: id, host, port, database, user })),
-    ...(shards.length > 1 ? { tables: BANK_TABLES } : {}),
+    ...(shards.length > 1 ? { tables: TABLES } : {}),
     auth: { method: "trust" },
     transaction: log === "shard" ? { log } : { log_directory: join(home, "decisions") },
     metrics: { port: metricsPort },

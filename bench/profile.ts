@@ -1,11 +1,12 @@
 /**
- * Where pgxa's processor time goes: `node bench/profile.ts [CASE] [--seconds S] [--clients N] [--log shard|file]`.
+ * Where pgxa's processor time goes:
+ * `node bench/profile.ts [CASE] [--seconds S] [--clients N] [--log shard|file] [--output DIR]`.
  *
  * Runs one case against pgxa alone, under V8's sampling profiler, and prints the functions that used most time
  * themselves during the round, without the start of the process. The case commit is transfer, with a choice of the
- * decision log.
+ * decision log; those that are routed have three shards. In DIR the profile is kept for a viewer, and as a flame graph.
  */
-import { copyFile, mkdir, readdir, readFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Belongings } from "./belongings.ts";
@@ -13,6 +14,7 @@ import { CASES, type Case } from "./cases.ts";
 import type { Contender } from "./contender.ts";
 import { takeTurns } from "./contender.ts";
 import { type CpuProfile, endOf, profileTable, selfTimes } from "./cpuProfile.ts";
+import { flameGraph } from "./flameGraph.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { startPgxa } from "./pgxa.ts";
 import { Progress } from "./progress.ts";
@@ -47,8 +49,10 @@ async function profile(options: Options, one: Case, belongings: Belongings): Pro
   const progress = new Progress();
   const stage = await Stage.set([one], { belongings, progress, ...options });
   const flags = ["--cpu-prof", `--cpu-prof-dir=${stage.directory}`, `--cpu-prof-interval=${SAMPLE_US}`];
+  const identity = one.kind === "connect" ? await stage.identity(one.login) : undefined;
   const proxy = await startPgxa(stage.shards, belongings, stage.directory, flags, {
     log: options.commit?.logs[0] ?? "file",
+    ...(identity && { identity }),
   });
   const contender = await contenderOf(one, stage, proxy);
   const done = await takeTurns(one.name, [contender], { rounds: 1, seconds: options.seconds }, progress);
@@ -59,7 +63,7 @@ async function profile(options: Options, one: Case, belongings: Belongings): Pro
   process.stdout.write(
     `${one.name}, ${one.clients} clients: ${row!.tps.median} tps, ${row!.cpuUsPerTransaction} µs/txn\n\n`,
   );
-  await printProfiles(stage.directory, options);
+  await printProfiles(stage.directory, options, one);
 }
 
 async function contenderOf(
@@ -67,13 +71,21 @@ async function contenderOf(
   stage: Stage,
   proxy: Awaited<ReturnType<typeof startPgxa>>,
 ): Promise<Contender> {
-  if (one.kind !== "pgbench") return transferContender("pgxa", one.clients, await stage.bank(), proxy, stage);
+  if (one.kind !== "pgbench" && one.kind !== "connect" && one.kind !== "routed")
+    return transferContender("pgxa", one.clients, await stage.bank(), proxy, stage);
   const pgbench = await stage.pgbench();
-  return { name: "pgxa", proxyPid: proxy.pid, run: (seconds) => pgbench.run(one, proxy.endpoint, seconds) };
+  if (one.kind === "routed") await stage.fillAllShards();
+  const access = one.kind === "connect" ? (await stage.identity(one.login)).access : undefined;
+  const run = (seconds: number) => pgbench.run(one, proxy.endpoint, seconds, access);
+  return { name: "pgxa", proxyPid: proxy.pid, run };
 }
 
 /** One table for each process or worker; with `output` the files are kept for a viewer. */
-async function printProfiles(directory: string, { output, seconds }: Options): Promise<void> {
+async function printProfiles(
+  directory: string,
+  { output, seconds }: Options,
+  { name, clients, about }: Case,
+): Promise<void> {
   const files = (await readdir(directory)).filter((name) => name.endsWith(".cpuprofile"));
   if (files.length === 0) throw new Error("pgxa ended without writing a profile");
   for (const file of files) {
@@ -83,6 +95,9 @@ async function printProfiles(directory: string, { output, seconds }: Options): P
     if (output === undefined) continue;
     await mkdir(output, { recursive: true });
     await copyFile(join(directory, file), join(output, file));
+    const title = `pgxa's processor time: ${about}, ${clients} client${clients === 1 ? "" : "s"}`;
+    const suffix = files.length > 1 ? `-${files.indexOf(file) + 1}` : "";
+    await writeFile(join(output, `profile-${name}${suffix}.svg`), flameGraph(profile, ROOT, title));
   }
 }
 

@@ -3,11 +3,15 @@
  * The result of a run as a Markdown document: one table, medians with their spread, ratios, and what the run
  * was made on. The same text is printed and kept as `latest.md`.
  */
+import { aimRows, aimsOf } from "./aims.ts";
 import type { ConservationFigures } from "./conservation.ts";
 import { circleRows, costLines, type DeadlockFigures } from "./deadlockFigures.ts";
 import { type FairnessFigures, fairnessWords, tenantRows } from "./fairnessFigures.ts";
+import { IDLE_WORDS, type IdleFigures, idleRows } from "./idleFigures.ts";
+import { addedLatencies, addedRows } from "./latencyAdded.ts";
 import type { Machine } from "./machine.ts";
 import type { Row } from "./stats.ts";
+import { type StreamFigures, streamRows, streamWords } from "./streamFigures.ts";
 
 export interface Results {
   readonly machine: Machine;
@@ -20,6 +24,10 @@ export interface Results {
   readonly deadlocks: DeadlockFigures | null;
   /** Null if the case was not run. */
   readonly fairness: FairnessFigures | null;
+  /** Empty if the case was not run. */
+  readonly idle: readonly IdleFigures[];
+  /** Without rows if none of the cases was run. */
+  readonly streams: StreamFigures;
   /** Contenders that were left out, and why. */
   readonly leftOut: readonly string[];
 }
@@ -44,6 +52,10 @@ export function markdown(results: Results): string {
     "# Benchmark results",
     machineLines(results),
     results.rows.length === 0 ? "" : table([HEAD, ...results.rows.map(cells)]),
+    addedLatencies(results.rows).length === 0 ? "" : addedLines(results.rows),
+    results.streams.rows.length === 0 ? "" : streamLines(results.streams),
+    results.idle.length === 0 ? "" : idleLines(results.idle),
+    aimsOf(results).length === 0 ? "" : `## Aims\n\n${table(aimRows(aimsOf(results)))}`,
     results.conservation === null ? "" : conservationLines(results.conservation),
     results.deadlocks === null ? "" : deadlockLines(results.deadlocks),
     results.fairness === null ? "" : fairnessLines(results.fairness),
@@ -89,6 +101,15 @@ function deadlockLines(figures: DeadlockFigures): string {
 
 const fairnessLines = (figures: FairnessFigures): string =>
   `## Fairness\n\n${fairnessWords(figures)}\n\n${table(tenantRows(figures))}`;
+
+const addedLines = (rows: readonly Row[]): string =>
+  `## Latency that a proxy adds for a lone client\n\n${table(addedRows(addedLatencies(rows)))}`;
+
+const streamLines = (figures: StreamFigures): string =>
+  `## Streams\n\n${streamWords(figures)}\n\n${table(streamRows(figures))}`;
+
+const idleLines = (figures: readonly IdleFigures[]): string =>
+  `## Idle clients\n\n${IDLE_WORDS}\n\n${table(idleRows(figures))}`;
 
 function conservationLines(figures: ConservationFigures): string {
   const rows: [string, number][] = [

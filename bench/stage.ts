@@ -8,10 +8,12 @@ import { join } from "node:path";
 import { startShards } from "../test/support/shards.ts";
 import { type AccountsByShard, connect, openBank } from "./bank.ts";
 import type { Belongings } from "./belongings.ts";
-import type { Case } from "./cases.ts";
+import type { Case, Login } from "./cases.ts";
+import { type ClientIdentity, clientIdentity } from "./clientIdentity.ts";
 import type { Versions } from "./machine.ts";
 import { Pgbench } from "./pgbench.ts";
-import { type RunningProxy, startPgbouncer } from "./pgbouncer.ts";
+import { NOBODY, type RunningProxy, startPgbouncer } from "./pgbouncer.ts";
+import { startPgpool } from "./pgpool.ts";
 import { type DecisionLogKind, type RunningPgxa, type ShardEndpoint, startPgxa } from "./pgxa.ts";
 import type { Progress } from "./progress.ts";
 import { findTool, type Tool } from "./tools.ts";
@@ -51,15 +53,17 @@ export class Stage {
   /** Finds or installs the programs and starts the shards that `cases` need. */
   static async set(cases: readonly Case[], parts: Parts): Promise<Stage> {
     const say = (line: string) => parts.progress.say(line);
-    const needsPgbench = cases.some((one) => one.kind === "pgbench");
-    const needsPgbouncer = cases.some((one) => one.kind === "pgbench" || one.kind === "fairness");
+    const needs = (kinds: readonly Case["kind"][]) => cases.some((one) => kinds.includes(one.kind));
+    const needsPgbench = needs(["pgbench", "connect", "routed"]);
+    const needsPgbouncer = needs(["pgbench", "connect", "fairness", "idle", "stream"]);
     const tools: Tools = {
       pgbench: needsPgbench ? await findTool("pgbench", parts.mayInstall, say) : "not needed",
       pgbouncer: needsPgbouncer ? await findTool("pgbouncer", parts.mayInstall, say) : "not needed",
+      pgpool: parts.hasPgpool && needs(["pgbench"]) ? await findTool("pgpool", false, say) : "not needed",
     };
     const directory = await mkdtemp(join(tmpdir(), "pgxa-bench-"));
     parts.belongings.keep("the temporary directory", () => rm(directory, { recursive: true, force: true }));
-    const count = cases.some((one) => one.kind !== "pgbench" && one.kind !== "fairness") ? 2 : 1;
+    const count = needs(["routed"]) ? 3 : needs(["transfer", "conserve", "deadlock"]) ? 2 : 1;
     say(`starting ${count === 1 ? "one shard" : `${count} shards`}…`);
     const running = await startShards(count, { settings: SHARD_SETTINGS });
     parts.belongings.keep("the shards", () => running.stop());
@@ -102,16 +106,51 @@ export class Stage {
   }
 
   /** PgBouncer in front of the first shard. Throws a sentence if there is none. */
-  pgbouncer(): Promise<RunningProxy & { readonly version: string }> {
-    return this.#once("pgbouncer", async () => {
+  pgbouncer(login: Login | null = null): Promise<RunningProxy & { readonly version: string }> {
+    return this.#once(`pgbouncer ${login}`, async () => {
       const tool = present(this.#tools.pgbouncer);
-      const running = await startPgbouncer(tool, this.shards[0]!, this.belongings, this.directory);
+      const options = login === null ? {} : { identity: await this.identity(login) };
+      const running = await startPgbouncer(tool, this.shards[0]!, this.belongings, this.directory, options);
       return { ...running, version: tool.version };
     });
   }
 
+  /** Whether it is to take part. */
+  get hasPgpool(): boolean {
+    return this.#tools.pgpool !== "not needed";
+  }
+
+  /** Pgpool-II in front of the first shard. Throws a sentence if there is none. */
+  pgpool(): Promise<RunningProxy> {
+    return this.#once("pgpool", async () =>
+      startPgpool(present(this.#tools.pgpool), this.shards[0]!, this.belongings, this.directory),
+    );
+  }
+
+  /** How clients prove who they are. */
+  identity(login: Login): Promise<ClientIdentity> {
+    const ownerId = process.getuid?.() === 0 ? NOBODY : null;
+    return this.#once(`identity ${login}`, () => clientIdentity(login, this.directory, ownerId));
+  }
+
+  /** pgxa in front of the first shard, with that way to log in. */
+  pgxaWithLogin(login: Login): Promise<RunningPgxa> {
+    return this.#once(`pgxa ${login}`, async () => {
+      const identity = await this.identity(login);
+      return startPgxa(this.shards.slice(0, 1), this.belongings, this.directory, [], { identity });
+    });
+  }
+
+  /** pgbench's tables, all of their rows, on every shard. */
+  async fillAllShards(): Promise<void> {
+    const pgbench = await this.pgbench();
+    await this.#once("other shards' tables", () =>
+      Promise.all(this.shards.slice(1).map((shard) => pgbench.initialize(shard, this.#scale))),
+    );
+  }
+
   /** pgxa in front of the first `count` shards. */
-  pgxa(count: 1 | 2, log: DecisionLogKind = "file"): Promise<RunningPgxa> {
+  pgxa(count: 1 | 2 | 3, log: DecisionLogKind = "file"): Promise<RunningPgxa> {
     return this.#once(`pgxa ${count} ${log}`, () =>
       startPgxa(this.shards.slice(0, count), this.belongings, this.directory, [], { log }),
     );
@@ -139,12 +178,15 @@ interface Parts {
   /** pgbench's scale factor. */
   readonly scale: number;
   readonly mayInstall: boolean;
+  /** Whether Pgpool-II takes part where it is installed. */
+  readonly hasPgpool: boolean;
 }
 
 /** A string says why there is none. */
 interface Tools {
   readonly pgbench: Tool | string;
   readonly pgbouncer: Tool | string;
+  readonly pgpool: Tool | string;
 }
 
 function present(tool: Tool | string): Tool {

@@ -34,7 +34,13 @@ export interface Row {
   readonly contender: string;
   readonly clients: number;
   readonly rounds: number;
-  readonly tps: { readonly median: number; readonly min: number; readonly max: number };
+  readonly tps: {
+    readonly median: number;
+    readonly min: number;
+    readonly max: number;
+    /** Of each round, in order: the same round of two contenders ran close together. Older results lack it. */
+    readonly each?: readonly number[];
+  };
   readonly p50Ms: number;
   readonly p95Ms: number;
   readonly p99Ms: number;
@@ -102,6 +108,7 @@ function summary(rounds: readonly Round[]): Omit<Row, "case" | "contender" | "cl
       median: rounded(median(tps), 1),
       min: rounded(Math.min(...tps), 1),
       max: rounded(Math.max(...tps), 1),
+      each: tps.map((one) => rounded(one, 1)),
     },
     p50Ms: rounded(median(rounds.map((round) => round.p50Ms)), 3),
     p95Ms: rounded(median(rounds.map((round) => round.p95Ms)), 3),

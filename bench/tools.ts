@@ -1,5 +1,5 @@
 /**
- * The programs that are not ours: pgbench and PgBouncer.
+ * The programs that are not ours: pgbench, PgBouncer and Pgpool-II.
  *
  * Where the machine lets us (root, with apt-get) a missing one is installed from Debian's packages; elsewhere we
  * say what is missing and how to get it, and go on with the contenders that are there.
@@ -15,7 +15,7 @@ export interface Tool {
 }
 
 /** Debian's package for each program. */
-const PACKAGES = { pgbench: "postgresql", pgbouncer: "pgbouncer" } as const;
+const PACKAGES = { pgbench: "postgresql", pgbouncer: "pgbouncer", pgpool: "pgpool2" } as const;
 
 type ToolName = keyof typeof PACKAGES;
 
@@ -48,8 +48,8 @@ async function look(name: string): Promise<Tool | null> {
 
 async function versionOf(command: string): Promise<string | null> {
   try {
-    const { stdout } = await run(command, ["--version"]);
-    return /\d+(\.\d+)+/.exec(stdout)?.[0] ?? "unknown";
+    const { stdout, stderr } = await run(command, ["--version"]);
+    return /\d+(\.\d+)+/.exec(stdout + stderr)?.[0] ?? "unknown";
   } catch {
     return null;
   }

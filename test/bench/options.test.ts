@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CASES } from "../../bench/cases.ts";
+import { ALL_CASES, CASES, MORE_CASES } from "../../bench/cases.ts";
 import { parseOptions, UsageError } from "../../bench/options.ts";
 import { remaining } from "../../bench/progress.ts";
 
@@ -23,6 +23,24 @@ test("named cases run in the order given, with the number of clients given", () 
   assert.deepEqual([options.rounds, options.seconds], [1, 0.5]);
 });
 
+test("more cases run if they are named, and all with --all", () => {
+  const named = parseOptions(["idle", "connect-scram", "--megabytes", "10"]);
+  assert.ok(named !== "help");
+  assert.deepEqual(
+    named.cases.map(({ name }) => name),
+    ["idle", "connect-scram"],
+  );
+  assert.equal(named.megabytes, 10);
+  const all = parseOptions(["--all"]);
+  assert.ok(all !== "help");
+  assert.deepEqual(all.cases, ALL_CASES);
+});
+
+test("no two cases have one name", () => {
+  const names = [...CASES, ...MORE_CASES].map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length);
+});
+
 test("help is help", () => {
   assert.equal(parseOptions(["--help"]), "help");
 });
@@ -34,6 +52,10 @@ for (const argv of [
   ["--seconds", "-1"],
   ["--clients", "many"],
   ["--unheard-of"],
+  ["--all", "select"],
+  ["--results", "a.json"],
+  ["commit", "--baseline", "a.json"],
+  ["--megabytes", "none"],
 ]) {
   test(`${argv.join(" ")} is refused`, () => {
     assert.throws(() => parseOptions(argv), UsageError);

@@ -23,6 +23,16 @@ test("pgbench's older wording is understood too", () => {
   assert.equal(parseReport(older)?.tps, 22947.330194);
 });
 
+test("with a connection for each transaction the throughput includes connecting", () => {
+  const anew = REPORT.replace("without initial connection time", "including reconnection times");
+  assert.equal(parseReport(anew)?.tps, 22947.330194);
+});
+
+test("a report of nothing done is one, although it names no throughput", () => {
+  const nothing = REPORT.replace("45877", "0").replace(/^tps.*$/m, "");
+  assert.deepEqual(parseReport(nothing), { transactions: 0, tps: 0 });
+});
+
 test("a report that breaks off is no report", () => {
   assert.equal(parseReport(REPORT.slice(0, 120)), null);
 });

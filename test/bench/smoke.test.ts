@@ -67,6 +67,33 @@ test("a short run of transfers measures every way and conserves money", async ()
   assert.ok(conservation.totalsRead > 0);
 });
 
+test("a short run of logins, routing, idle clients and streams measures pgxa", async (t) => {
+  const pgbench = await findTool("pgbench", false, () => {});
+  if (typeof pgbench === "string") return t.skip(pgbench);
+  const cases = ["connect-scram", "connect-tls", "routed", "idle", "stream-result", "stream-copy-in"];
+  const { rows, idle, streams, leftOut } = await resultsOf([...cases, "--megabytes", "2"]);
+  const said = leftOut.join("\n");
+  for (const name of ["connect-scram", "connect-tls", "routed"])
+    assert.ok(
+      rows.some((row) => row.case === name && row.contender === "pgxa" && row.tps.median > 0),
+      said,
+    );
+  assert.ok(
+    rows.some(({ contender }) => contender === "pgxa 3 shards"),
+    said,
+  );
+  for (const name of ["stream-result", "stream-copy-in"])
+    assert.ok(
+      streams.rows.some((row) => row.case === name && row.contender === "pgxa" && row.tps.median > 0),
+      said,
+    );
+  if (process.platform === "linux")
+    assert.ok(
+      idle.some(({ contender }) => contender === "pgxa"),
+      said,
+    );
+});
+
 test("a short run of commits measures who commits, with slow flushes, and loses no money", {
   skip: process.platform !== "linux",
 }, async () => {

@@ -85,14 +85,14 @@ test("rows have the median, the spread, and ratios to every other contender", ()
       {
         contender: "direct",
         rounds: 3,
-        tps: { median: 200, min: 100, max: 300 },
+        tps: { median: 200, min: 100, max: 300, each: [100, 300, 200] },
         ratioTo: { pgxa: 1.25 },
         cpuUsPerTransaction: null,
       },
       {
         contender: "pgxa",
         rounds: 3,
-        tps: { median: 160, min: 150, max: 170 },
+        tps: { median: 160, min: 150, max: 170, each: [160, 150, 170] },
         ratioTo: { direct: 0.8 },
         cpuUsPerTransaction: 40,
       },
