@@ -89,7 +89,7 @@ export const LARGE: readonly Configuration[] = [
   shard(2, { expiry: 2, sweep: 1 }),
   shard(2, { duplicate: 1, sweep: 1 }),
   shard(2, { shardCrash: 1 }),
-  shard(2, { loss: 1, expiry: 1, oldLook: 1 }, { removesOld: true }),
+  shard(2, { crash: 1, oldLook: 1 }, { removesOld: true }),
   shard(3, { crash: 2 }),
   shard(3, { loss: 1 }),
 ];

@@ -62,17 +62,17 @@ export const REMEDIES_FROM_THE_DECISION_ON: readonly Remedy[] = [
   {
     trap: 18,
     test: "decision",
-    where: "src/txn/fileLog/segment.ts: readSegment",
+    where: "src/txn/fileLog/segment.ts: kindOfGap",
     without: "damage in the middle is cut like a torn end",
-    from: 'beyond.length > 0 ? "damaged" : "torn");\n    }\n    entries.push',
-    to: '"torn");\n    }\n    entries.push',
+    from: 'TELLING_BYTES_MIN ? "harmless" : "damaged"',
+    to: 'TELLING_BYTES_MIN ? "harmless" : "torn"',
   },
   {
     trap: 18,
     test: "decision",
     where: "src/txn/fileLog/fileLog.ts: #fail",
     without: "after a failed sync it goes on",
-    from: "this.#failure = error;",
+    from: "this.#failure = failure;",
     to: "",
   },
   {

@@ -125,7 +125,7 @@ export const REMEDIES_BEFORE_THE_DECISION: readonly Remedy[] = [
     test: "phase1",
     where: "src/txn/shardControl.ts: fence",
     without: "nobody ends the backend that may still prepare",
-    from: "await this.#query(TERMINATE, [pid, backendStart]);",
+    from: "await this.ask(TERMINATE, [pid, backendStart]);",
     to: "if (pid !== undefined) return;",
   },
   {
@@ -171,7 +171,7 @@ export const REMEDIES_BEFORE_THE_DECISION: readonly Remedy[] = [
   {
     trap: 12,
     test: "between",
-    where: "src/txn/shardControl.ts: #queryNow",
+    where: "src/txn/keptSession.ts: #queryNow",
     without: "a session for each question",
     from: "this.#client ??= this.#open();",
     to: "this.#client = this.#open();",
