@@ -129,9 +129,9 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     this.#step("connected");
   }
 
-  /** Connects and logs in; rejects with a Fault (`pool.connect_failed`, `pool.login_failed`). */
-  static async open(options: ConnectionOptions): Promise<ServerConnection> {
-    const connection = new ServerConnection(options, await openServer(options));
+  /** Connects and logs in, unless that is done; rejects with a Fault (`pool.connect_failed`, `pool.login_failed`). */
+  static async open(options: ConnectionOptions, opened?: OpenedServer): Promise<ServerConnection> {
+    const connection = new ServerConnection(options, opened ?? (await openServer(options)));
     if (options.identify) await connection.#identify();
     connection.#step("loggedIn");
     return connection;
