@@ -16,7 +16,7 @@ export interface CommitFigure {
   /** What one transfer makes of them. */
   readonly writes: number;
   readonly timers: number;
-  /** The median of the rounds. */
+  /** The least of the rounds: what else the machine does only adds. */
   readonly microseconds: number;
 }
 
@@ -39,7 +39,7 @@ export async function commitFigure(log: LogKind, transfers: number, rounds: numb
     transfers,
     writes: (writes - before.writes) / all,
     timers: (timers - before.timers) / all,
-    microseconds: times.toSorted((a, b) => a - b)[rounds >> 1]!,
+    microseconds: Math.min(...times),
   };
 }
 
@@ -48,8 +48,8 @@ async function main(argv: readonly string[]): Promise<void> {
     args: [...argv],
     options: {
       log: { type: "string" },
-      transfers: { type: "string", default: "20000" },
-      rounds: { type: "string", default: "5" },
+      transfers: { type: "string", default: "2000" },
+      rounds: { type: "string", default: "40" },
     },
   });
   await loadParser();

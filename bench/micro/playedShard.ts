@@ -57,7 +57,5 @@ export function answersOf(bytes: Uint8Array, stream: PlayedStream): Buffer {
 function answerOf(buffer: Buffer, at: number): Buffer {
   const text = buffer.toString("latin1", at + 5, at + 20);
   if (text.startsWith("COMMIT PREPARED")) return COMMITTED;
-  return buffer.toString("latin1", at + 5, at + 80).includes("PREPARE TRANSACTION")
-    ? PREPARED
-    : ANCHORED;
+  return buffer.toString("latin1", at + 5, at + 80).includes("PREPARE TRANSACTION") ? PREPARED : ANCHORED;
 }
