@@ -79,8 +79,11 @@ export function answerAtOnce(plan: LocalPlan, context: LocalContext): readonly B
   }
 }
 
-/** Runs the statement; what the client is told, without row description and ReadyForQuery. Rejects with a Refusal. */
-export async function answerLocal(plan: LocalPlan, context: LocalContext): Promise<readonly Buffer[]> {
+/**
+ * Runs the statement; what the client is told, without row description and ReadyForQuery. Rejects with a Refusal, or
+ * throws it.
+ */
+export function answerLocal(plan: LocalPlan, context: LocalContext): Promise<readonly Buffer[]> {
   const { transaction } = context;
   switch (plan.kind) {
     case "empty":
@@ -88,28 +91,30 @@ export async function answerLocal(plan: LocalPlan, context: LocalContext): Promi
     case "hintSetting":
     case "showHintSetting":
     case "deallocate":
-      return answerAtOnce(plan, context)!;
+      return Promise.resolve(answerAtOnce(plan, context)!);
     case "commit":
       return commit(plan.chain, context);
     case "rollback":
       return rollback(plan.chain, context);
     case "savepoint":
       requireBlock(transaction, "SAVEPOINT");
-      await transaction.savepoint(plan.name);
-      return [commandComplete("SAVEPOINT")];
+      return completed("SAVEPOINT", transaction.savepoint(plan.name));
     case "release":
       requireBlock(transaction, "RELEASE SAVEPOINT");
-      await transaction.release(plan.name);
-      return [commandComplete("RELEASE")];
+      return completed("RELEASE", transaction.release(plan.name));
     case "rollbackTo":
       requireBlock(transaction, "ROLLBACK TO SAVEPOINT");
-      await transaction.rollbackTo(plan.name);
-      return [commandComplete("ROLLBACK")];
+      return completed("ROLLBACK", transaction.rollbackTo(plan.name));
     case "setTransaction":
       return setTransaction(plan.characteristics, plan.sql, transaction);
     default:
       return unreachable(plan);
   }
+}
+
+async function completed(tag: string, done: Promise<void>): Promise<readonly Buffer[]> {
+  await done;
+  return [commandComplete(tag)];
 }
 
 function begin(
