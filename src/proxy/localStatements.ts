@@ -56,6 +56,8 @@ export interface LocalContext {
 }
 
 const TEXT_OID = 25;
+const BEGUN = commandComplete("BEGIN");
+const COMMITTED = commandComplete("COMMIT");
 
 /** The columns of the statement's result; null if it has none. */
 export const localColumns = (plan: LocalPlan): readonly Column[] | null =>
@@ -128,7 +130,7 @@ function begin(
   transaction.begin(characteristics);
   transaction.aim.hint = standby ?? null;
   hints.begin();
-  return [commandComplete(tag)];
+  return [tag === "BEGIN" ? BEGUN : commandComplete(tag)];
 }
 
 /** On server connections they stay, for others. */
@@ -168,7 +170,7 @@ async function commitSound({ transaction, hints }: LocalContext): Promise<readon
   const refusal = refusalOf(outcome);
   if (refusal !== null) throw refusal;
   const isNoted = outcome.kind === "committed" && outcome.notice !== undefined;
-  return [...(isNoted ? [noticeResponse(outcome.notice)] : []), commandComplete("COMMIT")];
+  return isNoted ? [noticeResponse(outcome.notice), COMMITTED] : [COMMITTED];
 }
 
 /** Why the transaction is not surely committed; null if it is. */
