@@ -6,6 +6,7 @@
  * Run by hand: `npx node bench/micro/commit.ts [--log shard|file] [--transfers N] [--rounds N]`.
  */
 import { parseArgs } from "node:util";
+import type { Clock } from "../../src/base/environment.ts";
 import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import { loadParser } from "../../src/routing/parse.ts";
 import { type LogKind, TransferRig } from "./transferRig.ts";
@@ -21,8 +22,13 @@ export interface CommitFigure {
 }
 
 /** The figure for one client that makes one transfer after the other, after as many to warm up. The parser has been loaded. */
-export async function commitFigure(log: LogKind, transfers: number, rounds: number): Promise<CommitFigure> {
-  const rig = await TransferRig.open(log, systemEnvironment.clock);
+export async function commitFigure(
+  log: LogKind,
+  transfers: number,
+  rounds: number,
+  clock: Clock = systemEnvironment.clock,
+): Promise<CommitFigure> {
+  const rig = await TransferRig.open(log, clock);
   for (let i = 0; i < transfers; i += 1) await rig.transfer();
   const before = rig.counts();
   const times: number[] = [];
