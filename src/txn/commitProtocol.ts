@@ -316,8 +316,9 @@ export class CommitProtocol {
     const { slots } = this.#options;
     if (slots === undefined) return;
     const free: ShardId[] = [];
-    for (const [i, { connection }] of writers.entries()) {
+    for (let i = 0; i < writers.length; i += 1) {
       if (i === anchor) continue;
+      const { connection } = writers[i]!;
       if (outcome.kind === "undecided" || left.has(connection)) slots.leave(connection.shard, transaction);
       else free.push(connection.shard);
     }
