@@ -6,11 +6,16 @@
  * not taken it yet.
  */
 
+import { query } from "../wire/frontendWriters.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
+
 export interface Writer {
   write(bytes: Uint8Array): boolean;
 }
 
 const SCRATCH_BYTES = 16 * 1024;
+/** What a Query has besides its text: type, length, and a NUL at the end. */
+const QUERY_BYTES = 6;
 
 export class Outbox {
   readonly #writer: Writer;
@@ -41,6 +46,22 @@ export class Outbox {
   put(bytes: Buffer): void {
     this.#settle();
     this.#copy(bytes, 0, bytes.length);
+  }
+
+  /** Adds a Query of pgxa's own, written where it leaves from. */
+  query(text: string): void {
+    const length = Buffer.byteLength(text);
+    if (length + QUERY_BYTES > SCRATCH_BYTES) return this.put(query(text));
+    this.#settle();
+    if (length + QUERY_BYTES > SCRATCH_BYTES - this.#used) this.#writeScratch();
+    this.#scratch ??= Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+    const scratch = this.#scratch;
+    const at = this.#used;
+    scratch[at] = CLIENT_MESSAGE.query;
+    scratch.writeInt32BE(length + QUERY_BYTES - 1, at + 1);
+    scratch.write(text, at + 5);
+    scratch[at + 5 + length] = 0;
+    this.#used += length + QUERY_BYTES;
   }
 
   /** Writes all; false: the stream has not sent it all yet. */

@@ -18,6 +18,7 @@ import * as send from "../wire/frontendWriters.ts";
 import type { ByteStream, StreamOwner } from "./byteStream.ts";
 import { sendCancelRequest } from "./cancelRequest.ts";
 import { BACKEND_START, connectFailed } from "./connecting.ts";
+import { ControlQueue } from "./controlQueue.ts";
 import type { ControlReply } from "./controlReply.ts";
 import { Outbox } from "./outbox.ts";
 import type { Described } from "./replyMarks.ts";
@@ -51,6 +52,7 @@ export interface LeaseHolder {
   onLost(connection: ServerConnection, reason: string, error: ErrorFields | null): void;
 }
 
+const CLOSED: ControlReply = { kind: "lost", reason: "connection closed" };
 /** How many statements one server connection keeps prepared; the oldest goes first. */
 export const STATEMENTS_MAX = 500;
 
@@ -105,7 +107,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   idleSinceMs = 0;
 
   readonly #options: ConnectionOptions;
-  readonly #controls: { resolve(reply: ControlReply): void }[] = [];
+  readonly #controls: ControlQueue;
   readonly #stream: ByteStream;
   readonly #secret: Buffer;
   #state: ServerState = "connecting";
@@ -124,14 +126,16 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     this.#stream = opened.stream;
     this.replies = new ReplyReader(this);
     this.outbox = new Outbox(this.#stream);
-    this.createdAtMs = options.environment.clock.monotonicMs();
+    const { clock } = options.environment;
+    this.createdAtMs = clock.monotonicMs();
+    this.#controls = new ControlQueue(clock, (ms) => this.#lose(`no answer within ${ms} ms`));
     this.#stream.setOwner(this);
     this.#step("connected");
   }
 
-  /** Connects and logs in; rejects with a Fault (`pool.connect_failed`, `pool.login_failed`). */
-  static async open(options: ConnectionOptions): Promise<ServerConnection> {
-    const connection = new ServerConnection(options, await openServer(options));
+  /** Connects and logs in, unless that is done; rejects with a Fault (`pool.connect_failed`, `pool.login_failed`). */
+  static async open(options: ConnectionOptions, opened?: OpenedServer): Promise<ServerConnection> {
+    const connection = new ServerConnection(options, opened ?? (await openServer(options)));
     if (options.identify) await connection.#identify();
     connection.#step("loggedIn");
     return connection;
@@ -211,26 +215,16 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
    * counts as lost and the connection is closed: whoever waited no longer knows what the shard did.
    */
   run(sql: string, timeoutMs: number): Promise<ControlReply> {
-    return this.runBytes(send.query(sql), timeoutMs);
+    if (this.#state === "closed") return Promise.resolve(CLOSED);
+    this.outbox.query(sql);
+    return this.#answer(timeoutMs);
   }
 
   /** The same for messages that end with exactly one Query or Sync. */
   runBytes(bytes: Buffer, timeoutMs: number): Promise<ControlReply> {
-    if (this.#state === "closed") return Promise.resolve({ kind: "lost", reason: "connection closed" });
-    return new Promise((resolve) => {
-      const timer = this.#options.environment.clock.after(timeoutMs, () => {
-        this.#lose(`no answer within ${timeoutMs} ms`);
-      });
-      this.#controls.push({
-        resolve(reply) {
-          timer.cancel();
-          resolve(reply);
-        },
-      });
-      this.replies.expectGroup(CONTROL);
-      this.outbox.put(bytes);
-      this.outbox.flush();
-    });
+    if (this.#state === "closed") return Promise.resolve(CLOSED);
+    this.outbox.put(bytes);
+    return this.#answer(timeoutMs);
   }
 
   /** Asks the shard to cancel what runs here. Resolves when the request has been taken. */
@@ -290,7 +284,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   }
 
   onControlReply(reply: ControlReply): void {
-    this.#controls.shift()?.resolve(reply);
+    this.#controls.answer(reply);
   }
 
   onParameter(name: string, value: string): void {
@@ -337,6 +331,15 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   // --- inside ---
 
+  /** Sends what was put into the outbox, and waits for the answer. */
+  #answer(timeoutMs: number): Promise<ControlReply> {
+    return new Promise((resolve) => {
+      this.#controls.add(resolve, timeoutMs);
+      this.replies.expectGroup(CONTROL);
+      this.outbox.flush();
+    });
+  }
+
   async #identify(): Promise<void> {
     const reply = await this.run(BACKEND_START, this.#options.connectTimeoutMs);
     const [start, timeline] = (reply.kind === "complete" ? reply.rows[0] : undefined) ?? [];
@@ -359,7 +362,7 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     const wasOpening = this.#state === "connecting" || this.#state === "authenticating";
     this.#step("lost");
     this.#stream.destroy();
-    for (const control of this.#controls.splice(0)) control.resolve({ kind: "lost", reason });
+    this.#controls.close({ kind: "lost", reason });
     const holder = this.holder;
     this.holder = null;
     if (wasOpening) return; // `open` tells

@@ -206,10 +206,11 @@ export class ClientTransaction {
     const current = this.#current;
     invariant(current !== null && current.status === "T", "only a sound transaction is committed");
     const branches = current.joined.map((branch) => toCommit(branch, current.obstacles));
+    const { commits, onDecided } = this.#parts;
     const outcome: CommitOutcome =
       branches.length === 0
         ? { kind: "committed" }
-        : await this.#parts.commits.commit(branches, (current.gtrid ??= this.#parts.commits.newGtrid()));
+        : await commits.commit(branches, (current.gtrid ??= commits.newGtrid()), onDecided);
     const isCommitted = outcome.kind === "committed";
     this.#end(current, isCommitted, isCommitted ? outcome.applied : undefined);
     return outcome;

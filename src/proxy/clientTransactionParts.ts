@@ -31,6 +31,8 @@ export interface ClientTransactionParts {
   /** What a shard's refusal of something pgxa asked means for the client. */
   translate(refusal: Refusal): Refusal;
   onCommitted(): void;
+  /** Its commit over several shards is decided. */
+  onDecided(): void;
 }
 
 /** A branch as the commit protocol sees it; `obstacles` are those of its transaction. */

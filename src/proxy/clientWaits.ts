@@ -81,6 +81,11 @@ export class ClientWaits implements Participant {
     this.moves += 1;
     this.#isTimedOut = false;
     this.#forgetIfSpared();
+    this.leaveWatch();
+  }
+
+  /** What still runs waits for nobody: a commit that is decided takes no lock any more. */
+  leaveWatch(): void {
     if (!this.#isWatched) return;
     this.#isWatched = false;
     this.#parts.watch.end(this);

@@ -204,7 +204,7 @@ export class ExtendedProtocol {
     if (connection === null) return false;
     if (warning !== null) this.#say(warning);
     if (!portal.isElsewhereDone && this.#startElsewhere(portal, connection)) return false;
-    this.#session.note(portal.plan, portal.shard);
+    this.#session.effects.note(portal.plan, portal.shard);
     this.#segment.hasExecuted = true;
     connection.outbox.pass(buffer, start, end);
     return true;

@@ -56,6 +56,8 @@ export interface LocalContext {
 }
 
 const TEXT_OID = 25;
+const BEGUN = commandComplete("BEGIN");
+const COMMITTED = commandComplete("COMMIT");
 
 /** The columns of the statement's result; null if it has none. */
 export const localColumns = (plan: LocalPlan): readonly Column[] | null =>
@@ -79,8 +81,11 @@ export function answerAtOnce(plan: LocalPlan, context: LocalContext): readonly B
   }
 }
 
-/** Runs the statement; what the client is told, without row description and ReadyForQuery. Rejects with a Refusal. */
-export async function answerLocal(plan: LocalPlan, context: LocalContext): Promise<readonly Buffer[]> {
+/**
+ * Runs the statement; what the client is told, without row description and ReadyForQuery. Rejects with a Refusal, or
+ * throws it.
+ */
+export function answerLocal(plan: LocalPlan, context: LocalContext): Promise<readonly Buffer[]> {
   const { transaction } = context;
   switch (plan.kind) {
     case "empty":
@@ -88,28 +93,30 @@ export async function answerLocal(plan: LocalPlan, context: LocalContext): Promi
     case "hintSetting":
     case "showHintSetting":
     case "deallocate":
-      return answerAtOnce(plan, context)!;
+      return Promise.resolve(answerAtOnce(plan, context)!);
     case "commit":
       return commit(plan.chain, context);
     case "rollback":
       return rollback(plan.chain, context);
     case "savepoint":
       requireBlock(transaction, "SAVEPOINT");
-      await transaction.savepoint(plan.name);
-      return [commandComplete("SAVEPOINT")];
+      return completed("SAVEPOINT", transaction.savepoint(plan.name));
     case "release":
       requireBlock(transaction, "RELEASE SAVEPOINT");
-      await transaction.release(plan.name);
-      return [commandComplete("RELEASE")];
+      return completed("RELEASE", transaction.release(plan.name));
     case "rollbackTo":
       requireBlock(transaction, "ROLLBACK TO SAVEPOINT");
-      await transaction.rollbackTo(plan.name);
-      return [commandComplete("ROLLBACK")];
+      return completed("ROLLBACK", transaction.rollbackTo(plan.name));
     case "setTransaction":
       return setTransaction(plan.characteristics, plan.sql, transaction);
     default:
       return unreachable(plan);
   }
+}
+
+async function completed(tag: string, done: Promise<void>): Promise<readonly Buffer[]> {
+  await done;
+  return [commandComplete(tag)];
 }
 
 function begin(
@@ -123,7 +130,7 @@ function begin(
   transaction.begin(characteristics);
   transaction.aim.hint = standby ?? null;
   hints.begin();
-  return [commandComplete(tag)];
+  return [tag === "BEGIN" ? BEGUN : commandComplete(tag)];
 }
 
 /** On server connections they stay, for others. */
@@ -163,7 +170,7 @@ async function commitSound({ transaction, hints }: LocalContext): Promise<readon
   const refusal = refusalOf(outcome);
   if (refusal !== null) throw refusal;
   const isNoted = outcome.kind === "committed" && outcome.notice !== undefined;
-  return [...(isNoted ? [noticeResponse(outcome.notice)] : []), commandComplete("COMMIT")];
+  return isNoted ? [noticeResponse(outcome.notice), COMMITTED] : [COMMITTED];
 }
 
 /** Why the transaction is not surely committed; null if it is. */

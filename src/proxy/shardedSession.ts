@@ -90,6 +90,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
         this.effects.settle(true);
         detector.noteCommitted(pid);
       },
+      onDecided: () => this.participant.leaveWatch(),
       onLease: (connection) => this.client.take(connection, parameters.differences(connection)),
     });
     this.#channels = new ClientChannels(this, parts);
@@ -278,21 +279,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.#isWorking = true;
     this.client.wait(WAIT_WORK);
     this.participant.begin(this.transaction.leases > 0);
-    const done = action().catch((error: unknown) => {
-      this.#refusal = this.participant.translate(asRefusal(error));
-    });
-    // An open batch has to end first: the message that is refused ends it, and that clears away.
-    const cleared = done.then(() => (this.#extended.connection ? undefined : this.participant.clearAway()));
-    const end = cleared.then(() => {
-      this.participant.end();
-      this.client.activity.answers += 1;
-      this.#isWorking = false;
-      if (this.client.isOver) this.#abandon();
-      if (this.transaction.current === null) this.effects.settle(false);
-      this.client.go(WAIT_WORK);
-      this.#channels.flush();
-    });
-    detach(end, "it ends in an answer to the client");
+    detach(this.#finish(action), "it ends in an answer to the client");
   }
 
   /** Throws a Fault if the parameters of a Bind cannot be read as the shard will read them, where the hash of a text depends on them. */
@@ -328,11 +315,6 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     this.effects.throwIfRefused(plan);
   }
 
-  /** Notes what a statement that is about to be sent to `shard` does to session and transaction. */
-  note(plan: StatementPlan | Extract<Plan, { kind: "set" }>, shard: number): void {
-    this.effects.note(plan, shard);
-  }
-
   /** Whether a LISTEN may be sent; if not, the channel comes first, and the message is presented again. */
   hearsFirst(plan: StatementPlan | Extract<Plan, { kind: "set" }>, shard: number): boolean {
     const channel = this.effects.missingChannel(plan, shard);
@@ -361,6 +343,23 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
   /** An error within the transaction, if there is one. */
   fail(): void {
     this.transaction.current?.fail();
+  }
+
+  async #finish(action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      this.#refusal = this.participant.translate(asRefusal(error));
+    }
+    // An open batch has to end first: the message that is refused ends it, and that clears away.
+    if (this.participant.isDefeated && this.#extended.connection === null) await this.participant.clearAway();
+    this.participant.end();
+    this.client.activity.answers += 1;
+    this.#isWorking = false;
+    if (this.client.isOver) this.#abandon();
+    if (this.transaction.current === null) this.effects.settle(false);
+    this.client.go(WAIT_WORK);
+    this.#channels.flush();
   }
 
   #afterGroup(

@@ -70,7 +70,7 @@ export class SimpleProtocol {
     const connection = this.#session.open(destination);
     if (connection === null) return false;
     if (warning !== null) this.#session.client.say(warning);
-    this.#session.note(plan, destination);
+    this.#session.effects.note(plan, destination);
     this.#send(connection, buffer, start, end);
     return true;
   }
@@ -131,7 +131,7 @@ export class SimpleProtocol {
       try {
         const connection = await this.#session.transaction.open(shard);
         await this.#session.transaction.runOnBranches(plan.sql, connection);
-        this.#session.note(plan, shard);
+        this.#session.effects.note(plan, shard);
         this.#send(connection, bytes, 0, bytes.length);
         connection.flush();
       } catch (error) {

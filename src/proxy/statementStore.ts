@@ -13,7 +13,7 @@ import type { ServerConnection } from "../pool/serverConnection.ts";
 import { STATEMENTS_MAX } from "../pool/serverConnection.ts";
 import type { SessionEffect } from "../routing/plan.ts";
 import type { Encoding } from "../wire/fieldReader.ts";
-import { readParse } from "../wire/frontendReaders.ts";
+import { type ParseMessage, readParse } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import type { BackendSignal } from "./backendSignals.ts";
 import type { StatementNames } from "./statementNames.ts";
@@ -41,7 +41,17 @@ export interface Statement {
   signal: BackendSignal | null;
 }
 
+/** An unnamed Parse that was read. */
+interface UnnamedParse {
+  readonly bytes: Buffer;
+  readonly encoding: Encoding;
+  readonly text: string;
+  readonly parameterTypes: readonly number[];
+}
+
 const NO_EFFECTS: readonly SessionEffect[] = [];
+/** Longer ones are read each time they come: they are seldom repeated, and each client would keep its last. */
+const REPEATED_BYTES_MAX = 2_048;
 /** How many unnamed statements may be shared before the answers to them have come. */
 const IN_FLIGHT_MAX = 1_000;
 
@@ -52,6 +62,8 @@ export class StatementStore {
   /** The client's unnamed statements that may have gone under a shared name and have not been answered. */
   readonly #inFlight = new Set<Statement>();
   #changesSchema = false;
+  /** The last unnamed Parse: an application sends the same one again and again. */
+  #lastParse: UnnamedParse | null = null;
 
   constructor(names: StatementNames) {
     this.#names = names;
@@ -87,11 +99,19 @@ export class StatementStore {
     mayShare: boolean,
     encoding: Encoding = "utf8",
   ): { readonly name: string; readonly statement: Statement } {
-    const { name, text, parameterTypes } = readParse(buffer, start, end, encoding);
+    const last = this.#repeated(buffer, start, end, encoding);
+    const {
+      text,
+      parameterTypes,
+      name = "",
+    }: Partial<ParseMessage> & Omit<ParseMessage, "name"> = last ?? readParse(buffer, start, end, encoding);
     const isShared = name === "" && mayShare && this.#inFlight.size < IN_FLIGHT_MAX;
     const key = name === "" ? "" : this.#names.nameOf(text, parameterTypes);
     const parse =
-      name === "" ? Buffer.from(buffer.subarray(start, end)) : send.parseRenamed(buffer, start, end, key);
+      last?.bytes ??
+      (name === "" ? Buffer.from(buffer.subarray(start, end)) : send.parseRenamed(buffer, start, end, key));
+    if (last === null && name === "" && parse.length <= REPEATED_BYTES_MAX)
+      this.#lastParse = { bytes: parse, encoding, text, parameterTypes };
     const sharing = isShared ? this.#names : null;
     const statement: Statement = {
       key,
@@ -108,6 +128,13 @@ export class StatementStore {
     };
     if (isShared) this.#inFlight.add(statement);
     return { name, statement };
+  }
+
+  /** The last Parse if `buffer[start, end)` is the same one, byte by byte; null if it is another. */
+  #repeated(buffer: Buffer, start: number, end: number, encoding: Encoding): UnnamedParse | null {
+    const last = this.#lastParse;
+    if (last === null || last.bytes.length !== end - start || last.encoding !== encoding) return null;
+    return last.bytes.compare(buffer, start, end) === 0 ? last : null;
   }
 
   /** The client changes the schema: what stands prepared may mean something else, before and once it is done. */

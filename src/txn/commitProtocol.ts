@@ -26,7 +26,7 @@ import type { Resolver } from "./resolver.ts";
 import type { ShardControl } from "./shardControl.ts";
 import { chooseAnchor } from "./shardLog/anchor.ts";
 import type { ShardLog } from "./shardLog/shardLog.ts";
-import { type Anchoring, TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
+import { TwoPhaseCommit, type TwoPhaseOutcome } from "./twoPhaseCommit.ts";
 import { ASK_XID, type CommitError, commitReply } from "./vote.ts";
 import { within } from "./within.ts";
 
@@ -96,13 +96,21 @@ export class CommitProtocol {
     return this.#running.has(transaction);
   }
 
-  /** Commits one or more branches, in an open transaction each, under `name` if it has one; never rejects. */
-  async commit(branches: readonly CommitBranch[], name: Gtrid | null = null): Promise<CommitOutcome> {
+  /**
+   * Commits one or more branches, in an open transaction each, under `name` if it has one; never rejects. `onDecided`: it
+   * takes two phases and is decided, so that nothing of it waits for anybody any more.
+   */
+  commit(
+    branches: readonly CommitBranch[],
+    name: Gtrid | null = null,
+    onDecided: () => void = () => {},
+  ): Promise<CommitOutcome> {
     this.#inFlight += 1;
-    const outcome = await this.#commit(branches, name);
-    this.counts[outcome.kind] += 1;
-    this.#noteEnd();
-    return outcome;
+    return this.#commit(branches, name, onDecided).then((outcome) => {
+      this.counts[outcome.kind] += 1;
+      this.#noteEnd();
+      return outcome;
+    });
   }
 
   #noteEnd(): void {
@@ -115,20 +123,35 @@ export class CommitProtocol {
     return this.#inFlight === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve));
   }
 
-  async #commit(branches: readonly CommitBranch[], name: Gtrid | null): Promise<CommitOutcome> {
+  /** Where every branch wrote, the first messages are sent before this returns. */
+  #commit(
+    branches: readonly CommitBranch[],
+    name: Gtrid | null,
+    onDecided: () => void,
+  ): Promise<CommitOutcome> {
     if (branches.length === 1) return this.#onePhase({ ...branches[0]!, xid: null });
+    if (branches.some(({ sawOnlyReads }) => sawOnlyReads))
+      return this.#commitWriters(branches, name, onDecided);
+    const writers = branches.map((branch) => writerOf(branch, null));
+    return this.#twoPhases(writers, name ?? this.newGtrid(), onDecided);
+  }
+
+  async #commitWriters(
+    branches: readonly CommitBranch[],
+    name: Gtrid | null,
+    onDecided: () => void,
+  ): Promise<CommitOutcome> {
     const writers = await this.#findWriters(branches);
     if ("kind" in writers) return writers;
     if (writers.length === 0) return { kind: "committed" };
     if (writers.length === 1) return this.#onePhase(writers[0]!);
-    return this.#twoPhases(writers, name ?? this.newGtrid());
+    return this.#twoPhases(writers, name ?? this.newGtrid(), onDecided);
   }
 
   // --- who wrote ---
 
   async #findWriters(branches: readonly CommitBranch[]): Promise<readonly Writer[] | CommitOutcome> {
     const readers = branches.filter(({ sawOnlyReads }) => sawOnlyReads).length;
-    if (readers === 0) return branches.map((branch) => writerOf(branch, null));
     // With one sure writer its id is asked too: it is the evidence if its reply to COMMIT is lost.
     const asksAll = branches.length - readers <= 1;
     const asked = branches.map(async ({ connection, sawOnlyReads, lastWrite = 0, isObstructed = false }) => {
@@ -205,44 +228,54 @@ export class CommitProtocol {
 
   // --- two phases ---
 
-  async #twoPhases(writers: readonly Writer[], transaction: Gtrid): Promise<CommitOutcome> {
-    const { decisions, shardLog, slots, config } = this.#options;
+  #twoPhases(writers: readonly Writer[], transaction: Gtrid, onDecided: () => void): Promise<CommitOutcome> {
+    const { decisions, shardLog, slots } = this.#options;
     if (!decisions.isSound) {
       return this.#abort(writers, decisions.refusal?.() ?? new Fault("commit.log_stopped"));
     }
     const shards = writers.map(({ connection }) => connection.shard);
-    let anchor = shardLog === undefined ? -1 : chooseAnchor(writers);
-    if (slots !== undefined && !slots.take(shards, anchor)) {
-      // An anchor needs no slot; but one that cannot be prepared has to be it.
-      const isFree = anchor >= 0 && writers[anchor]!.isObstructed !== true;
-      if (isFree) anchor = Math.max(slots.firstFull(shards), 0);
-      const refusal = await slots.wait(shards, anchor, config.prepareTimeoutMs);
-      if (refusal !== null) return this.#abort(writers, refusal);
-    }
-    return this.#prepareAndCommit(
-      writers,
-      transaction,
-      shardLog === undefined ? null : { anchor, log: shardLog },
-    );
+    const anchor = shardLog === undefined ? -1 : chooseAnchor(writers);
+    if (slots === undefined || slots.take(shards, anchor))
+      return this.#prepareAndCommit(writers, transaction, anchor, onDecided);
+    return this.#waitAndCommit(writers, transaction, anchor, slots, onDecided);
   }
 
+  async #waitAndCommit(
+    writers: readonly Writer[],
+    transaction: Gtrid,
+    chosen: number,
+    slots: PreparedSlots,
+    onDecided: () => void,
+  ): Promise<CommitOutcome> {
+    const shards = writers.map(({ connection }) => connection.shard);
+    // An anchor needs no slot; but one that cannot be prepared has to be it.
+    const isFree = chosen >= 0 && writers[chosen]!.isObstructed !== true;
+    const anchor = isFree ? Math.max(slots.firstFull(shards), 0) : chosen;
+    const refusal = await slots.wait(shards, anchor, this.#options.config.prepareTimeoutMs);
+    if (refusal !== null) return this.#abort(writers, refusal);
+    return this.#prepareAndCommit(writers, transaction, anchor, onDecided);
+  }
+
+  /** `anchor` is -1 if the decision is not on a shard. */
   #prepareAndCommit(
     writers: readonly Writer[],
     transaction: Gtrid,
-    anchoring: Anchoring | null,
+    anchor: number,
+    onDecided: () => void,
   ): Promise<CommitOutcome> {
-    const { decisions, config, faultPoint } = this.#options;
-    const anchor = anchoring === null ? null : writers[anchoring.anchor]!.connection.shard;
+    const { decisions, shardLog, config, faultPoint } = this.#options;
+    const anchorShard = anchor < 0 ? null : writers[anchor]!.connection.shard;
     this.counts.twoPhase += 1;
     const left = new Set<BranchConnection>();
     this.#running.add(transaction);
     this.#inFlight += 1; // beyond the answer to the client, if that is given at the decision
+    const decided = config.commitAck === "decided" ? Promise.withResolvers<void>() : null;
     const commit = new TwoPhaseCommit({
       transaction,
-      anchoring,
+      anchoring: shardLog === undefined ? null : { anchor, log: shardLog },
       members: writers.map(({ connection }) => ({
         connection,
-        gid: gid(transaction, connection.shard, anchor),
+        gid: gid(transaction, connection.shard, anchorShard),
         server: serverOf(connection, this.#controlOf(connection)?.server ?? null),
       })),
       decisions,
@@ -250,6 +283,10 @@ export class CommitProtocol {
       prepareTimeoutMs: config.prepareTimeoutMs,
       commitTimeoutMs: config.commitTimeoutMs,
       times: this.times,
+      onDecided() {
+        onDecided();
+        decided?.resolve();
+      },
       onUnheard: (connection) => {
         // Once at once, for the fence; and again when the transaction has ended, for what it may have prepared.
         left.add(connection);
@@ -259,13 +296,13 @@ export class CommitProtocol {
       onApplied: (connection) => this.resolver?.noteApplied(transaction, connection.shard),
     });
     const ended = commit.outcome.then((outcome) => {
-      this.#freeSlots(transaction, writers, anchoring?.anchor ?? -1, outcome, left);
+      this.#freeSlots(transaction, writers, anchor, outcome, left);
       return this.#finish(transaction, outcome, left);
     });
-    if (config.commitAck === "applied") return ended;
-    const decided = commit.decided.then((): CommitOutcome => ({ kind: "committed", applied: ended }));
+    if (decided === null) return ended;
     detach(ended, "its outcome is awaited, or the decision was enough");
-    return Promise.race([ended, decided]);
+    const told = decided.promise.then((): CommitOutcome => ({ kind: "committed", applied: ended }));
+    return Promise.race([ended, told]);
   }
 
   /** A slot is kept where the branch may still be prepared. */
@@ -279,8 +316,9 @@ export class CommitProtocol {
     const { slots } = this.#options;
     if (slots === undefined) return;
     const free: ShardId[] = [];
-    for (const [i, { connection }] of writers.entries()) {
+    for (let i = 0; i < writers.length; i += 1) {
       if (i === anchor) continue;
+      const { connection } = writers[i]!;
       if (outcome.kind === "undecided" || left.has(connection)) slots.leave(connection.shard, transaction);
       else free.push(connection.shard);
     }

@@ -177,15 +177,14 @@ export interface Step {
 export function start(participants: number, anchor: ParticipantIndex = -1): Step {
   invariant(participants >= 2, "one writer needs no second phase");
   invariant(anchor >= -1 && anchor < participants, "the anchor is a participant");
-  const standings = Array.from(
-    { length: participants },
-    (_, i): Standing => (i === anchor ? "open" : "asked"),
-  );
-  const asked = [...standings.keys()].filter((participant) => participant !== anchor);
-  return {
-    state: { phase: "preparing", standings, refusedBy: -1, anchor },
-    effects: asked.map((participant) => ({ kind: "prepare", participant })),
-  };
+  const standings: Standing[] = [];
+  const effects: CoordinatorEffect[] = [];
+  for (let participant = 0; participant < participants; participant += 1) {
+    const isAnchor = participant === anchor;
+    standings.push(isAnchor ? "open" : "asked");
+    if (!isAnchor) effects.push({ kind: "prepare", participant });
+  }
+  return { state: { phase: "preparing", standings, refusedBy: -1, anchor }, effects };
 }
 
 /** The next state and what to do, in order. Throws on an event that cannot happen there. */
@@ -195,7 +194,7 @@ export function step(state: CoordinatorState, event: CoordinatorEvent): Step {
   const cell = COORDINATOR_TABLE[state.phase][occurrence];
   invariant(cell !== "illegal", `coordinator: ${occurrence} while ${state.phase}`);
   const refusedBy = state.refusedBy < 0 ? refuserOf(state, event) : state.refusedBy;
-  const next: CoordinatorState = { ...state, phase: cell, standings, refusedBy };
+  const next: CoordinatorState = { phase: cell, standings, refusedBy, anchor: state.anchor };
   const effects = effectsOf(state, next, event);
   return afterRefusals({ state: next, effects });
 }
@@ -285,11 +284,14 @@ function everyPrepared(
   state: CoordinatorState,
   kind: "commitPrepared" | "rollbackPrepared",
 ): readonly CoordinatorEffect[] {
-  return state.standings.flatMap((standing, participant): readonly CoordinatorEffect[] => {
-    if (standing === "prepared") return [{ kind, participant }];
-    if (standing === "open") return [{ kind: "rollback", participant }];
-    return standing === "unheard" ? [{ kind: "fence", participant }] : [];
-  });
+  const effects: CoordinatorEffect[] = [];
+  for (let participant = 0; participant < state.standings.length; participant += 1) {
+    const standing = state.standings[participant];
+    if (standing === "prepared") effects.push({ kind, participant });
+    else if (standing === "open") effects.push({ kind: "rollback", participant });
+    else if (standing === "unheard") effects.push({ kind: "fence", participant });
+  }
+  return effects;
 }
 
 /** A vote that comes when the abort is already on its way. */

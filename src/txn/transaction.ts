@@ -18,6 +18,8 @@ import type { BranchConnection } from "./participant.ts";
 
 export type TransactionStatus = "T" | "E";
 
+const BEGIN_ALONE: readonly string[] = ["BEGIN"];
+
 interface Savepoint {
   readonly kind: "savepoint";
   readonly name: string;
@@ -63,6 +65,7 @@ export class Transaction<Connection extends BranchConnection = BranchConnection>
 
   /** What a branch that joins now hears first, statement by statement. */
   opening(): readonly string[] {
+    if (this.characteristics === "" && this.#script.length === 0) return BEGIN_ALONE;
     // SET TRANSACTION on its own, so that a refusal leaves a failed transaction behind and not none at all.
     const characteristics = this.characteristics === "" ? [] : [`SET TRANSACTION${this.characteristics}`];
     const script = this.#script.map((entry) =>

@@ -53,6 +53,8 @@ export interface TwoPhaseOptions {
   readonly prepareTimeoutMs: number;
   readonly commitTimeoutMs: number;
   readonly times: CommitTimes;
+  /** The decision to commit is durable. */
+  onDecided(): void;
   /** A backend may still be preparing, or its branch prepared: somebody must look after it. */
   onUnheard(connection: BranchConnection): void;
   /** A branch stays prepared: somebody must finish it. */
@@ -82,20 +84,15 @@ export class TwoPhaseCommit {
   #settled = 0;
   readonly #events: CoordinatorEvent[] = [];
   #isStepping = false;
-  #onDecided: (() => void) | null = null;
+  #written: readonly Participant[] | null = null;
   #tell!: (outcome: TwoPhaseOutcome) => void;
   /** Resolves when everything is settled. */
   readonly outcome: Promise<TwoPhaseOutcome>;
-  /** Resolves when the decision to commit is durable; never if there is none. */
-  readonly decided: Promise<void>;
 
   constructor(options: TwoPhaseOptions) {
     this.#options = options;
     this.outcome = new Promise((resolve) => {
       this.#tell = resolve;
-    });
-    this.decided = new Promise((resolve) => {
-      this.#onDecided = resolve;
     });
     this.#stepFromMs = options.times.nowMs();
     const { state, effects } = start(options.members.length, options.anchoring?.anchor ?? -1);
@@ -145,10 +142,11 @@ export class TwoPhaseCommit {
     const { members, faultPoint, prepareTimeoutMs } = this.#options;
     const { connection, gid } = members[participant]!;
     faultPoint("prepare.before-send", participant);
-    const vote: Promise<PrepareVote> = connection.isInTransaction
-      ? connection.run(prepareQuery(gid), prepareTimeoutMs).then(prepareVote)
-      : Promise.resolve({ vote: "no", error: new Fault("session.failed_transaction") });
-    vote.then((heard) => this.#voted(participant, heard), throwLater);
+    if (connection.isInTransaction) {
+      connection
+        .run(prepareQuery(gid), prepareTimeoutMs)
+        .then((reply) => this.#voted(participant, prepareVote(reply)), throwLater);
+    } else later(() => this.#voted(participant, { vote: "no", error: failedTransaction() }));
     faultPoint("prepare.after-send", participant);
   }
 
@@ -172,7 +170,7 @@ export class TwoPhaseCommit {
       (outcome) => {
         invariant(outcome === "commit", "nobody else decides a transaction that runs here");
         this.#endStep("decide");
-        this.#onDecided?.();
+        this.#options.onDecided();
         this.#dispatch({ kind: "decided" });
       },
       (error: unknown) => {
@@ -189,14 +187,18 @@ export class TwoPhaseCommit {
     return members.length - (anchoring === null ? 0 : 1);
   }
 
-  /** Those who were prepared. */
+  /** Those who were prepared, once all have voted. */
   #participants(): readonly Participant[] {
+    if (this.#written !== null) return this.#written;
     const { members, anchoring } = this.#options;
-    return members
-      .map(({ connection, gid, server }, i): Participant => {
-        return { shard: connection.shard, gid, xid: this.#xids[i] ?? null, server };
-      })
-      .filter((_, i) => i !== anchoring?.anchor);
+    const participants: Participant[] = [];
+    for (let i = 0; i < members.length; i += 1) {
+      if (i === anchoring?.anchor) continue;
+      const { connection, gid, server } = members[i]!;
+      participants.push({ shard: connection.shard, gid, xid: this.#xids[i] ?? null, server });
+    }
+    this.#written = participants;
+    return participants;
   }
 
   // --- the decision, by the anchor's commit ---
@@ -206,10 +208,11 @@ export class TwoPhaseCommit {
     const connection = this.#connection(anchor);
     faultPoint("anchor.before-send", 0);
     const query = anchorQuery(transaction, writeParticipants(this.#participants()));
-    const reply: Promise<CommitReply> = connection.isInTransaction
-      ? connection.run(query, commitTimeoutMs).then(anchorReply)
-      : Promise.resolve({ kind: "aborted", error: new Fault("session.failed_transaction") });
-    reply.then((heard) => this.#anchorSaid(heard, anchor), throwLater);
+    if (connection.isInTransaction) {
+      connection
+        .run(query, commitTimeoutMs)
+        .then((reply) => this.#anchorSaid(anchorReply(reply), anchor), throwLater);
+    } else later(() => this.#anchorSaid({ kind: "aborted", error: failedTransaction() }, anchor));
     faultPoint("anchor.after-send", 0);
   }
 
@@ -251,7 +254,7 @@ export class TwoPhaseCommit {
     const { anchor, log } = anchoring!;
     log.noteCommitted(transaction, this.#connection(anchor).shard, this.#participants());
     this.#endStep("decide");
-    this.#onDecided?.();
+    this.#options.onDecided();
     this.#dispatch({ kind: "decided" });
   }
 
@@ -334,6 +337,13 @@ export class TwoPhaseCommit {
   #connection(participant: ParticipantIndex): BranchConnection {
     return this.#options.members[participant]!.connection;
   }
+}
+
+const failedTransaction = (): Fault => new Fault("session.failed_transaction");
+
+/** As late as an answer would come at the earliest: never from within. */
+function later(action: () => void): void {
+  Promise.resolve().then(action, throwLater);
 }
 
 /** `run` never rejects: what lands here is a broken invariant, and ends the process. */

@@ -96,6 +96,10 @@ export class FieldReader {
   /** Passes over a text and its NUL and returns where it begins. */
   skipCString(): number {
     const start = this.at;
+    if (start < this.#end && this.#buffer[start] === 0) {
+      this.at = start + 1; // as nearly every name is empty
+      return start;
+    }
     const nul = start < this.#end ? this.#buffer.indexOf(0, start) : -1;
     if (nul < 0 || nul >= this.#end) throw this.fault("invalid string in message");
     this.at = nul + 1;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Outbox } from "../../src/pool/outbox.ts";
+import { query } from "../../src/wire/frontendWriters.ts";
 
 class Sink {
   readonly writes: Buffer[] = [];
@@ -67,5 +68,18 @@ describe("an outbox", () => {
         assert.deepEqual(Buffer.concat(sink.seen), Buffer.concat(pieces.map(({ bytes }) => bytes)));
       }),
     );
+  });
+
+  it("writes a Query as the protocol has it, in its place, however long its text is", () => {
+    for (const text of ["", "COMMIT PREPARED 'ä'", "x".repeat(10_000), "ü".repeat(20_000)]) {
+      const sink = new Sink();
+      const outbox = new Outbox(sink);
+      outbox.put(Buffer.from("--"));
+      outbox.query(text);
+      outbox.query(text);
+      outbox.flush();
+      const sent = Buffer.concat([query(text), query(text)]);
+      assert.deepEqual(Buffer.concat(sink.seen), Buffer.concat([Buffer.from("--"), sent]));
+    }
   });
 });

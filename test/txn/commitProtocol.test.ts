@@ -47,6 +47,14 @@ suite("a commit over real shards", () => {
     });
   });
 
+  test("that it is decided is told once, before the second phase", async () => {
+    const writers = await stage.writers(1);
+    const branches = writers.map((connection) => ({ connection, sawOnlyReads: false }));
+    const said: number[] = [];
+    await stage.protocol.commit(branches, null, () => said.push(...writers.map((one) => one.said.length)));
+    assert.deepEqual(said, [1, 1]);
+  });
+
   test("a constraint that fails at PREPARE aborts all, in the shard's own words", async () => {
     await stage.query(1, "INSERT INTO t VALUES (1)");
     const outcome = await stage.commit(...(await stage.writers(1)));

@@ -14,7 +14,7 @@ interface Candidate {
  */
 export function chooseAnchor(writers: readonly Candidate[]): number {
   let best = 0;
-  for (const [i, writer] of writers.entries()) if (isBetter(writer, writers[best]!)) best = i;
+  for (let i = 1; i < writers.length; i += 1) if (isBetter(writers[i]!, writers[best]!)) best = i;
   return best;
 }
 
