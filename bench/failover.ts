@@ -1,5 +1,5 @@
 /**
- * `node bench/failover.ts [--clients N] [--seconds N] [--how SIGKILL|SIGINT|SIGSTOP]`: a primary goes under load, its
+ * `npx node bench/failover.ts [--clients N] [--seconds N] [--how SIGKILL|SIGINT|SIGSTOP]`: a primary goes under load, its
  * standby is promoted, and what the clients saw of it is printed.
  *
  * SIGKILL is a crash, SIGINT a fast shutdown, SIGSTOP a machine that hangs. The primary waits for its standby at each

@@ -1,6 +1,6 @@
 /**
  * Where pgxa's processor time goes:
- * `node bench/profile.ts [CASE] [--seconds S] [--clients N] [--log shard|file] [--output DIR]`.
+ * `npx node bench/profile.ts [CASE] [--seconds S] [--clients N] [--log shard|file] [--output DIR]`.
  *
  * Runs one case against pgxa alone, under V8's sampling profiler, and prints the functions that used most time
  * themselves during the round, without the start of the process. The case commit is transfer, with a choice of the

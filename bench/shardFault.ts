@@ -1,5 +1,5 @@
 /**
- * `node bench/shardFault.ts [--clients N] [--seconds N]`: what the clients of one shard feel when another one is
+ * `npx node bench/shardFault.ts [--clients N] [--seconds N]`: what the clients of one shard feel when another one is
  * restarted, is killed, or falls silent.
  *
  * Clients of the healthy shard run short transactions all the time, and as many others work on the shard with the

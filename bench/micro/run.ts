@@ -1,5 +1,5 @@
 /**
- * `node bench/micro/run.ts [NAME…] [--times N] [--rounds N]`: the micro-benchmarks, or those whose names begin so.
+ * `npx node bench/micro/run.ts [NAME…] [--times N] [--rounds N]`: the micro-benchmarks, or those whose names begin so.
  *
  * Without a name also every other file of this folder that is a program of its own.
  */

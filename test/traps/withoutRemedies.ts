@@ -1,8 +1,8 @@
 /**
  * Shows that every trap's test fails without what pgxa does about it.
  *
- *     node test/traps/withoutRemedies.ts          every trap; takes some minutes
- *     node test/traps/withoutRemedies.ts 8 12     these
+ *     npx node test/traps/withoutRemedies.ts          every trap; takes some minutes
+ *     npx node test/traps/withoutRemedies.ts 8 12     these
  *
  * Each remedy is taken away in a copy of the source, and the trap's test must fail there. Prints the table of README.md;
  * ends with 1 if a test passes without its remedy, or a remedy is not where it was.
