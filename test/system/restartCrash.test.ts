@@ -115,12 +115,17 @@ for (const { name, without, firstDecided, undecided, transaction } of KINDS) {
         };
         const clients = await Promise.all(Array.from({ length: CLIENTS }, () => stage.connect()));
         const idle = await stage.connect();
+        // In a transaction it stays with the old process, which would else be gone when the last client has left it.
+        const staying = await stage.connect();
+        await staying.query("BEGIN");
+        await staying.query("/* pgxa: shard=east */ SELECT 1");
         const working = clients.map(work);
         stage.die(point);
         signalProcess(stage.pid, "SIGUSR2");
         await stage.until(() => stage.hasDied, "it died");
         await checkThatWorkGoesOn();
         isOver = true;
+        await staying.end();
         await Promise.all(working);
         await stage.settled();
         const [east, west] = await everywhere();
