@@ -14,6 +14,14 @@ export const OPERATION_FAULTS = {
     "database is not currently accepting connections",
     "An operator has disabled it; ENABLE on the console of pgxa lets clients in again.",
   ),
+  "fleet.gone": spec(
+    "57P01",
+    "ERROR",
+    "statement",
+    "proxy",
+    "another process of pgxa that this needs is gone",
+    "Try again: pgxa starts it anew.",
+  ),
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
   "console.not_permitted": spec(
     "42501",
