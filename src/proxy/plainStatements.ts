@@ -10,6 +10,7 @@ import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Described } from "../pool/replyMarks.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
+import { isOrdinary } from "../routing/ordinaryStatement.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { StandbyLook } from "../routing/standbyLook.ts";
 import { mayChain, mayCommit } from "../routing/transactionEnd.ts";
@@ -99,6 +100,11 @@ export class PlainStatements {
 
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
+    if (!lease.isStandby && isOrdinary(buffer, start + QUERY_TEXT_AT, end - 1)) {
+      this.#statements.unnamed = null;
+      lease.unnamedStatement = null;
+      return PASS;
+    }
     const text = readQuery(buffer, start, end, "latin1");
     this.#noteCommit(lease, text);
     const other = ABOUT_SESSIONS.test(text) ? this.#answerOf(lease, text) : null;
@@ -366,6 +372,8 @@ export class PlainStatements {
 /** Whether a text may ask for process ids or prepared statements, which are others to a client; seldom. */
 export const ABOUT_SESSIONS = /_backend|pg_prepared_s/i;
 
+/** Behind the type and the length of a Query. */
+const QUERY_TEXT_AT = 5;
 const PREPARE_TIMEOUT_MS = 60_000;
 /** Texts are read byte for byte here. */
 const utf8 = (text: string): string => Buffer.from(text, "latin1").toString();
