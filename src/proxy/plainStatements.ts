@@ -36,6 +36,7 @@ import {
   CLOSE_NOTHING,
   ensureStatement,
   hasToldShape,
+  passNamed,
   type Statement,
   StatementStore,
   sendParse,
@@ -209,7 +210,7 @@ export class PlainStatements {
   #readParse(lease: ServerConnection, buffer: Buffer, start: number, end: number, mayShare: boolean) {
     const parsed = this.#statements.read(buffer, start, end, mayShare, "latin1");
     const { text, parameterTypes } = parsed.statement;
-    if (!ABOUT_SESSIONS.test(text)) return parsed;
+    if (parsed.statement.isOrdinary || !ABOUT_SESSIONS.test(text)) return parsed;
     parsed.statement.signal = backendSignal(text);
     const column = pidColumn(text);
     const other = column === null ? this.#ownView(lease, text, false) : pidStatement(this.#pid, column);
@@ -221,7 +222,7 @@ export class PlainStatements {
   }
 
   #prepareParse(lease: ServerConnection, name: string, statement: Statement): Fault | null {
-    statement.effects = this.#look.effects(statement.text);
+    if (!statement.isOrdinary) statement.effects = this.#look.effects(statement.text);
     if (name !== "" && this.#statements.size + this.#sql.size >= this.#statementsMax) {
       return new Fault("session.too_many_statements");
     }
@@ -267,7 +268,8 @@ export class PlainStatements {
     const statement = ifSendable(this.#statements.find(name), lease);
     if (isGiant(statement)) this.effects.noteGiant(lease, statement.found);
     const effects = statement?.effects ?? this.#sql.effectsOf(name);
-    if (statement !== null && type === CLIENT_MESSAGE.bind) this.#noteCommit(lease, statement.text);
+    if (type === CLIENT_MESSAGE.bind && statement?.isOrdinary === false)
+      this.#noteCommit(lease, statement.text);
     if (statement !== null && type === CLIENT_MESSAGE.bind && statement.shape !== null) {
       const answer = hasToldShape(lease, statement);
       if (answer === "ask") return ASKED;
@@ -281,19 +283,17 @@ export class PlainStatements {
       const fault = this.effects.note(lease, withParameters(effects, this.#bind, buffer, start, end));
       if (fault !== null) return this.#refuse(lease, fault);
     }
-    const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
     if (statement !== null) {
       const instead =
         type === CLIENT_MESSAGE.bind ? this.#insteadOf(lease, statement, buffer, start, end) : null;
       if (instead !== null) {
         ensureStatement(lease, instead);
-        lease.outbox.put(rename(buffer, start, end, instead.key));
+        passNamed(lease, instead, buffer, start, end);
         return SENT;
       }
       ensureStatement(lease, statement);
       if (type === CLIENT_MESSAGE.describe) lease.replies.expectDescribe(true, statement);
-      if (statement.key === "") return PASS;
-      lease.outbox.put(rename(buffer, start, end, statement.key));
+      passNamed(lease, statement, buffer, start, end);
       return SENT;
     }
     if (name === "") {
