@@ -3,7 +3,7 @@ import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import { Outbox } from "../../src/pool/outbox.ts";
 import type { ServerConnection } from "../../src/pool/serverConnection.ts";
 import { StatementNames } from "../../src/proxy/statementNames.ts";
-import { ensureStatement, StatementStore } from "../../src/proxy/statementStore.ts";
+import { ensureStatement, passNamed, StatementStore } from "../../src/proxy/statementStore.ts";
 import * as send from "../../src/wire/frontendWriters.ts";
 import { MessageBuilder } from "../../src/wire/messageBuilder.ts";
 import type { Micro } from "./micro.ts";
@@ -69,7 +69,7 @@ const rename = (connections: number): Micro => ({
           next = (next + 1) % connections;
           const statement = store.find(NAME)!;
           ensureStatement(connection, statement);
-          connection.outbox.put(send.bindRenamed(message, 0, message.length, statement.key));
+          passNamed(connection, statement, message, 0, message.length);
           connection.outbox.flush();
         }
       },

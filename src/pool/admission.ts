@@ -17,7 +17,7 @@
  * other when it is that one's turn. Among those who hold nothing yet, classes and users come in turn (fairQueue.ts); those who hold connections are served in the order of arrival, for
  * others wait for what they hold.
  */
-import type { Clock, Timer } from "../base/environment.ts";
+import type { Clock } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import { FairQueue, type Ticket } from "./fairQueue.ts";
@@ -79,12 +79,16 @@ export class Admission {
   readonly #allows = (share: Share): boolean => this.#holdings.allows(share);
   #queued = 0;
   #lastGivenBackMs: number;
-  #stallTimer: Timer | null = null;
+  #hasStallTimer = false;
 
   constructor(pools: number, limits: SeatLimits, clock: Clock) {
     this.#limits = limits;
     this.#steps = this.#stepsOf(limits);
-    this.#timers = new WaitTimers(clock);
+    this.#timers = new WaitTimers(
+      clock,
+      () => [...this.#holding, ...this.#statements, this.#newcomers].flatMap((queue) => [...queue]),
+      (waiting) => this.#isQueued(waiting),
+    );
     this.#clock = clock;
     this.#holders = Array.from({ length: pools }, () => new Set());
     this.#holding = Array.from({ length: pools }, () => new Set());
@@ -156,7 +160,7 @@ export class Admission {
       if (queue instanceof Set) queue.add(waiting);
       else waiting.ticket = queue.add(client.asker.share, waiting);
       this.#queued += 1;
-      this.#timers.add(waiting);
+      this.#timers.begin(waiting);
       this.#watchForStall();
       this.#serve(); // others may be waiting for what they are not allowed
     });
@@ -216,13 +220,16 @@ export class Admission {
     return client.isOpen ? this.#newcomers : this.#statements[pool]!;
   }
 
+  #isQueued(waiting: Waiting): boolean {
+    const { queue, ticket } = waiting;
+    return queue instanceof Set ? queue.has(waiting) : ticket!.user !== null;
+  }
+
   #leaveQueue(waiting: Waiting): void {
     const { queue, ticket } = waiting;
     if (queue instanceof Set) queue.delete(waiting);
     else queue.remove(ticket!);
     this.#queued -= 1;
-    this.#timers.remove(waiting);
-    if (this.#queued === 0) this.#forgetStall();
   }
 
   #grant(waiting: Waiting): void {
@@ -326,19 +333,17 @@ export class Admission {
     }
   }
 
+  /** The timer may find nobody left who waits. */
   #watchForStall(): void {
-    if (this.#stallTimer !== null || this.#queued === 0) return;
+    if (this.#hasStallTimer || this.#queued === 0) return;
+    this.#hasStallTimer = true;
     const idleMs = this.#clock.monotonicMs() - this.#lastGivenBackMs;
-    this.#stallTimer = this.#clock.after(Math.max(1, STALLED_MS - idleMs), () => {
-      this.#stallTimer = null;
-      if (this.#clock.monotonicMs() - this.#lastGivenBackMs >= STALLED_MS) this.#takeRisk();
+    this.#clock.after(Math.max(1, STALLED_MS - idleMs), () => {
+      this.#hasStallTimer = false;
+      const idleMs = this.#clock.monotonicMs() - this.#lastGivenBackMs;
+      if (this.#queued > 0 && idleMs >= STALLED_MS) this.#takeRisk();
       this.#watchForStall();
     });
-  }
-
-  #forgetStall(): void {
-    this.#stallTimer?.cancel();
-    this.#stallTimer = null;
   }
 
   /** Lets in who has waited longest for a pool of which a connection is free; one, and another after the next pause. */

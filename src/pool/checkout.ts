@@ -55,6 +55,9 @@ export class Checkout implements Seeker {
   }
 }
 
+/** Costs less than `queueMicrotask`, which makes a resource for async hooks each time. */
+const SETTLED = Promise.resolve();
+
 export class Turns {
   #ready: Checkout[] = [];
   readonly #serve: (checkout: Checkout) => void;
@@ -71,6 +74,6 @@ export class Turns {
   /** To be served after what runs now, in order. */
   add(checkout: Checkout): void {
     this.#ready.push(checkout);
-    if (this.#ready.length === 1) queueMicrotask(this.#run);
+    if (this.#ready.length === 1) void SETTLED.then(this.#run);
   }
 }

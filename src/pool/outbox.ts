@@ -6,6 +6,7 @@
  * not taken it yet.
  */
 
+import { invariant } from "../base/invariant.ts";
 import { query } from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 
@@ -62,6 +63,26 @@ export class Outbox {
     scratch.write(text, at + 5);
     scratch[at + 5 + length] = 0;
     this.#used += length + QUERY_BYTES;
+  }
+
+  /**
+   * Adds the message in `buffer[start, end)`, of less than `SCRATCH_BYTES`, with `name`, which is ASCII and short, in place of the text that begins at
+   * `nameAt` and ends with a NUL.
+   */
+  renamed(buffer: Buffer, start: number, end: number, nameAt: number, name: string): void {
+    const restAt = buffer[nameAt] === 0 ? nameAt : buffer.indexOf(0, nameAt);
+    const headBytes = nameAt - start + name.length;
+    this.#settle();
+    invariant(headBytes <= SCRATCH_BYTES, "what is renamed in place is short");
+    if (headBytes > SCRATCH_BYTES - this.#used) this.#writeScratch();
+    this.#scratch ??= Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+    const scratch = this.#scratch;
+    const at = this.#used;
+    buffer.copy(scratch, at, start, nameAt);
+    scratch.write(name, at + nameAt - start, "latin1");
+    scratch.writeInt32BE(buffer.readInt32BE(start + 1) + name.length - (restAt - nameAt), at + 1);
+    this.#used += headBytes;
+    this.#copy(buffer, restAt, end);
   }
 
   /** Writes all; false: the stream has not sent it all yet. */

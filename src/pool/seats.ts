@@ -65,7 +65,11 @@ export class Seats {
   constructor(options: SeatsOptions) {
     this.#options = options;
     this.#limits = options.limits;
-    this.#timers = new WaitTimers(options.clock);
+    this.#timers = new WaitTimers(
+      options.clock,
+      () => this.#queue,
+      ({ ticket }) => ticket.user !== null,
+    );
     this.#steps = this.#stepsOf(options.limits);
   }
 
@@ -116,7 +120,7 @@ export class Seats {
     }
     const waiting = new Waiting(asker, seeker, this.#options.clock.monotonicMs(), this.#steps);
     waiting.ticket = this.#queue.add(asker.share, waiting);
-    this.#timers.add(waiting);
+    this.#timers.begin(waiting);
     this.#serve(); // others may be waiting for what they are not allowed
     return false;
   }
@@ -138,7 +142,6 @@ export class Seats {
 
   #refuse(waiting: Waiting, fault: Fault): void {
     this.#queue.remove(waiting.ticket);
-    this.#timers.remove(waiting);
     waiting.seeker.onRefused(fault);
   }
 
@@ -167,7 +170,6 @@ export class Seats {
         continue;
       }
       this.#queue.take(ticket);
-      this.#timers.remove(waiting);
       this.#take(waiting.asker.share);
       waiting.seeker.onSeat();
     }

@@ -21,33 +21,34 @@ export interface Timed<Waiting> {
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
+/** For so long at most, in ms, the timer goes on when nobody waits any more: most often somebody soon does again. */
+const LOOK_AGAIN_MS = 500;
 
 export class WaitTimers<Waiting extends Timed<Waiting>> {
   readonly #clock: Clock;
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting: () => Iterable<Waiting>;
+  readonly #isWaiting: (waiting: Waiting) => boolean;
   #timer: Timer | null = null;
   /** When the timer fires. It may find nobody left for whom it was set, and is set anew then. */
   #dueMs = NEVER;
 
-  constructor(clock: Clock) {
+  /** `waiting`: all who wait now. */
+  constructor(clock: Clock, waiting: () => Iterable<Waiting>, isWaiting: (waiting: Waiting) => boolean) {
     this.#clock = clock;
+    this.#waiting = waiting;
+    this.#isWaiting = isWaiting;
   }
 
-  add(waiting: Waiting): void {
-    this.#waiting.add(waiting);
+  /** `waiting` begins to wait; when it ends is seen. */
+  begin(waiting: Waiting): void {
     this.#set(dueOf(waiting));
-  }
-
-  remove(waiting: Waiting): void {
-    this.#waiting.delete(waiting);
-    if (this.#waiting.size === 0) this.#cancel();
   }
 
   #set(dueMs: number): void {
     if (dueMs >= this.#dueMs) return;
     this.#cancel();
-    this.#dueMs = dueMs;
-    const delayMs = Math.max(0, dueMs - this.#clock.monotonicMs());
+    const delayMs = Math.min(LOOK_AGAIN_MS, Math.max(0, dueMs - this.#clock.monotonicMs()));
+    this.#dueMs = this.#clock.monotonicMs() + delayMs;
     this.#timer = this.#clock.after(delayMs, () => this.#act());
   }
 
@@ -60,15 +61,15 @@ export class WaitTimers<Waiting extends Timed<Waiting>> {
   #act(): void {
     this.#cancel();
     const nowMs = this.#clock.monotonicMs();
-    for (const waiting of [...this.#waiting]) {
-      while (this.#waiting.has(waiting) && dueOf(waiting) <= nowMs) {
+    for (const waiting of [...this.#waiting()]) {
+      while (this.#isWaiting(waiting) && dueOf(waiting) <= nowMs) {
         const step = waiting.steps[waiting.stepsTaken]!;
         waiting.stepsTaken += 1;
         step.act(waiting);
       }
     }
     let nextMs = NEVER;
-    for (const waiting of this.#waiting) nextMs = Math.min(nextMs, dueOf(waiting));
+    for (const waiting of this.#waiting()) nextMs = Math.min(nextMs, dueOf(waiting));
     this.#set(nextMs);
   }
 }

@@ -31,7 +31,7 @@ import { Segment } from "./segment.ts";
 import type { ShardedSession } from "./shardedSession.ts";
 import { ExecutedStatements, type InnerPlan, innerPlan, isToBeAsked, prepareSql } from "./sqlPrepare.ts";
 import { missing, taken } from "./statementFaults.ts";
-import { CLOSE_NOTHING, ensureStatement, type Statement } from "./statementStore.ts";
+import { CLOSE_NOTHING, ensureStatement, passNamed, type Statement } from "./statementStore.ts";
 
 /** What pgxa answers itself. */
 type AnsweredPlan = LocalPlan | PreparePlan;
@@ -153,8 +153,7 @@ export class ExtendedProtocol {
     const connection = this.#segment.turnTo(shard);
     if (connection === null) return false;
     ensureStatement(connection, statement);
-    if (statement.key === "") connection.outbox.pass(buffer, start, end);
-    else connection.outbox.put(send.bindRenamed(buffer, start, end, statement.key));
+    passNamed(connection, statement, buffer, start, end);
     const everywhere = isEverywhere ? runUnnamed(statement, buffer, start, end) : null;
     this.#portals.set(bind.portal, { kind: "shard", shard, plan, everywhere, isElsewhereDone: false });
     return true;
@@ -179,8 +178,7 @@ export class ExtendedProtocol {
     const connection = this.connection ?? this.#segment.turnTo(this.#session.destinations.forDescribe(plan));
     if (connection === null) return false;
     ensureStatement(connection, statement);
-    if (statement.key === "") connection.outbox.pass(buffer, start, end);
-    else connection.outbox.put(send.describeRenamed(buffer, start, end, statement.key));
+    passNamed(connection, statement, buffer, start, end);
     return true;
   }
 

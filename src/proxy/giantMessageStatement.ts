@@ -24,6 +24,8 @@ export const giantStatement = (): GiantStatement => ({
   parse: NOTHING,
   isConfirmed: false,
   sharing: null,
+  memo: null,
+  isOrdinary: false,
   settings: "",
   shape: null,
   viewText: null,

@@ -10,6 +10,7 @@ import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Described } from "../pool/replyMarks.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
+import { isOrdinary } from "../routing/ordinaryStatement.ts";
 import type { SessionLook } from "../routing/sessionLook.ts";
 import type { StandbyLook } from "../routing/standbyLook.ts";
 import { mayChain, mayCommit } from "../routing/transactionEnd.ts";
@@ -35,6 +36,7 @@ import {
   CLOSE_NOTHING,
   ensureStatement,
   hasToldShape,
+  passNamed,
   type Statement,
   StatementStore,
   sendParse,
@@ -99,6 +101,11 @@ export class PlainStatements {
 
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
+    if (!lease.isStandby && isOrdinary(buffer, start + QUERY_TEXT_AT, end - 1)) {
+      this.#statements.unnamed = null;
+      lease.unnamedStatement = null;
+      return PASS;
+    }
     const text = readQuery(buffer, start, end, "latin1");
     this.#noteCommit(lease, text);
     const other = ABOUT_SESSIONS.test(text) ? this.#answerOf(lease, text) : null;
@@ -203,7 +210,7 @@ export class PlainStatements {
   #readParse(lease: ServerConnection, buffer: Buffer, start: number, end: number, mayShare: boolean) {
     const parsed = this.#statements.read(buffer, start, end, mayShare, "latin1");
     const { text, parameterTypes } = parsed.statement;
-    if (!ABOUT_SESSIONS.test(text)) return parsed;
+    if (parsed.statement.isOrdinary || !ABOUT_SESSIONS.test(text)) return parsed;
     parsed.statement.signal = backendSignal(text);
     const column = pidColumn(text);
     const other = column === null ? this.#ownView(lease, text, false) : pidStatement(this.#pid, column);
@@ -215,7 +222,7 @@ export class PlainStatements {
   }
 
   #prepareParse(lease: ServerConnection, name: string, statement: Statement): Fault | null {
-    statement.effects = this.#look.effects(statement.text);
+    if (!statement.isOrdinary) statement.effects = this.#look.effects(statement.text);
     if (name !== "" && this.#statements.size + this.#sql.size >= this.#statementsMax) {
       return new Fault("session.too_many_statements");
     }
@@ -261,7 +268,8 @@ export class PlainStatements {
     const statement = ifSendable(this.#statements.find(name), lease);
     if (isGiant(statement)) this.effects.noteGiant(lease, statement.found);
     const effects = statement?.effects ?? this.#sql.effectsOf(name);
-    if (statement !== null && type === CLIENT_MESSAGE.bind) this.#noteCommit(lease, statement.text);
+    if (type === CLIENT_MESSAGE.bind && statement?.isOrdinary === false)
+      this.#noteCommit(lease, statement.text);
     if (statement !== null && type === CLIENT_MESSAGE.bind && statement.shape !== null) {
       const answer = hasToldShape(lease, statement);
       if (answer === "ask") return ASKED;
@@ -275,19 +283,17 @@ export class PlainStatements {
       const fault = this.effects.note(lease, withParameters(effects, this.#bind, buffer, start, end));
       if (fault !== null) return this.#refuse(lease, fault);
     }
-    const rename = type === CLIENT_MESSAGE.bind ? send.bindRenamed : send.describeRenamed;
     if (statement !== null) {
       const instead =
         type === CLIENT_MESSAGE.bind ? this.#insteadOf(lease, statement, buffer, start, end) : null;
       if (instead !== null) {
         ensureStatement(lease, instead);
-        lease.outbox.put(rename(buffer, start, end, instead.key));
+        passNamed(lease, instead, buffer, start, end);
         return SENT;
       }
       ensureStatement(lease, statement);
       if (type === CLIENT_MESSAGE.describe) lease.replies.expectDescribe(true, statement);
-      if (statement.key === "") return PASS;
-      lease.outbox.put(rename(buffer, start, end, statement.key));
+      passNamed(lease, statement, buffer, start, end);
       return SENT;
     }
     if (name === "") {
@@ -366,6 +372,8 @@ export class PlainStatements {
 /** Whether a text may ask for process ids or prepared statements, which are others to a client; seldom. */
 export const ABOUT_SESSIONS = /_backend|pg_prepared_s/i;
 
+/** Behind the type and the length of a Query. */
+const QUERY_TEXT_AT = 5;
 const PREPARE_TIMEOUT_MS = 60_000;
 /** Texts are read byte for byte here. */
 const utf8 = (text: string): string => Buffer.from(text, "latin1").toString();

@@ -41,6 +41,17 @@ const READ_BY = /set_config\('(?:search_path|transform_null_equals)', *E?'(?:[^'
 
 /** An unnamed text: how often it came, or what came of it. */
 type Seen = number | { readonly sharedName: string; readonly untilMs: number };
+/** The last answer about a text, kept by whoever asks again and again: to find it costs a string as long as the text. */
+export interface NameMemo {
+  sharedName: string;
+  settings: string | null;
+  untilMs: number;
+  /** The count of `forget`s and the like up to which it holds. */
+  epoch: number;
+}
+
+export const newMemo = (): NameMemo => ({ sharedName: "", settings: null, untilMs: 0, epoch: 0 });
+
 const UNFIT: Seen = { sharedName: "", untilMs: Number.POSITIVE_INFINITY };
 
 export class StatementNames {
@@ -51,6 +62,8 @@ export class StatementNames {
   readonly #sharesUnnamed: boolean;
   readonly #clock: Pick<Clock, "monotonicMs">;
   #next = 1;
+  /** Grows when names are forgotten. */
+  #epoch = 0;
 
   /** Keeps `namesMax` names, the oldest are forgotten: a new name is as good. */
   constructor(namesMax: number, sharesUnnamed: boolean, clock: Pick<Clock, "monotonicMs">) {
@@ -72,26 +85,48 @@ export class StatementNames {
 
   /**
    * The name for a text that the client sent without one; empty if it is to stay without. `settings`: the client's,
-   * in canonical form.
+   * in canonical form. `memo` is of the same text and types.
    */
-  sharedNameOf(text: string, parameterTypes: readonly number[], settings: string): string {
+  sharedNameOf(
+    text: string,
+    parameterTypes: readonly number[],
+    settings: string,
+    memo: NameMemo | null = null,
+  ): string {
     if (!this.#sharesUnnamed || text.length > SHARED_CHARACTERS_MAX) return "";
+    if (memo !== null && memo.settings === settings && memo.epoch === this.#epoch) {
+      if (this.#clock.monotonicMs() < memo.untilMs) return memo.sharedName;
+    }
+    const seen = this.#look(text, parameterTypes, settings);
+    if (typeof seen === "number") return "";
+    if (memo !== null) {
+      memo.sharedName = seen.sharedName;
+      memo.settings = settings;
+      memo.untilMs = seen.untilMs;
+      memo.epoch = this.#epoch;
+    }
+    return seen.sharedName;
+  }
+
+  #look(text: string, parameterTypes: readonly number[], settings: string): Seen {
     const id = idOf(text, parameterTypes, this.#context(settings));
     const seen = this.#seen.get(id) ?? 0;
-    if (typeof seen !== "number" && this.#clock.monotonicMs() < seen.untilMs) return seen.sharedName;
+    if (typeof seen !== "number" && this.#clock.monotonicMs() < seen.untilMs) return seen;
     const next = this.#after(typeof seen === "number" ? seen : SIGHTINGS, text);
     this.#seen.set(id, next);
     dropOldest(this.#seen, Math.min(SEEN_MAX, this.#namesMax));
-    return typeof next === "number" ? "" : next.sharedName;
+    return next;
   }
 
   /** The unnamed text is seen for the first time again. */
   forget(text: string, parameterTypes: readonly number[], settings: string): void {
+    this.#epoch += 1;
     this.#seen.delete(idOf(text, parameterTypes, this.#context(settings)));
   }
 
   /** Every text is: tables may have changed, and with them what texts mean. */
   forgetAll(): void {
+    this.#epoch += 1;
     this.#names.clear();
     this.#seen.clear();
   }

@@ -11,12 +11,14 @@
  */
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { STATEMENTS_MAX } from "../pool/serverConnection.ts";
+import { isOrdinary } from "../routing/ordinaryStatement.ts";
 import type { SessionEffect } from "../routing/plan.ts";
 import type { Encoding } from "../wire/fieldReader.ts";
-import { type ParseMessage, readParse } from "../wire/frontendReaders.ts";
+import { readParse } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
+import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { BackendSignal } from "./backendSignals.ts";
-import type { StatementNames } from "./statementNames.ts";
+import { type NameMemo, newMemo, type StatementNames } from "./statementNames.ts";
 
 export interface Statement {
   /** The name on server connections; empty for an unnamed statement that is not shared. */
@@ -31,6 +33,10 @@ export interface Statement {
   isConfirmed: boolean;
   /** Where a shared name for it may come from; null if the client named it, or it is not to be shared. */
   readonly sharing: StatementNames | null;
+  /** The name that its text had last. */
+  readonly memo: NameMemo | null;
+  /** Whether it surely is one of those that do nothing to the session (routing/ordinaryStatement.ts). */
+  readonly isOrdinary: boolean;
   /** The settings under which it got its shared name. */
   settings: string;
   /** The columns that the client was told it has; null if it was not told, or each time it runs. */
@@ -43,12 +49,19 @@ export interface Statement {
 
 /** An unnamed Parse that was read. */
 interface UnnamedParse {
+  readonly name: "";
   readonly bytes: Buffer;
   readonly encoding: Encoding;
   readonly text: string;
   readonly parameterTypes: readonly number[];
+  readonly memo: NameMemo;
+  readonly isOrdinary: boolean;
 }
 
+/** Longer messages are copied to be renamed. */
+const IN_PLACE_BYTES_MAX = 8_192;
+/** Type and length. */
+const HEADER_BYTES = 5;
 const NO_EFFECTS: readonly SessionEffect[] = [];
 /** Longer ones are read each time they come: they are seldom repeated, and each client would keep its last. */
 const REPEATED_BYTES_MAX = 2_048;
@@ -100,18 +113,24 @@ export class StatementStore {
     encoding: Encoding = "utf8",
   ): { readonly name: string; readonly statement: Statement } {
     const last = this.#repeated(buffer, start, end, encoding);
-    const {
-      text,
-      parameterTypes,
-      name = "",
-    }: Partial<ParseMessage> & Omit<ParseMessage, "name"> = last ?? readParse(buffer, start, end, encoding);
+    const { name, text, parameterTypes } = last ?? readParse(buffer, start, end, encoding);
     const isShared = name === "" && mayShare && this.#inFlight.size < IN_FLIGHT_MAX;
     const key = name === "" ? "" : this.#names.nameOf(text, parameterTypes);
     const parse =
       last?.bytes ??
       (name === "" ? Buffer.from(buffer.subarray(start, end)) : send.parseRenamed(buffer, start, end, key));
-    if (last === null && name === "" && parse.length <= REPEATED_BYTES_MAX)
-      this.#lastParse = { bytes: parse, encoding, text, parameterTypes };
+    const memo = last?.memo ?? (name === "" ? newMemo() : null);
+    const ordinary = last?.isOrdinary ?? isOrdinaryParse(buffer, start, end);
+    if (last === null && memo !== null && parse.length <= REPEATED_BYTES_MAX)
+      this.#lastParse = {
+        name: "",
+        bytes: parse,
+        encoding,
+        text,
+        parameterTypes,
+        memo,
+        isOrdinary: ordinary,
+      };
     const sharing = isShared ? this.#names : null;
     const statement: Statement = {
       key,
@@ -121,6 +140,8 @@ export class StatementStore {
       parse,
       isConfirmed: false,
       sharing,
+      memo,
+      isOrdinary: ordinary,
       settings: "",
       shape: null,
       viewText: null,
@@ -189,6 +210,13 @@ export class StatementStore {
   }
 }
 
+/** Whether the text of a Parse is an ordinary statement. */
+function isOrdinaryParse(buffer: Buffer, start: number, end: number): boolean {
+  const textAt = buffer.indexOf(0, start + HEADER_BYTES) + 1;
+  const textEnd = buffer.indexOf(0, textAt);
+  return textAt > 0 && textEnd >= 0 && textEnd < end && isOrdinary(buffer, textAt, textEnd);
+}
+
 /** Sends the client's own Parse; its ParseComplete goes to the client. */
 export function sendParse(connection: ServerConnection, statement: Statement): void {
   share(statement, connection.settings);
@@ -206,6 +234,23 @@ export function ensureStatement(connection: ServerConnection, statement: Stateme
   const { key } = statement;
   if (!isStanding(connection, statement)) parse(connection, statement, false);
   else if (key !== "") noteUse(connection, key);
+}
+
+/** Passes on the Bind or Describe of `statement` in `buffer[start, end)`, under the name that it has on `connection`. */
+export function passNamed(
+  connection: ServerConnection,
+  { key }: Statement,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): void {
+  const { outbox } = connection;
+  const isBind = buffer[start] === CLIENT_MESSAGE.bind;
+  if (key === "") outbox.pass(buffer, start, end);
+  else if (end - start > IN_PLACE_BYTES_MAX)
+    outbox.put((isBind ? send.bindRenamed : send.describeRenamed)(buffer, start, end, key));
+  else if (isBind) outbox.renamed(buffer, start, end, buffer.indexOf(0, start + HEADER_BYTES) + 1, key);
+  else outbox.renamed(buffer, start, end, start + HEADER_BYTES + 1, key);
 }
 
 /**
@@ -247,7 +292,12 @@ function noteUse(connection: ServerConnection, key: string): void {
 /** Gives an unnamed statement its shared name if it has come to one. */
 function share(statement: Statement, settings: string | null): void {
   if (statement.sharing === null || settings === null) return;
-  statement.key = statement.sharing.sharedNameOf(statement.text, statement.parameterTypes, settings);
+  statement.key = statement.sharing.sharedNameOf(
+    statement.text,
+    statement.parameterTypes,
+    settings,
+    statement.memo,
+  );
   statement.settings = settings;
 }
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Outbox } from "../../src/pool/outbox.ts";
-import { query } from "../../src/wire/frontendWriters.ts";
+import { bindRenamed, query } from "../../src/wire/frontendWriters.ts";
 
 class Sink {
   readonly writes: Buffer[] = [];
@@ -81,5 +81,28 @@ describe("an outbox", () => {
       const sent = Buffer.concat([query(text), query(text)]);
       assert.deepEqual(Buffer.concat(sink.seen), Buffer.concat([Buffer.from("--"), sent]));
     }
+  });
+
+  it("renames what a message is about in its place, as a copy would", () => {
+    const names = fc.string({ unit: "binary-ascii", maxLength: 30 }).map((name) => name.replaceAll("\0", ""));
+    fc.assert(
+      fc.property(names, names, fc.uint8Array({ maxLength: 6_000 }), fc.nat(5), (portal, name, rest, own) => {
+        const before = Buffer.alloc(own, "x");
+        const body = Buffer.concat([Buffer.from(`${portal}\0${name}\0`), rest]);
+        const bind = Buffer.concat([Buffer.from("B\0\0\0\0"), body]);
+        bind.writeInt32BE(bind.length - 1, 1);
+        const chunk = Buffer.concat([before, bind]);
+        const sink = new Sink();
+        const outbox = new Outbox(sink);
+        outbox.pass(chunk, 0, own);
+        for (let i = 0; i < 4; i += 1) {
+          const nameAt = own + 6 + Buffer.byteLength(portal);
+          outbox.renamed(chunk, own, chunk.length, nameAt, "pgxa_7");
+        }
+        outbox.flush();
+        const one = bindRenamed(chunk, own, chunk.length, "pgxa_7");
+        assert.deepEqual(Buffer.concat(sink.seen), Buffer.concat([before, one, one, one, one]));
+      }),
+    );
   });
 });
