@@ -8,6 +8,7 @@ import { timingSafeEqual } from "node:crypto";
 import type { Randomness } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
+import { RandomPool } from "../base/randomPool.ts";
 import type { Participant } from "../deadlock/participant.ts";
 import { ActivityWatch } from "./activity.ts";
 import type { SignalKind } from "./backendSignals.ts";
@@ -39,7 +40,7 @@ export interface Entry extends TimedClient {
 }
 
 export class ClientRegistry {
-  readonly #random: Randomness;
+  readonly #random: RandomPool;
   readonly limits: ClientLimits;
   readonly #entries = new Map<number, Entry>();
   readonly #pids = new Map<Session, number>();
@@ -48,7 +49,7 @@ export class ClientRegistry {
 
   /** `generation`: of processes that hand clients over to each other the next has the next; see GENERATIONS. */
   constructor(random: Randomness, limits: ClientLimits, generation = 0) {
-    this.#random = random;
+    this.#random = new RandomPool(random);
     this.limits = limits;
     this.#generation = generation % GENERATIONS;
   }

@@ -63,10 +63,11 @@ export const isLoopback = (address: string): boolean => {
 };
 
 /**
- * By which an address is counted: itself, or of IPv6 the /64, which is the least that a subscriber has. Empty, as on a
+ * By which the address of a connection, as the system has it, is counted: itself, or of IPv6 the /64, which is the least that a subscriber has. Empty, as on a
  * Unix socket, it is one for all.
  */
 export function originOf(address: string): string {
+  if (!address.includes(":")) return address;
   const bytes = parseAddress(address);
   if (bytes === null || bytes.length === 4) return bytes === null ? address : bytes.join(".");
   return Buffer.from(bytes.subarray(0, 8)).toString("hex");

@@ -37,7 +37,7 @@ export class FailureLimit {
 
   /** Whether no login from there is to be heard now. */
   isReached(link: ClientLink): boolean {
-    if (this.#isExempt(link)) return false;
+    if (this.#failures.size === 0 || this.#isExempt(link)) return false;
     return (this.#current(originOf(link.remoteAddress))?.count ?? 0) >= this.#limits.failuresMax;
   }
 
