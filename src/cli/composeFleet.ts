@@ -7,9 +7,11 @@
 import type { Environment } from "../base/environment.ts";
 import type { Config } from "../config/config.ts";
 import { Crew } from "../fleet/crew.ts";
+import { QuotaDesk } from "../fleet/quotaDesk.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import type { ConfigSource } from "./reloading.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
+import { workerCount } from "./workers/count.ts";
 import { choosePort, Sockets } from "./workers/sockets.ts";
 import { Workers } from "./workers/workers.ts";
 
@@ -34,11 +36,14 @@ export interface Parent {
  * Makes the parent's side of whatever the workers have in common, before the first of them is started. Rejects with a Fault
  * or the system's error.
  */
-export async function startParent(_crew: Crew, _config: Config, _world: ParentWorld): Promise<Parent> {
+export async function startParent(crew: Crew, config: Config, { environment }: ParentWorld): Promise<Parent> {
+  const quotas = new QuotaDesk(crew, workerCount(config), environment.clock);
   return {
     onServing() {},
     onDraining() {},
-    async stop() {},
+    async stop() {
+      quotas.stop();
+    },
   };
 }
 

@@ -132,7 +132,7 @@ class Claim implements Quota {
     this.#serial = serial;
     this.limit = this.#isLasting ? Math.max(granted, this.#holder.held) : granted;
     this.isFull = isFull;
-    if (isFull) this.#wanted = 0;
+    if (isFull || (this.#isLasting && this.limit >= this.#wanted)) this.#wanted = 0;
     this.#holder.onLimit();
     this.isFull = false;
     this.tell();

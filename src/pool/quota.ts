@@ -51,3 +51,11 @@ export interface Quotas {
   /** What this process has of a number that is divided once and for all. */
   split(total: number): number;
 }
+
+/** Who decides how many connections a pool may have, where that changes while it runs. */
+export interface PoolWatch {
+  /** Somebody waits; `others` would, but have gone elsewhere. */
+  onQueued(others?: number): void;
+  /** There are more than it may have, and fewer than before. */
+  onFewer(): void;
+}
