@@ -36,6 +36,8 @@ import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
 import { type Asker, NO_CLIENT, type Share } from "./share.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
+/** A connection that was in use this long ago still counts as needed. */
+const WARM_MS = 250;
 
 export class Pool {
   readonly shard: ShardConfig;
@@ -116,7 +118,7 @@ export class Pool {
 
   /** How many are in use or were a moment ago, and if there are no more, how many others would be. */
   get demand(): number {
-    const sinceMs = this.#options.environment.clock.monotonicMs() - SWEEP_INTERVAL_MS;
+    const sinceMs = this.#options.environment.clock.monotonicMs() - WARM_MS;
     return demandOn(this.#members.keys(), this.#seats, this.#options.pool.max, sinceMs);
   }
 
