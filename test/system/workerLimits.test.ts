@@ -2,11 +2,16 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type pg from "pg";
+import { Command } from "../cli/command.ts";
 import { Stage } from "./stage.ts";
 import { WorkersStage } from "./workersStage.ts";
 
 const WAIT = { timeout: 120_000 };
 const POOL = { max: 4, checkout_timeout: "30s" };
+
+/** Connections to the shard that somebody uses. */
+const IN_USE =
+  "SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'";
 
 const begin = (clients: readonly pg.Client[]) =>
   Promise.all(clients.map((client) => client.query("BEGIN; SELECT 1")));
@@ -30,9 +35,7 @@ describe("workers in front of one shard", WAIT, () => {
   after(() => stage.stop());
 
   const inUse = async (): Promise<number> => {
-    const [rows] = await stage.onShards<{ count: number }>(
-      "SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'",
-    );
+    const [rows] = await stage.onShards<{ count: number }>(IN_USE);
     return rows![0]!.count;
   };
 
@@ -198,3 +201,52 @@ describe("workers in front of several shards", WAIT, () => {
     await end(clients);
   });
 });
+
+describe("pgxa up with two workers", { timeout: 150_000 }, () => {
+  let stage: Stage;
+  let command: Command;
+  let port: number;
+  before(async () => {
+    stage = await Stage.open({ shards: 1, isOpen: false });
+    stage.writeConfig({ workers: 2, pool: { ...POOL, max: 3 }, log: { level: "info" } });
+    command = new Command(["up", "--config", stage.file]);
+    const [, found] = await command.printed(/^pgxa is listening on 127\.0\.0\.1:(\d+)/);
+    port = Number(found);
+  });
+  after(async () => {
+    command?.process.kill("SIGKILL");
+    await stage?.stop();
+  });
+
+  it("has as many connections to the shard as there may be, also after a worker was killed", async () => {
+    const inUse = async (): Promise<number> => {
+      const [rows] = await stage.onShards<{ count: number }>(IN_USE);
+      return rows![0]!.count;
+    };
+    const clients = await Promise.all(Array.from({ length: 16 }, () => stage.connect({ port })));
+    await begin(clients.slice(0, 3));
+    assert.equal(await inUse(), 3, "however they are spread over the workers");
+    const waiting = clients.slice(3).map((client) => client.query("SELECT pg_sleep(0.001)"));
+    assert.equal(await isSettled(Promise.race(waiting), inUse), false);
+    await commit(clients.slice(0, 3));
+    await Promise.all(waiting);
+    const [, pid] = /"worker.started".*?"pid":(\d+)/.exec(command.stderr) ?? [];
+    process.kill(Number(pid), "SIGKILL");
+    const others = await Promise.all(Array.from({ length: 16 }, () => reconnect(stage, port)));
+    await begin(others.slice(0, 3));
+    assert.equal(await inUse(), 3);
+    await commit(others.slice(0, 3));
+    await Promise.all(others.map((client) => client.query("SELECT 1")));
+  });
+});
+
+/** A client of a port on which one of several listeners may be gone. */
+async function reconnect(stage: Stage, port: number): Promise<pg.Client> {
+  for (;;) {
+    try {
+      return await stage.connect({ port });
+    } catch {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
