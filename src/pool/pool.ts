@@ -68,7 +68,7 @@ export class Pool {
     this.#seats = new Seats({
       limits: options.pool,
       clock: options.environment.clock,
-      fault: (id) => queueFault(id, this.#options),
+      fault: (id) => queueFault(id, this.#options, this.watch?.max),
       about: () =>
         `${this.#seats.taken} of ${this.#options.pool.max} connections to shard "${this.shard.id}" are in use.`,
       onQueued: () => this.watch?.onQueued(),
@@ -81,7 +81,7 @@ export class Pool {
         this.#members.delete(connection);
         connection.close();
       },
-      timeout: () => queueFault("pool.checkout_timeout", this.#options),
+      timeout: () => queueFault("pool.checkout_timeout", this.#options, this.watch?.max),
     });
     this.#sweepTimer = every(options.environment.clock, SWEEP_INTERVAL_MS, () => this.#sweep());
     this.#unwatch = this.#health.watch({
