@@ -152,7 +152,7 @@ class Claim implements Quota {
   /** Looks whether there has been use for less for a while. */
   sweep(): void {
     if (this.#isLasting) return; // what it has left is asked for when somebody needs it
-    const used = this.#bounded(Math.max(this.#wanted, this.#holder.used, this.#least));
+    const used = this.#bounded(Math.max(this.#wanted, this.#holder.used));
     const need = Math.max(used, this.#wantedBefore);
     this.#wantedBefore = used;
     this.#wanted = 0;
@@ -163,7 +163,7 @@ class Claim implements Quota {
   /** Says how it is. */
   tell(): void {
     const { held, used } = this.#holder;
-    const wanted = this.#isLasting ? held : Math.max(used, this.#wantedBefore, this.#least);
+    const wanted = this.#isLasting ? held : Math.max(used, this.#wantedBefore);
     this.#tellNeed(this.#bounded(Math.max(this.#wanted, wanted)));
   }
 
@@ -184,6 +184,7 @@ class Claim implements Quota {
       isLasting: this.#isLasting,
       max: this.#max,
       need,
+      least: this.#least,
       held,
       seen: this.#serial,
     });
