@@ -10,7 +10,7 @@ import { DATABASE, OPENING_BALANCE, Stage, type StageOptions } from "./stage.ts"
 
 const PROGRAM = join(import.meta.dirname, "restartingProxy.ts");
 const LISTENING = /^pgxa is listening on 127\.0\.0\.1:(\d+)/m;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 
 export class RestartStage {
   readonly stage: Stage;
