@@ -13,6 +13,6 @@ export const WORKER_OPTIONS: readonly OptionSpec[] = [
     min: 1,
     max: WORKERS_MAX,
     word: "auto",
-    says: "How many processes serve clients, on one port and with pools, limits and console in common; auto is one for each processor. One is best for up to two processors.",
+    says: "How many processes serve clients, on one port and with pools, limits and console in common; auto is one for each processor. docs/workers.md says when more than one pays.",
   },
 ];

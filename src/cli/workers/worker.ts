@@ -66,6 +66,7 @@ export async function runWorker(parts: WorkerParts): Promise<number> {
     const { host, port, unixSocket } = proxy;
     parent.tell(SERVING, { host, port, ...(unixSocket === undefined ? {} : { unixSocket }) });
     await stopped;
+    if (!process.connected) proxy.handover.disown();
     await proxy.stop();
     return 0;
   } finally {

@@ -124,6 +124,12 @@ export class Handover {
     }
   }
 
+  /** The channel to both other processes is lost: clients that are on their way are left to these. */
+  disown(): void {
+    this.#arrivals?.disown();
+    this.#departure?.disown();
+  }
+
   /** The process stops: nobody comes or goes any more. */
   close(): void {
     this.#arrivals?.close();
