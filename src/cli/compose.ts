@@ -9,10 +9,9 @@ import type { Operations } from "../admin/operations.ts";
 import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener, HandoverPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
+import type { Membership } from "../fleet/crew.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
-import { Admission } from "../pool/admission.ts";
-import type { StreamHandle } from "../pool/byteStream.ts";
 import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
@@ -20,7 +19,7 @@ import { ClientTls } from "../proxy/clientTls.ts";
 import type { Handover } from "../proxy/handover/handover.ts";
 import { Rest } from "../proxy/rest.ts";
 import { loadParser } from "../routing/parse.ts";
-import { Backends, poolOf } from "./backends.ts";
+import { Backends } from "./backends.ts";
 import {
   createGate,
   createHandover,
@@ -31,10 +30,11 @@ import {
 } from "./composeClients.ts";
 import { startCommits } from "./composeCommits.ts";
 import { createOperator } from "./composeOperations.ts";
+import { createAdmission, createQuotas } from "./composeQuotas.ts";
 import { createDeadlocks, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView, healthOf } from "./composeView.ts";
 import type { ConfigSource } from "./reloading.ts";
-import { Ports } from "./restartPorts.ts";
+import { type Doors, OWN_DOORS, Ports } from "./restartPorts.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 
 /** What a test may replace. */
@@ -45,26 +45,26 @@ export interface ProxyParts {
   readonly handoverPoint: HandoverPointListener;
   /** Where the configuration is read again; null: nowhere. */
   readonly source: ConfigSource | null;
+  /** Of a worker, its place among the others; null: this process is alone. */
+  readonly membership: Membership | null;
   /** An operator has ended it by the console; `stop` is to be called. */
   onShutdown(): void;
 }
 
-/** What a process of an online restart has from the one before it. */
-export interface Inheritance {
+/** What a process has from another: that before it in an online restart, or its parent. */
+export interface Inheritance extends Doors {
+  /** Whether there is one before it, whose clients it gets. */
+  readonly follows: boolean;
   /** The latest epoch of the decision log; null with one shard. */
   readonly epoch: number | null;
   /** Where that is. */
   readonly logDirectory: string;
   readonly generation: number;
-  /** Its listening sockets, by name (restartPorts.ts). */
-  readonly handles: ReadonlyMap<string, StreamHandle>;
   /** Everything is there but the ports; resolves when they are to be opened. */
   ready(): Promise<void>;
 }
 
-export interface RunningProxy {
-  readonly host: string;
-  readonly port: number;
+export interface RunningProxy extends Where {
   readonly log: Log;
   readonly handover: Handover;
   /** Lets transactions end, for `shutdown.timeout` at most, and nobody begin another; `stop` comes after it. */
@@ -86,20 +86,28 @@ export async function startProxy(
     faultPoint: parts.faultPoint ?? (() => {}),
     handoverPoint: parts.handoverPoint ?? (() => {}),
     source: parts.source ?? null,
+    membership: parts.membership ?? null,
     onShutdown: parts.onShutdown ?? (() => {}),
   };
   await loadParser();
   const house = await build(config, world, inheritance);
   try {
-    if (inheritance !== null) await house.reachShards();
+    if (inheritance?.follows) await house.reachShards();
     await inheritance?.ready();
-    const { host, port } = await house.open(inheritance?.handles ?? new Map());
+    const where = await house.open(inheritance ?? OWN_DOORS);
     const { handover, operations, drain, stop } = house;
-    return { host, port, log: world.log, handover, operations, drain, stop };
+    return { ...where, log: world.log, handover, operations, drain, stop };
   } catch (error) {
     await house.stop();
     throw error;
   }
+}
+
+/** Where clients find it. */
+export interface Where {
+  readonly host: string;
+  readonly port: number;
+  readonly unixSocket?: string;
 }
 
 interface House {
@@ -108,9 +116,7 @@ interface House {
   /** Resolves when every shard has let pgxa in; rejects with a Fault. */
   reachShards(): Promise<void>;
   /** Opens the ports, or accepts on those that were inherited. */
-  open(
-    inherited: ReadonlyMap<string, StreamHandle>,
-  ): Promise<{ readonly host: string; readonly port: number }>;
+  open(doors: Doors): Promise<Where>;
   drain(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -122,12 +128,18 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   const metrics = new Metrics();
   const { watched, commits } = await startShards(config, world, inheritance);
   const { health } = watched;
-  const backends = new Backends(config, { ...world, health, standbys: config.standbys });
+  const quotas = createQuotas(world);
+  const backends = new Backends(config, { ...world, health, standbys: config.standbys, quotas });
   const generation = inheritance?.generation ?? 0;
-  const registry = new ClientRegistry(environment.random, new ClientLimits(config), generation);
+  const worker = world.membership?.index ?? null;
+  const registry = new ClientRegistry(
+    environment.random,
+    new ClientLimits(config, quotas),
+    generation,
+    worker,
+  );
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
-  const main = config.databases.find(({ name }) => name === config.database);
-  const admission = new Admission(config.shards.length, poolOf(config, main), environment.clock);
+  const { admission, limitAdmission } = createAdmission(config, world, backends, quotas);
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const { resolver } = commits ?? {};
@@ -147,13 +159,13 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
     view.isStopping = true;
     return listener.drain(live.config.shutdown);
   };
-  const operations = createOperator(world, { ...shared, listener, timeouts, health }, drain);
+  const operations = createOperator(world, { ...shared, listener, timeouts, health, limitAdmission }, drain);
   view.operations = operations;
   return {
     handover,
     reachShards: () => backends.reachAll(),
-    async open(inherited) {
-      const where = await ports.open(inherited);
+    async open(doors) {
+      const where = await ports.open(doors);
       isStarted = true;
       log.info("proxy.listening", { ...where, shards: config.shards.length });
       return where;
@@ -170,6 +182,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
       await commits?.protocol.drain();
       await commits?.stop();
       await backends.close();
+      quotas?.stop();
       await watched.stop();
       view.statistics.stop();
       await endpoint.stop(); // last: a drain is to be watched to its end
@@ -190,7 +203,7 @@ function createDoors(
   const listener = createListener(world, shared, createSession, (pid, secret) =>
     handover.passCancel(pid, secret),
   );
-  const ports = new Ports(config, listener, endpoint);
+  const ports = new Ports(config, listener, endpoint, world.membership !== null);
   const own = { listener, ports: ports.all, createSession, generation };
   const handover = createHandover(config, world, { ...shared, ...own });
   shared.view.handshakes = () => listener.handshakes;

@@ -42,6 +42,8 @@ export interface ListenerOptions {
   readonly peers: PeerUsers;
   readonly registry: ClientRegistry;
   readonly rest: Rest;
+  /** Whether the file of the Unix socket is another process's to remove. */
+  readonly leavesSocketFile: boolean;
   /** Of a database; null is the console. */
   greetings(place: Place, credentials: Credentials): Greetings | null;
   readonly log: Log;
@@ -91,14 +93,15 @@ export class Listener implements HandshakeHost {
 
   /**
    * Opens the port, or accepts on `handle`, a listening socket of another process; resolves with where it is. Rejects
-   * with the system's error, for example EADDRINUSE.
+   * with the system's error, for example EADDRINUSE. `reusePort`: others may listen there, too.
    */
   async listen(
     host: string,
     port: number,
     handle: StreamHandle | null = null,
+    reusePort = false,
   ): Promise<{ readonly host: string; readonly port: number }> {
-    await open(this.#server, handle ?? { host, port });
+    await open(this.#server, handle ?? { host, port, reusePort });
     return { host, port: this.port };
   }
 
@@ -129,7 +132,8 @@ export class Listener implements HandshakeHost {
 
   /** The same of the Unix socket; its file goes with it unless another process accepts there. */
   closeUnix(isHandedOn = false): Promise<void> {
-    if (this.#unixFile !== null && !isHandedOn) removeSocketFile(this.#unixFile);
+    const isLeft = isHandedOn || this.#options.leavesSocketFile;
+    if (this.#unixFile !== null && !isLeft) removeSocketFile(this.#unixFile);
     this.#unixFile = null;
     return close(this.#unixServer);
   }
@@ -184,6 +188,11 @@ export class Listener implements HandshakeHost {
     // This one is among those who have proved themselves; the console has places of its own.
     const isFull = registry.size + this.#handshakes.provenCount > this.gate.limits.clientsMax;
     if (isFull && client.database !== null) throw new Fault("login.too_many_clients");
+  }
+
+  findRoom(client: ClientIdentity): Promise<void> | null {
+    this.checkRoom(client);
+    return this.#options.registry.limits.ask(client);
   }
 
   greeting(parameters: NewClient["parameters"], place: NewClient["place"], credentials: Credentials) {

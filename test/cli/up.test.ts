@@ -131,6 +131,59 @@ describe("pgxa up", { timeout: 150_000 }, () => {
     }
   });
 
+  describe("with two workers says what it says without", () => {
+    async function checkSame(change: object, expected: RegExp): Promise<void> {
+      const config = JSON.parse(readFileSync(fileFor(2), "utf8"));
+      const said: unknown[] = [];
+      for (const workers of [1, 2]) {
+        const file = join(directory, "failing.yaml");
+        writeFileSync(file, JSON.stringify({ ...config, ...change, workers }));
+        said.push(await run(["up", "--config", file]));
+      }
+      const [alone, together] = said as [{ stderr: string; code: number }, unknown];
+      assert.match(alone.stderr, expected);
+      assert.equal(alone.code, 1);
+      assert.deepEqual(together, alone);
+    }
+
+    it("if a port is taken", async () => {
+      const other = createServer().listen(0, "127.0.0.1");
+      await once(other, "listening");
+      try {
+        await checkSame({ listen: { port: (other.address() as AddressInfo).port } }, /is taken/);
+      } finally {
+        other.close();
+      }
+    });
+
+    it("if an address is not this machine's", () =>
+      checkSame({ listen: { host: "192.0.2.1" } }, /is no address/));
+
+    it("if the decision log cannot be where it is to be", async () => {
+      writeFileSync(join(directory, "no-directory"), "");
+      await checkSame(
+        { transaction: { log_directory: "no-directory/decisions" } },
+        /decision log|could not start/,
+      );
+    });
+
+    it("if another pgxa with workers has the port", async () => {
+      const file = join(directory, "first.yaml");
+      const config = JSON.parse(readFileSync(fileFor(1), "utf8"));
+      writeFileSync(file, JSON.stringify({ ...config, workers: 2 }));
+      const command = new Command(["up", "--config", file]);
+      try {
+        const [, port] = await command.printed(LISTENING);
+        const transaction = { log_directory: "decisions-beside" };
+        await checkSame({ listen: { port: Number(port) }, transaction }, /is taken/);
+        command.process.kill("SIGINT");
+        assert.equal(await command.end(), 0);
+      } finally {
+        command.process.kill("SIGKILL");
+      }
+    });
+  });
+
   it("says that an address is not this machine's", async () => {
     const file = fileFor(1);
     const elsewhere = join(directory, "elsewhere.yaml");

@@ -82,6 +82,11 @@ export class Arrivals {
     for (const id of [...this.#waiting.keys()]) this.onGo(id);
   }
 
+  /** This process ends without a word: those whom the old one has not let go of stay there. */
+  disown(): void {
+    for (const id of [...this.#waiting.keys()]) this.onWithdrawn(id);
+  }
+
   async #take(id: number, state: ClientState, handle: StreamHandle): Promise<void> {
     const { peer, faultPoint, log } = this.#options;
     const stream = ByteStream.adopt(handle, NOBODY_YET, CLIENT_READ_BYTES);

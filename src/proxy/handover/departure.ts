@@ -89,6 +89,13 @@ export class Departure {
     this.#unwatch();
   }
 
+  /** This process ends without a word: those who may be the new process's are told nothing. */
+  disown(): void {
+    const sessions = [...this.#movingSessions];
+    for (const id of [...this.#moving.keys()]) this.#forget(id);
+    for (const session of sessions) session.client.stream.destroy();
+  }
+
   /** The new process knows the client, and waits. */
   onTaken(id: number): void {
     const moving = this.#moving.get(id);
