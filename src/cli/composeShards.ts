@@ -61,6 +61,7 @@ export function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks
     queue: admission,
     participants: () => registry.participants(),
     onInDoubt: (shard) => resolver?.wake(shard),
+    peers: null,
   });
   const stop = async (): Promise<void> => {
     detector.close();
