@@ -145,9 +145,10 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const { resolver } = commits ?? {};
-  const deadlocks = createDeadlocks(config, { ...world, metrics, admission, registry, resolver, health });
-  const router = commits === null ? null : createRouter(config);
   const live = { config };
+  const watching = { live, metrics, admission, registry, resolver, health };
+  const deadlocks = createDeadlocks(config, { ...world, ...watching });
+  const router = commits === null ? null : createRouter(config);
   const view = createView(live, world, { registry, backends, deadlocks, commits, router });
   const rest = new Rest();
   const clients = { live, gate, tls, rest, registry, view };

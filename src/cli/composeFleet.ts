@@ -7,6 +7,7 @@
 import type { Environment } from "../base/environment.ts";
 import type { Config } from "../config/config.ts";
 import { Crew } from "../fleet/crew.ts";
+import { DeadlockDesk } from "../fleet/deadlockDesk.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import type { ConfigSource } from "./reloading.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
@@ -34,11 +35,14 @@ export interface Parent {
  * Makes the parent's side of whatever the workers have in common, before the first of them is started. Rejects with a Fault
  * or the system's error.
  */
-export async function startParent(_crew: Crew, _config: Config, _world: ParentWorld): Promise<Parent> {
+export async function startParent(crew: Crew, _config: Config, world: ParentWorld): Promise<Parent> {
+  const deadlocks = new DeadlockDesk(crew, world.environment.clock);
   return {
     onServing() {},
     onDraining() {},
-    async stop() {},
+    async stop() {
+      deadlocks.close();
+    },
   };
 }
 
