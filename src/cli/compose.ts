@@ -27,6 +27,7 @@ import {
   createHandover,
   createListener,
   createRouter,
+  createSignals,
   type Shared,
   sessionsOf,
 } from "./composeClients.ts";
@@ -151,7 +152,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   const router = commits === null ? null : createRouter(config);
   const view = createView(live, world, { registry, backends, deadlocks, commits, router });
   const rest = new Rest();
-  const clients = { live, gate, tls, rest, registry, view };
+  const clients = { live, gate, tls, rest, registry, signals: createSignals(world), view };
   const shared = { ...clients, backends, commits, router, admission, deadlocks, metrics };
   view.health = (shard) => healthOf(health, shard);
   metrics.countPinned = () => registry.pinnedCount;
@@ -201,13 +202,23 @@ function createDoors(
   endpoint: MetricsEndpoint,
   generation: number,
 ) {
+  const { registry, signals } = shared;
   const createSession = sessionsOf(config, world, shared);
-  const listener = createListener(world, shared, createSession, (pid, secret) =>
-    handover.passCancel(pid, secret),
-  );
+  const listener = createListener(world, shared, createSession, (pid, secret) => {
+    handover.passCancel(pid, secret);
+    signals?.cancel(pid, secret);
+  });
   const ports = new Ports(config, listener, endpoint, world.sharedPort);
   const own = { listener, ports: ports.all, createSession, generation };
   const handover = createHandover(config, world, { ...shared, ...own });
+  signals?.serve({
+    cancel(pid, secret) {
+      const session = registry.find(pid, secret);
+      if (session === null) handover.passCancel(pid, secret);
+      else session.cancel();
+    },
+    signal: (kind, pid) => registry.signal(kind, pid),
+  });
   shared.view.handshakes = () => listener.handshakes;
   return { listener, ports, handover };
 }

@@ -6,6 +6,7 @@
  */
 import type { Environment } from "../base/environment.ts";
 import type { Config } from "../config/config.ts";
+import { relaySignals } from "../fleet/clientSignals.ts";
 import { Crew } from "../fleet/crew.ts";
 import { DeadlockDesk } from "../fleet/deadlockDesk.ts";
 import { createLog, type Log } from "../observe/log.ts";
@@ -36,6 +37,7 @@ export interface Parent {
  * or the system's error.
  */
 export async function startParent(crew: Crew, _config: Config, world: ParentWorld): Promise<Parent> {
+  relaySignals(crew);
   const deadlocks = new DeadlockDesk(crew, world.environment.clock);
   return {
     onServing() {},
