@@ -112,7 +112,7 @@ export class Stage {
   }
 
   get port(): number {
-    return this.#proxy!.port;
+    return this.ports[0]!;
   }
 
   get proxy(): RunningProxy {
