@@ -12,7 +12,6 @@ import type { Config } from "../config/config.ts";
 import type { Membership } from "../fleet/crew.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
-import { Admission } from "../pool/admission.ts";
 import type { StreamHandle } from "../pool/byteStream.ts";
 import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
@@ -21,7 +20,7 @@ import { ClientTls } from "../proxy/clientTls.ts";
 import type { Handover } from "../proxy/handover/handover.ts";
 import { Rest } from "../proxy/rest.ts";
 import { loadParser } from "../routing/parse.ts";
-import { Backends, poolOf } from "./backends.ts";
+import { Backends } from "./backends.ts";
 import {
   createGate,
   createHandover,
@@ -33,6 +32,7 @@ import {
 } from "./composeClients.ts";
 import { startCommits } from "./composeCommits.ts";
 import { createOperator } from "./composeOperations.ts";
+import { createAdmission, createQuotas } from "./composeQuotas.ts";
 import { createDeadlocks, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView, healthOf } from "./composeView.ts";
 import type { ConfigSource } from "./reloading.ts";
@@ -136,18 +136,23 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   const metrics = new Metrics();
   const { watched, commits } = await startShards(config, world, inheritance);
   const { health } = watched;
-  const backends = new Backends(config, { ...world, health, standbys: config.standbys });
+  const quotas = createQuotas(world);
+  const backends = new Backends(config, { ...world, health, standbys: config.standbys, quotas });
   const generation = inheritance?.generation ?? 0;
   const worker = world.membership?.index ?? null;
-  const registry = new ClientRegistry(environment.random, new ClientLimits(config), generation, worker);
+  const registry = new ClientRegistry(
+    environment.random,
+    new ClientLimits(config, quotas),
+    generation,
+    worker,
+  );
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
-  const main = config.databases.find(({ name }) => name === config.database);
-  const admission = new Admission(config.shards.length, poolOf(config, main), environment.clock);
+  const { admission, limitAdmission } = createAdmission(config, world, backends, quotas);
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const { resolver } = commits ?? {};
   const live = { config };
-  const watching = { live, metrics, admission, registry, resolver, health };
+  const watching = { live, quotas, metrics, admission, registry, resolver, health };
   const deadlocks = createDeadlocks(config, { ...world, ...watching });
   const router = commits === null ? null : createRouter(config);
   const view = createView(live, world, { registry, backends, deadlocks, commits, router });
@@ -163,7 +168,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
     view.isStopping = true;
     return listener.drain(live.config.shutdown);
   };
-  const operations = createOperator(world, { ...shared, listener, timeouts, health }, drain);
+  const operations = createOperator(world, { ...shared, listener, timeouts, health, limitAdmission }, drain);
   view.operations = operations;
   return {
     handover,
@@ -186,6 +191,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
       await commits?.protocol.drain();
       await commits?.stop();
       await backends.close();
+      quotas?.stop();
       await watched.stop();
       view.statistics.stop();
       await endpoint.stop(); // last: a drain is to be watched to its end

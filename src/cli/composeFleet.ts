@@ -9,9 +9,11 @@ import type { Config } from "../config/config.ts";
 import { relaySignals } from "../fleet/clientSignals.ts";
 import { Crew } from "../fleet/crew.ts";
 import { DeadlockDesk } from "../fleet/deadlockDesk.ts";
+import { QuotaDesk } from "../fleet/quotaDesk.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import type { ConfigSource } from "./reloading.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
+import { workerCount } from "./workers/count.ts";
 import { choosePort, Sockets } from "./workers/sockets.ts";
 import { Workers } from "./workers/workers.ts";
 
@@ -36,13 +38,15 @@ export interface Parent {
  * Makes the parent's side of whatever the workers have in common, before the first of them is started. Rejects with a Fault
  * or the system's error.
  */
-export async function startParent(crew: Crew, _config: Config, world: ParentWorld): Promise<Parent> {
+export async function startParent(crew: Crew, config: Config, { environment }: ParentWorld): Promise<Parent> {
   relaySignals(crew);
-  const deadlocks = new DeadlockDesk(crew, world.environment.clock);
+  const quotas = new QuotaDesk(crew, workerCount(config), environment.clock);
+  const deadlocks = new DeadlockDesk(crew, environment.clock);
   return {
     onServing() {},
     onDraining() {},
     async stop() {
+      quotas.stop();
       deadlocks.close();
     },
   };

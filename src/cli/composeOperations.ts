@@ -4,7 +4,6 @@ import type { Config } from "../config/config.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import type { ClientTimeouts } from "../proxy/clientTimeouts.ts";
 import type { Listener } from "../proxy/listener.ts";
-import { poolOf } from "./backends.ts";
 import type { ProxyParts } from "./compose.ts";
 import type { Shared } from "./composeClients.ts";
 import { performResolve } from "./composeHeuristics.ts";
@@ -15,6 +14,7 @@ export interface Operated extends Shared {
   readonly listener: Listener;
   readonly timeouts: ClientTimeouts;
   readonly health: readonly ShardHealth[];
+  limitAdmission(config: Config): void;
 }
 
 export function createOperator(world: ProxyParts, parts: Operated, drain: () => Promise<void>): Operator {
@@ -46,7 +46,7 @@ export function createOperator(world: ProxyParts, parts: Operated, drain: () => 
 
 /** Throws a Fault, and changes nothing, if files that the configuration names are wrong. */
 function reconfigure(config: Config, { log }: ProxyParts, parts: Operated): void {
-  const { live, gate, tls, registry, timeouts, health, backends, admission } = parts;
+  const { live, gate, tls, registry, timeouts, health, backends } = parts;
   gate.reconfigure(config);
   if (!tls.reconfigure(config.clientTls)) {
     gate.reconfigure(live.config);
@@ -58,8 +58,7 @@ function reconfigure(config: Config, { log }: ProxyParts, parts: Operated): void
   registry.limits.reconfigure(config);
   timeouts.reconfigure(config);
   for (const one of health) one.reconfigure(config.health);
-  const main = config.databases.find(({ name }) => name === config.database);
-  admission.reconfigure(poolOf(config, main));
   backends.reconfigure(config);
+  parts.limitAdmission(config);
   log.setLevel(config.log.level);
 }

@@ -17,6 +17,7 @@ import type { DeadlockCause, DeadlockHistory } from "./history.ts";
 import type { LockWait } from "./lockWait.ts";
 import type { Participant, ParticipantState } from "./participant.ts";
 import type { PeerShares, Peers, SharedClient, SnapshotShare, Verdict } from "./peers.ts";
+import { poolPart, poolWaitsOf, untaken } from "./poolWaits.ts";
 import { circleRows, type WaitRow, waitRows } from "./report.ts";
 import {
   isClient,
@@ -104,19 +105,16 @@ export class DeadlockDetector {
 
   /** What another has to know of the clients here. `all`: with those who wait and hold nothing. */
   share(all: boolean): SnapshotShare {
-    const { participants, queue, clock, shards } = this.#options;
-    const waiting = [...queue.waits(all)] as readonly { owner: Participant; pool: number; sinceMs: number }[];
-    const holders = shards.map((_, pool) => [...queue.holders(pool)] as Participant[]);
-    const involved = new Set([...waiting.map(({ owner }) => owner), ...holders.flat()]);
-    for (const participant of participants()) {
+    const { waits, holders, taken } = this.#poolPart(all);
+    const involved = new Set([...waits.map(({ owner }) => owner), ...holders.flat()]);
+    for (const participant of this.#options.participants()) {
       if (participant.isProtected || participant.backends.length > 0) involved.add(participant);
     }
     return {
       clients: [...involved].map((participant) => this.#shared(participant)),
-      poolWaits: waiting.map(({ owner: { client }, pool, sinceMs }) => {
-        return { client, pool, waitedMs: clock.monotonicMs() - sinceMs };
-      }),
+      poolWaits: waits.map(({ owner: { client }, ...wait }) => ({ client, ...wait })),
       holders: holders.map((clients) => clients.map(({ client }) => client)),
+      taken,
       watchedOn: [...this.#shardsToAsk(NOBODY_ELSE)],
     };
   }
@@ -193,7 +191,7 @@ export class DeadlockDetector {
     const { nodes, graph } = takeSnapshot({
       participants: [...others.shares.flatMap(({ clients }) => clients), ...participants()],
       locks,
-      pools: this.#poolWaits(others, isFleetWide, isForShow),
+      pools: this.#poolWaits(others, isForShow),
     });
     // Whoever gives way goes by itself; another victim for the same deadlock would be one too many.
     return { nodes, graph: new Map([...graph].filter(([id]) => !this.#givesWay(nodes.get(id)!))), others };
@@ -225,29 +223,24 @@ export class DeadlockDetector {
     }
   }
 
-  /** With several workers, a pool of which not all connections are known to be held is no reason to wait. */
-  #poolWaits(
-    { shares, isWhole }: PeerShares,
-    isFleetWide: boolean,
-    isForShow: boolean,
-  ): ReadonlyMap<ParticipantState, PoolWait> {
-    const { queue, clock, peers, shards } = this.#options;
-    const others = new Map(shares.flatMap(({ clients }) => clients.map((one) => [one.client, one] as const)));
-    const holders = shards.map((_, pool): readonly ParticipantState[] => [
-      ...([...queue.holders(pool)] as Participant[]),
-      ...shares.flatMap((share) => share.holders[pool]!.map((client) => others.get(client)!)),
-    ]);
-    const waits = new Map<ParticipantState, PoolWait>();
-    const add = (owner: ParticipantState, pool: number, waitedMs: number): void => {
-      const isFull = !isFleetWide || peers === null || (isWhole && holders[pool]!.length >= peers.poolMax);
-      if (!isFull && !isForShow) return;
-      waits.set(owner, { pool, waitedMs, holders: holders[pool]!.filter((holder) => holder !== owner) });
+  /** With a worker of which nothing is known connections may come from there. */
+  #poolWaits(others: PeerShares, isForShow: boolean): ReadonlyMap<ParticipantState, PoolWait> {
+    const { peers } = this.#options;
+    const parts = [this.#poolPart(isForShow), ...others.shares.map(poolPart)];
+    const isShort = others === NOBODY_ELSE || (others.isWhole && untaken(parts, peers!.pool.max) <= 0);
+    return isShort || isForShow ? poolWaitsOf(parts) : new Map();
+  }
+
+  #poolPart(all: boolean) {
+    const { queue, clock, shards, peers } = this.#options;
+    const nowMs = clock.monotonicMs();
+    return {
+      waits: [...queue.waits(all)].map(({ owner, pool, sinceMs }) => {
+        return { owner: owner as Participant, pool, waitedMs: nowMs - sinceMs };
+      }),
+      holders: shards.map((_, pool) => [...queue.holders(pool)] as Participant[]),
+      taken: Math.max(queue.taken, peers?.pool.least ?? 0),
     };
-    for (const { owner, pool, sinceMs } of queue.waits(isForShow))
-      add(owner as Participant, pool, clock.monotonicMs() - sinceMs);
-    for (const { client, pool, waitedMs } of shares.flatMap(({ poolWaits }) => poolWaits))
-      add(others.get(client)!, pool, waitedMs);
-    return waits;
   }
 
   // --- proving ---

@@ -52,6 +52,8 @@ export interface LeaseQueue {
   /** The waits of those who hold something themselves, and with `all` of the others too, for whom nobody can wait. */
   waits(all?: boolean): Iterable<{ readonly owner: object; readonly pool: number; readonly sinceMs: number }>;
   holders(pool: number): Iterable<object>;
+  /** How many connections of each pool are promised to those who hold some, at most as many as this process may have. */
+  readonly taken: number;
   /** Ends the wait of `owner` with `fault`. */
   refuse(owner: object, fault: Fault): void;
 }

@@ -34,6 +34,8 @@ export interface SnapshotShare {
   readonly poolWaits: readonly SharedPoolWait[];
   /** For each pool the clients that hold its connections. */
   readonly holders: readonly (readonly number[])[];
+  /** How many connections of each pool others cannot have while these clients stay. */
+  readonly taken: number;
   /** The shards on which something runs that is watched, or waits for a connection. */
   readonly watchedOn: readonly number[];
 }
@@ -64,8 +66,8 @@ export interface Verdict {
 }
 
 export interface Peers {
-  /** How many connections of a pool all workers may have together. */
-  readonly poolMax: number;
+  /** How many connections of a pool all workers may have together, and how many this one keeps even without use. */
+  readonly pool: { readonly max: number; readonly least: number };
   /** What the others know now; never rejects, and takes a bounded time. `all`: with those who hold nothing. */
   shares(all: boolean): Promise<PeerShares>;
   /** Does `work` while no other worker does; begins after a bounded time in any case. */

@@ -39,7 +39,7 @@ function rowsOf(
   if (pool !== null) {
     const blockedBy = pool.holders.map(nameOfClient);
     const shard = shards[pool.pool]!;
-    const waitsFor = `a server connection to shard "${shard}", of which others have ${pool.holders.length}`;
+    const waitsFor = `a server connection to shard "${shard}", of which others have ${pool.inUse}`;
     return [{ ...who, shard, pid: null, waitsFor, waitedMs: pool.waitedMs, blockedBy }];
   }
   return waits.locks.flatMap(({ shard, wait }, index) => {

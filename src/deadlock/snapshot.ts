@@ -14,6 +14,9 @@ import type { NodeId, Wait, WaitForGraph } from "./waitForGraph.ts";
 export interface PoolWait {
   readonly pool: number;
   readonly waitedMs: number;
+  /** How many connections others have of it, here. */
+  readonly inUse: number;
+  /** Those of whom one has to go. */
   readonly holders: readonly ParticipantState[];
 }
 

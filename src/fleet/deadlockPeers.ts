@@ -19,17 +19,17 @@ const PARENT_MS = 250;
 export class DeadlockPeers implements Peers {
   readonly #membership: Membership;
   readonly #clock: Clock;
-  readonly #poolMax: () => number;
+  readonly #pool: () => Peers["pool"];
 
-  /** `poolMax`: how many connections of a pool all workers may have together, now. */
-  constructor(membership: Membership, clock: Clock, poolMax: () => number) {
+  /** `pool`: what it is by the configuration that is in force. */
+  constructor(membership: Membership, clock: Clock, pool: () => Peers["pool"]) {
     this.#membership = membership;
     this.#clock = clock;
-    this.#poolMax = poolMax;
+    this.#pool = pool;
   }
 
-  get poolMax(): number {
-    return this.#poolMax();
+  get pool(): Peers["pool"] {
+    return this.#pool();
   }
 
   /** Answers the others for `detector`. */

@@ -116,6 +116,7 @@ export class PlayedQueue implements LeaseQueue {
   waiting: { readonly owner: object; readonly pool: number; readonly sinceMs: number }[] = [];
   readonly held = new Map<number, readonly object[]>();
   readonly refused: string[] = [];
+  taken = 0;
 
   waits() {
     return this.waiting;

@@ -187,6 +187,7 @@ describe("circles through the connections that workers have together", () => {
     const [waiter, holder] = [fleet.workers[0]!.client(1), fleet.workers[1]!.client(2, 0)];
     fleet.workers[0]!.queueUp(1, waiter);
     fleet.workers[1]!.queue.held.set(1, [holder]);
+    fleet.workers[1]!.queue.taken = 1;
     fleet.wait(0, holder, [waiter]);
     waiter.writes = 0;
     return fleet;
@@ -214,8 +215,15 @@ describe("circles through the connections that workers have together", () => {
   });
 
   it("are none while another worker's holder of one can go on", async () => {
-    const fleet = crossing(2);
+    const fleet = crossing(1);
     fleet.workers[1]!.queue.held.set(1, [...fleet.workers[1]!.clients, fleet.workers[1]!.client(3)]);
+    await fleet.pass(5_000);
+    assert.deepEqual(fleet.victims, [[], []]);
+  });
+
+  it("are none while another worker's holder of one to another shard can go on, for all shards have as many", async () => {
+    const fleet = crossing(1);
+    fleet.workers[1]!.queue.held.set(2, [fleet.workers[1]!.client(3)]);
     await fleet.pass(5_000);
     assert.deepEqual(fleet.victims, [[], []]);
   });
@@ -225,6 +233,7 @@ describe("circles through the connections that workers have together", () => {
     const [waiter, holder] = [fleet.workers[0]!.client(1), fleet.workers[1]!.client(2, 0)];
     fleet.workers[0]!.queueUp(1, waiter);
     fleet.workers[1]!.queue.held.set(1, [holder]);
+    fleet.workers[1]!.queue.taken = 1;
     fleet.wait(0, holder, [waiter]);
     fleet.crew.workers[2]!.pause();
     await fleet.pass(2_000);
