@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import type pg from "pg";
+import { workerOf } from "../../src/proxy/clientRegistry.ts";
+import { Command } from "../cli/command.ts";
 import {
   assertCircle,
   DeadlockStage,
@@ -11,6 +13,7 @@ import {
   on,
   onlyVictim,
   outcome,
+  Party,
   touching,
   unstuck,
 } from "./deadlockStage.ts";
@@ -80,6 +83,98 @@ describe("deadlocks over the clients of two workers", () => {
     await one!.run("COMMIT");
     assert.equal(await unstuck(wait, "who waited"), null);
     await Promise.all([one!, two!].map(({ client }) => client.end()));
+  });
+});
+
+describe("connections that two workers have together", () => {
+  let stage: DeadlockStage;
+
+  before(async () => {
+    stage = await DeadlockStage.open({
+      workers: 2,
+      config: { pool: { max: 2, checkout_timeout: "60s" } },
+    });
+  });
+  after(() => stage?.stop());
+
+  test("are all held by who waits for a row of one who waits for one of them", LIMIT, async () => {
+    const broken = await stage.broken(async () => {
+      const parties = await stage.parties(3);
+      const [row, rows] = [stage.account(0), [stage.account(1), stage.account(1)]];
+      for (const party of parties) await party.begin();
+      await parties[0]!.touch(row);
+      const others = [parties[1]!.touch(rows[0]!), parties[2]!.touch(rows[1]!)];
+      await unstuck(Promise.all(others), "one who may have a connection");
+      const waits = [parties[1]!.wants(touching(row)), parties[2]!.wants(touching(rows[0]!))];
+      await stage.untilWaiting(2);
+      waits.push(parties[0]!.wants(touching(stage.account(1))));
+      onlyVictim(await unstuck(Promise.all(waits), "a party"));
+      await Promise.all(parties.map(({ client }) => client.end()));
+    });
+    assert.deepEqual(
+      broken.map(({ cause }) => cause),
+      ["pool"],
+    );
+    assertCircle(broken[0]!);
+  });
+});
+
+describe("clients of pgxa up with two workers", () => {
+  let stage: Stage;
+  let command: Command;
+  let port = 0;
+
+  before(async () => {
+    stage = await Stage.open({ isOpen: false });
+    stage.writeConfig({ workers: 2, transaction: { log: "shard" } });
+    command = new Command(["up", "--config", stage.file]);
+    port = Number((await command.printed(/^pgxa is listening on 127\.0\.0\.1:(\d+)/))[1]);
+  });
+  after(async () => {
+    command?.process.kill("SIGTERM");
+    await command?.end();
+    await stage?.stop();
+  });
+
+  /** One of each worker. */
+  async function pair(): Promise<readonly [Party, Party]> {
+    const found: (Party | undefined)[] = [];
+    while (found[0] === undefined || found[1] === undefined) {
+      const party = new Party(await stage.connect({ port }));
+      const worker = workerOf(party.id, 2);
+      if (found[worker] === undefined) found[worker] = party;
+      else await party.client.end();
+    }
+    return [found[0], found[1]];
+  }
+
+  test("lose one of a circle, in whichever worker it is", LIMIT, async () => {
+    const parties = await pair();
+    const accounts = [stage.accounts[0]![0]!, stage.accounts[1]![0]!];
+    for (const more of parties) {
+      for (const [i, party] of parties.entries()) {
+        await party.begin();
+        await party.touch(...(party === more ? [accounts[i]!, accounts[i]!] : [accounts[i]!]));
+      }
+      const waits = parties.map((party, i) => outcome(party.touch(accounts[1 - i]!)));
+      const { index, error } = onlyVictim(await unstuck(Promise.all(waits), "a party"));
+      assert.notEqual(parties[index], more, "who wrote less gives way");
+      for (const { id } of parties) assert.match(error.detail!, new RegExp(`client ${id}\\b`));
+      for (const party of parties) await party.rollback();
+      for (const party of parties) await party.run("BEGIN", "COMMIT");
+    }
+    await Promise.all(parties.map(({ client }) => client.end()));
+  });
+
+  test("are reached by cancel requests, at whichever worker these arrive", LIMIT, async () => {
+    const [one, two] = await pair();
+    for (const { client } of [one, two, one, two]) {
+      const sleeping = outcome(client.query(on("east", "SELECT pg_sleep(30)")));
+      await runs(stage, "pg_sleep(30)");
+      await cancelAt(port, client);
+      assert.equal((await unstuck(sleeping, "the statement"))?.code, "57014");
+    }
+    await Promise.all([one, two].map(({ client }) => client.end()));
   });
 });
 

@@ -169,8 +169,7 @@ export class Stage {
 
   /** A client of pgxa; it is ended with the stage at the latest. */
   async connect(options: pg.ClientConfig = {}): Promise<pg.Client> {
-    const { ports } = this;
-    const port = options.port ?? ports[this.#connected++ % ports.length]!;
+    const port = options.port ?? this.ports[this.#connected++ % this.ports.length]!;
     const client = new pg.Client({
       host: "127.0.0.1",
       port,

@@ -18,7 +18,7 @@ export async function startWorkers(
   world: ParentWorld,
 ): Promise<StageWorkers> {
   const crew = new PlayedCrew(size);
-  const parent = await startParent(crew.crew, config, world);
+  const parent = await startParent(crew.crew, { ...config, workers: size }, world);
   const start = ({ member, membership }: (typeof crew.workers)[number]): Promise<RunningProxy> => {
     const { index } = membership;
     const inheritance = {
