@@ -329,4 +329,33 @@ describe("a worker that does not answer", () => {
     await fleet.pass(500);
     assert.equal(fleet.victims.slice(0, 2).flat().length, 1);
   });
+
+  it("does not keep the others from what happens among their own, if it is the parent", async () => {
+    const fleet = new DetectorFleet();
+    const { process } = fleet.workers[0]!;
+    const [three, four] = [fleet.workers[0]!.client(3, 0), fleet.workers[0]!.client(4, 1)];
+    fleet.wait(0, three, [four]);
+    fleet.wait(1, four, [three]);
+    process.pause(); // it hears nothing from its parent, nor that from it
+    await fleet.pass(TURN_MAX_MS + 3_000);
+    assert.ok(fleet.victims[0]!.length > 0);
+    process.resume();
+    fleet.pair();
+    await fleet.pass(1_000);
+    assert.ok(
+      fleet.victims.flat().some((victim) => victim < 3),
+      "and goes on with the others afterwards",
+    );
+  });
+
+  it("is not waited for any more when it ends while it is asked", async () => {
+    const fleet = new DetectorFleet(3);
+    fleet.crew.workers[2]!.pause();
+    fleet.pair();
+    await fleet.pass(100);
+    assert.deepEqual(fleet.victims.flat(), []);
+    fleet.crew.crew.leave(fleet.crew.workers[2]!.member);
+    await fleet.pass(0);
+    assert.equal(fleet.victims.flat().length, 1);
+  });
 });
