@@ -98,10 +98,8 @@ export class QuotaBroker<Claimant> {
     if (this.isEmpty) return;
     const claims = [...this.#claims.values()];
     const max = this.#max;
-    const fair = divideFairly(
-      claims.map(({ need }) => need),
-      max,
-    );
+    const needs = claims.map(({ need }) => need);
+    const fair = withLeast(claims, divideFairly(needs, max), max);
     let free = this.#free;
     let missing = -max;
     for (const [i, claim] of claims.entries()) {
@@ -113,8 +111,8 @@ export class QuotaBroker<Claimant> {
       claim.bound = Math.max(claim.bound, claim.granted);
       missing += wanted;
     }
-    const needs = claims.map(({ need }) => need);
-    const left = takeBack(missing, claims, needs); // first what is not needed
+    const kept = needs.map((need, i) => Math.max(need, fair[i]!));
+    const left = takeBack(missing, claims, kept); // first what is not needed
     takeBack(left, claims, fair);
   }
 
@@ -128,6 +126,13 @@ export class QuotaBroker<Claimant> {
     claim.granted = Math.max(claim.granted, Math.min(upTo, claim.bound + more));
     claim.bound = Math.max(claim.bound, claim.granted);
   }
+}
+
+/** What is `fair`, and of what then is left as much as each is to have even without use for it. */
+function withLeast(claims: readonly QuotaClaim[], fair: readonly number[], max: number): readonly number[] {
+  const short = claims.map(({ least }, i) => Math.max(0, least - fair[i]!));
+  const left = fair.reduce((rest, one) => rest - one, max);
+  return divideFairly(short, left).map((more, i) => fair[i]! + more);
 }
 
 /** Grants `missing` less to those that have the most beyond `upTo`; returns how many could not be had. */

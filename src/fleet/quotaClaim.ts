@@ -7,6 +7,8 @@ export interface QuotaReport {
   readonly max: number;
   /** How many it has use for. */
   readonly need: number;
+  /** How many it is to have even without use for them, if nobody else has. */
+  readonly least: number;
   /** How many it holds; it will hold no more than that or its grant, whichever is more. */
   readonly held: number;
   /** Which grant it has seen last; 0 is none. */
@@ -26,6 +28,7 @@ export interface Grant<Claimant> {
 export interface QuotaClaim {
   max: number;
   need: number;
+  least: number;
   granted: number;
   /** The most that it may hold at this moment, as far as one can know. */
   bound: number;
@@ -35,12 +38,21 @@ export interface QuotaClaim {
   seen: number;
 }
 
-export const newClaim = (): QuotaClaim => ({ max: 0, need: 0, granted: 0, bound: 0, serial: 0, seen: 0 });
+export const newClaim = (): QuotaClaim => ({
+  max: 0,
+  need: 0,
+  least: 0,
+  granted: 0,
+  bound: 0,
+  serial: 0,
+  seen: 0,
+});
 
 /** Notes what the claimant says. */
-export function take(claim: QuotaClaim, { max, need, held, seen }: QuotaReport): void {
+export function take(claim: QuotaClaim, { max, need, least, held, seen }: QuotaReport): void {
   claim.max = max;
   claim.need = Math.min(need, max);
+  claim.least = Math.min(least, max);
   claim.seen = seen;
   const isUpToDate = seen === claim.serial;
   claim.bound = Math.max(held, isUpToDate ? claim.granted : claim.bound);

@@ -86,7 +86,7 @@ export class QuotaDesk {
   #drop(claimant: Claimant): void {
     const { broker, key } = claimant;
     this.#send(broker.leave(claimant));
-    if (broker.isEmpty) this.#brokers.delete(key);
+    if (broker.isEmpty && this.#brokers.get(key) === broker) this.#brokers.delete(key);
   }
 
   #send(grants: readonly Grant<Claimant>[]): void {

@@ -7,12 +7,18 @@
 import type { Clock, Timer } from "../base/environment.ts";
 import type { Quota, QuotaHolder, QuotaRequest, Quotas } from "../pool/quota.ts";
 import type { Membership } from "./crew.ts";
-import { type GrantedQuota, QUOTA_GIVEN_UP, QUOTA_GRANTED, QUOTA_REPORTED } from "./quotaTopics.ts";
+import {
+  type GrantedQuota,
+  QUOTA_GIVEN_UP,
+  QUOTA_GRANTED,
+  QUOTA_REPORTED,
+  type ReportedQuota,
+} from "./quotaTopics.ts";
 
 /** How long wishes that grow are gathered after one was told, in ms. */
 const GATHER_MS = 2;
-/** How often it is looked whether there is use for less, in ms; it is told the second time. */
-const SWEEP_INTERVAL_MS = 1_000;
+/** How often it is looked whether there is use for less, in ms; it is told when that has been so for so long. */
+const SWEEP_INTERVAL_MS = 250;
 
 export class WorkerQuotas implements Quotas {
   readonly #membership: Membership;
@@ -29,10 +35,20 @@ export class WorkerQuotas implements Quotas {
 
   open(request: QuotaRequest): Quota {
     const id = this.#nextId++;
-    const claim = new Claim(id, request, this.#membership.parent, this.#clock, () => this.#claims.delete(id));
+    const host: ClaimHost = {
+      clock: this.#clock,
+      tell: (report) => this.#membership.parent.tell(QUOTA_REPORTED, { claim: id, ...report }),
+      giveUp: () => {
+        this.#claims.delete(id);
+        this.#membership.parent.tell(QUOTA_GIVEN_UP, { claim: id });
+      },
+      watch: () => {
+        this.#sweepTimer ??= this.#scheduleSweep();
+      },
+    };
+    const claim = new Claim(host, request);
     this.#claims.set(id, claim);
     claim.tell();
-    this.#sweepTimer ??= this.#scheduleSweep();
     return claim;
   }
 
@@ -48,17 +64,22 @@ export class WorkerQuotas implements Quotas {
 
   #scheduleSweep(): Timer {
     return this.#clock.after(SWEEP_INTERVAL_MS, () => {
+      this.#sweepTimer = null; // but for those that have use for something
       for (const claim of this.#claims.values()) claim.sweep();
-      this.#sweepTimer = this.#claims.size === 0 ? null : this.#scheduleSweep();
     });
   }
 }
 
+interface ClaimHost {
+  readonly clock: Clock;
+  tell(report: Omit<ReportedQuota, "claim">): void;
+  giveUp(): void;
+  /** `sweep` is to be called after a while. */
+  watch(): void;
+}
+
 class Claim implements Quota {
-  readonly #id: number;
-  readonly #parent: Membership["parent"];
-  readonly #clock: Clock;
-  readonly #onClosed: () => void;
+  readonly #host: ClaimHost;
   readonly #key: string;
   readonly #isLasting: boolean;
   readonly #holder: QuotaHolder;
@@ -77,22 +98,13 @@ class Claim implements Quota {
   #gathering: Timer | null = null;
   #isClosed = false;
 
-  constructor(
-    id: number,
-    { key, max, least = 0, isLasting = false, holder }: QuotaRequest,
-    parent: Membership["parent"],
-    clock: Clock,
-    onClosed: () => void,
-  ) {
-    this.#id = id;
+  constructor(host: ClaimHost, { key, max, least = 0, isLasting = false, holder }: QuotaRequest) {
+    this.#host = host;
     this.#key = key;
     this.#max = max;
     this.#least = least;
     this.#isLasting = isLasting;
     this.#holder = holder;
-    this.#parent = parent;
-    this.#clock = clock;
-    this.#onClosed = onClosed;
   }
 
   want(count: number): void {
@@ -100,7 +112,7 @@ class Claim implements Quota {
     if (need > this.#wanted) this.#wanted = need;
     if (need <= this.#toldNeed || this.#gathering !== null || this.#isClosed) return;
     this.tell();
-    this.#gathering = this.#clock.after(GATHER_MS, () => {
+    this.#gathering = this.#host.clock.after(GATHER_MS, () => {
       this.#gathering = null;
       if (this.#wanted > this.#toldNeed) this.want(this.#wanted);
     });
@@ -123,8 +135,7 @@ class Claim implements Quota {
     this.#isClosed = true;
     this.#gathering?.cancel();
     this.limit = 0;
-    this.#onClosed();
-    this.#parent.tell(QUOTA_GIVEN_UP, { claim: this.#id });
+    this.#host.giveUp();
   }
 
   /** What the parent grants. */
@@ -141,17 +152,18 @@ class Claim implements Quota {
   /** Looks whether there has been use for less for a while. */
   sweep(): void {
     if (this.#isLasting) return; // what it has left is asked for when somebody needs it
-    const used = Math.min(this.#max, Math.max(this.#wanted, this.#holder.used, this.#least));
+    const used = this.#bounded(Math.max(this.#wanted, this.#holder.used));
     const need = Math.max(used, this.#wantedBefore);
     this.#wantedBefore = used;
     this.#wanted = 0;
-    if (need < this.#toldNeed || need > Math.max(this.limit, this.#toldNeed)) this.#tellNeed(need);
+    if (need < this.#toldNeed || (need > this.#toldNeed && need > this.limit)) this.#tellNeed(need);
+    if (this.#toldNeed > 0) this.#host.watch();
   }
 
   /** Says how it is. */
   tell(): void {
     const { held, used } = this.#holder;
-    const wanted = this.#isLasting ? held : Math.max(used, this.#wantedBefore, this.#least);
+    const wanted = this.#isLasting ? held : Math.max(used, this.#wantedBefore);
     this.#tellNeed(this.#bounded(Math.max(this.#wanted, wanted)));
   }
 
@@ -166,12 +178,13 @@ class Claim implements Quota {
     if (this.#isLasting) this.limit = Math.max(this.limit, held);
     this.#toldNeed = need;
     this.#toldHeld = held;
-    this.#parent.tell(QUOTA_REPORTED, {
-      claim: this.#id,
+    if (need > 0) this.#host.watch();
+    this.#host.tell({
       key: this.#key,
       isLasting: this.#isLasting,
       max: this.#max,
       need,
+      least: this.#least,
       held,
       seen: this.#serial,
     });

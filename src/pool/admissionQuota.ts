@@ -66,6 +66,10 @@ export class AdmissionQuota implements QuotaHolder, PoolWatch {
 
   // --- PoolWatch, of the pools and of the admission ---
 
+  get max(): number {
+    return this.#config.max;
+  }
+
   onQueued(): void {
     this.#quota.want(this.used);
   }

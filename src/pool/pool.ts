@@ -36,6 +36,8 @@ import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
 import { type Asker, NO_CLIENT, type Share } from "./share.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
+/** A connection that was in use this long ago still counts as needed. */
+const WARM_MS = 250;
 
 export class Pool {
   readonly shard: ShardConfig;
@@ -66,7 +68,7 @@ export class Pool {
     this.#seats = new Seats({
       limits: options.pool,
       clock: options.environment.clock,
-      fault: (id) => queueFault(id, this.#options),
+      fault: (id) => queueFault(id, this.#options, this.watch?.max),
       about: () =>
         `${this.#seats.taken} of ${this.#options.pool.max} connections to shard "${this.shard.id}" are in use.`,
       onQueued: () => this.watch?.onQueued(),
@@ -79,7 +81,7 @@ export class Pool {
         this.#members.delete(connection);
         connection.close();
       },
-      timeout: () => queueFault("pool.checkout_timeout", this.#options),
+      timeout: () => queueFault("pool.checkout_timeout", this.#options, this.watch?.max),
     });
     this.#sweepTimer = every(options.environment.clock, SWEEP_INTERVAL_MS, () => this.#sweep());
     this.#unwatch = this.#health.watch({
@@ -116,7 +118,7 @@ export class Pool {
 
   /** How many are in use or were a moment ago, and if there are no more, how many others would be. */
   get demand(): number {
-    const sinceMs = this.#options.environment.clock.monotonicMs() - SWEEP_INTERVAL_MS;
+    const sinceMs = this.#options.environment.clock.monotonicMs() - WARM_MS;
     return demandOn(this.#members.keys(), this.#seats, this.#options.pool.max, sinceMs);
   }
 

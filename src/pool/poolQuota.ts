@@ -75,6 +75,10 @@ export class PoolQuota implements QuotaHolder, PoolWatch {
 
   // --- PoolWatch ---
 
+  get max(): number {
+    return this.#config.max;
+  }
+
   onQueued(others = 0): void {
     this.#quota.want(this.#pool.demand + others);
   }

@@ -10,9 +10,10 @@ interface Queue {
   readonly pool: Pick<PoolConfig, "queueMax" | "checkoutTimeoutMs" | "max">;
 }
 
-export function queueFault(id: QueueFaultId, { shard, pool }: Queue): Fault {
+/** `max`: how many connections there may be, if that is not what this process may have of them. */
+export function queueFault(id: QueueFaultId, { shard, pool }: Queue, max = pool.max): Fault {
   if (id === "session.canceled") return new Fault(id);
-  const { queueMax, checkoutTimeoutMs, max } = pool;
+  const { queueMax, checkoutTimeoutMs } = pool;
   const about = `Shard "${shard.id}", ${max} server connections`;
   const why =
     id === "pool.queue_full" ? `${queueMax} clients are queued already` : `waited ${checkoutTimeoutMs} ms`;

@@ -54,6 +54,8 @@ export interface Quotas {
 
 /** Who decides how many connections a pool may have, where that changes while it runs. */
 export interface PoolWatch {
+  /** For all processes together. */
+  readonly max: number;
   /** Somebody waits; `others` would, but have gone elsewhere. */
   onQueued(others?: number): void;
   /** There are more than it may have, and fewer than before. */

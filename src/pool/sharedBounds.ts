@@ -51,6 +51,8 @@ class Bound implements QuotaHolder {
   readonly #quota: Quota;
   readonly #onMore: () => void;
   held = 0;
+  /** Whether somebody was not allowed one more, and nothing has changed since. */
+  #isShort = false;
 
   constructor(quotas: Quotas, key: string, max: number, onMore: () => void) {
     this.#onMore = onMore;
@@ -58,21 +60,24 @@ class Bound implements QuotaHolder {
   }
 
   get used(): number {
-    return this.held;
+    return this.#isShort ? this.held + 1 : this.held;
   }
 
   allowsOne(): boolean {
     if (this.held < this.#quota.limit) return true;
+    this.#isShort = true;
     this.#quota.want(this.held + 1);
     return false;
   }
 
   count(by: 1 | -1): void {
     this.held += by;
+    this.#isShort = false;
     if (by < 0) this.#quota.settle();
   }
 
   onLimit(): void {
+    this.#isShort = false;
     this.#onMore();
   }
 

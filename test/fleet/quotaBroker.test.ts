@@ -14,6 +14,7 @@ class Played {
   readonly grants: Grant<Played>[] = [];
   readonly reports: QuotaReport[] = [];
   need = 0;
+  least = 0;
   held = 0;
   limit = 0;
   serial = 0;
@@ -29,8 +30,14 @@ class Played {
 
   report(): void {
     if (this.isLasting) this.limit = Math.max(this.limit, this.held);
-    const { max, held, serial: seen } = this;
-    this.reports.push({ max, need: this.isLasting ? Math.max(held, this.need) : this.need, held, seen });
+    const { max, least, held, serial: seen } = this;
+    this.reports.push({
+      max,
+      need: this.isLasting ? Math.max(held, this.need) : this.need,
+      least,
+      held,
+      seen,
+    });
   }
 
   take({ granted, serial, isFull }: Grant<Played>): void {
@@ -117,7 +124,7 @@ class Stage {
 }
 
 type Step =
-  | { readonly kind: "want" | "giveBack"; readonly at: number; readonly count: number }
+  | { readonly kind: "want" | "giveBack" | "least"; readonly at: number; readonly count: number }
   | { readonly kind: "hear" | "tell" | "hold" | "die"; readonly at: number }
   | { readonly kind: "join" | "rotate" };
 
@@ -125,6 +132,7 @@ const at = fc.nat(7);
 const count = fc.nat(12);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("want" as const), at, count }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("least" as const), at, count }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("giveBack" as const), at, count }) },
   {
     weight: 20,
@@ -144,6 +152,7 @@ function play(stage: Stage, all: readonly Step[]): void {
     else if (one.kind === "rotate") stage.send(stage.broker.rotate());
     else if (worker === undefined) continue;
     else if (one.kind === "want") stage.want(worker, one.count);
+    else if (one.kind === "least") worker.least = one.count;
     else if (one.kind === "giveBack") worker.giveBack(one.count);
     else if (one.kind === "hear") stage.hear(worker);
     else if (one.kind === "tell") stage.tell(worker);
@@ -263,6 +272,23 @@ describe("connections that come back", () => {
     stage.want(asking, 8);
     stage.settle();
     assert.deepEqual([busy.held, asking.held], [4, 8]);
+  });
+
+  it("that are to be there without use give way to need, and are there again afterwards", () => {
+    const stage = new Stage(false, 10, 2);
+    for (let i = 0; i < 2; i += 1) stage.join();
+    const [busy, idle] = stage.workers as [Played, Played];
+    for (const worker of stage.workers) {
+      worker.least = 4;
+      worker.report();
+    }
+    stage.want(busy, 10);
+    stage.settle();
+    assert.deepEqual([busy.limit, idle.limit], [10, 0]);
+    busy.held = 0;
+    stage.want(busy, 2);
+    stage.settle();
+    assert.deepEqual([busy.limit, idle.limit], [6, 4]);
   });
 
   it("of a lowered maximum are as many as there may be when those beyond it have come back", () => {

@@ -12,7 +12,6 @@ import { parse, stringify } from "yaml";
 import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { SERVER_LOG } from "../../src/cli/postmaster.ts";
 import { makeSchema } from "../../src/cli/shardSchema.ts";
-import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import type { Config } from "../../src/config/config.ts";
 import { loadFile, parseConfig } from "../../src/config/load.ts";
 import { silentLog } from "../../src/observe/log.ts";
@@ -134,8 +133,7 @@ export class Stage {
     this.writeConfig();
     const { raw, config } = loadFile(this.file, {});
     const source = { file: this.file, variables: {}, raw };
-    const world = { environment: systemEnvironment, log: silentLog, source };
-    this.#workers = await startWorkers(config, size, { log: silentLog, source }, world);
+    this.#workers = await startWorkers(config, size, { log: silentLog, source });
   }
 
   get workers(): StageWorkers {

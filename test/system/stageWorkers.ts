@@ -2,6 +2,8 @@
 import { join } from "node:path";
 import { type ProxyParts, type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { type ParentWorld, startParent } from "../../src/cli/composeFleet.ts";
+import { Reloading } from "../../src/cli/reloading.ts";
+import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import type { Config } from "../../src/config/config.ts";
 import { PlayedCrew } from "../fleet/playedCrew.ts";
 
@@ -14,15 +16,20 @@ export interface StageWorkers {
 export async function startWorkers(
   config: Config,
   size: number,
-  parts: Partial<ProxyParts>,
-  world: ParentWorld,
+  parts: Pick<ProxyParts, "log" | "source">,
 ): Promise<StageWorkers> {
   const crew = new PlayedCrew(size);
+  const reloading = new Reloading(parts.source, parts.log, () => {});
+  const world: ParentWorld = {
+    ...{ environment: systemEnvironment, log: parts.log, reloading, epoch: null },
+    letEnd() {},
+  };
   const parent = await startParent(crew.crew, { ...config, workers: size }, world);
   const start = ({ member, membership }: (typeof crew.workers)[number]): Promise<RunningProxy> => {
     const { index } = membership;
     const inheritance = {
       ...{ follows: false, epoch: null, logDirectory: "", generation: 0, handles: new Map() },
+      ...{ port: config.listen.port, reusesPort: false },
       ready: () => crew.crew.prepare(member),
     };
     return startProxy(configOf(config, index), { ...parts, membership }, inheritance);
