@@ -145,7 +145,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const { resolver } = commits ?? {};
   const live = { config };
-  const watching = { live, quotas, metrics, admission, registry, resolver, health };
+  const watching = { live, metrics, admission, registry, resolver, health };
   const deadlocks = createDeadlocks(config, { ...world, ...watching });
   const router = commits === null ? null : createRouter(config);
   const view = createView(live, world, { registry, backends, deadlocks, commits, router });

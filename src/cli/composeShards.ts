@@ -8,7 +8,6 @@ import type { Metrics } from "../observe/metrics.ts";
 import type { Admission } from "../pool/admission.ts";
 import { ShardHealth } from "../pool/health/shardHealth.ts";
 import { ShardMonitor } from "../pool/health/shardMonitor.ts";
-import type { Quotas } from "../pool/quota.ts";
 import type { ClientRegistry } from "../proxy/clientRegistry.ts";
 import type { Resolver } from "../txn/resolver.ts";
 import { poolOf } from "./backends.ts";
@@ -42,7 +41,6 @@ export interface Deadlocks {
 
 interface DeadlockParts extends ProxyParts {
   readonly live: Live;
-  readonly quotas: Quotas | null;
   readonly metrics: Metrics;
   readonly admission: Admission;
   readonly registry: ClientRegistry;
@@ -51,19 +49,17 @@ interface DeadlockParts extends ProxyParts {
 }
 
 export function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
-  const { environment, log, metrics, admission, registry, resolver, health, membership, live, quotas } =
-    parts;
+  const { environment, log, metrics, admission, registry, resolver, health, membership, live } = parts;
   const probes = config.shards.map((shard, i) => new LockProbe(shard, health[i]));
   if (config.shards.length > 1) {
     for (const probe of probes)
       detach(probe.open(), "the session is there when it is needed, or opened then");
   }
-  const pool = () => {
+  const poolMax = (): number => {
     const main = live.config.databases.find(({ name }) => name === live.config.database);
-    const { max, min } = poolOf(live.config, main);
-    return { max, least: quotas?.split(min) ?? 0 };
+    return poolOf(live.config, main).max;
   };
-  const peers = membership && new DeadlockPeers(membership, environment.clock, pool);
+  const peers = membership && new DeadlockPeers(membership, environment.clock, poolMax);
   const detector = new DeadlockDetector({
     config: config.deadlock,
     clock: environment.clock,

@@ -227,19 +227,19 @@ export class DeadlockDetector {
   #poolWaits(others: PeerShares, isForShow: boolean): ReadonlyMap<ParticipantState, PoolWait> {
     const { peers } = this.#options;
     const parts = [this.#poolPart(isForShow), ...others.shares.map(poolPart)];
-    const isShort = others === NOBODY_ELSE || (others.isWhole && untaken(parts, peers!.pool.max) <= 0);
+    const isShort = others === NOBODY_ELSE || (others.isWhole && untaken(parts, peers!.poolMax) <= 0);
     return isShort || isForShow ? poolWaitsOf(parts) : new Map();
   }
 
   #poolPart(all: boolean) {
-    const { queue, clock, shards, peers } = this.#options;
+    const { queue, clock, shards } = this.#options;
     const nowMs = clock.monotonicMs();
     return {
       waits: [...queue.waits(all)].map(({ owner, pool, sinceMs }) => {
         return { owner: owner as Participant, pool, waitedMs: nowMs - sinceMs };
       }),
       holders: shards.map((_, pool) => [...queue.holders(pool)] as Participant[]),
-      taken: Math.max(queue.taken, peers?.pool.least ?? 0),
+      taken: queue.taken,
     };
   }
 

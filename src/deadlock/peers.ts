@@ -66,8 +66,8 @@ export interface Verdict {
 }
 
 export interface Peers {
-  /** How many connections of a pool all workers may have together, and how many this one keeps even without use. */
-  readonly pool: { readonly max: number; readonly least: number };
+  /** How many connections of a pool all workers may have together. */
+  readonly poolMax: number;
   /** What the others know now; never rejects, and takes a bounded time. `all`: with those who hold nothing. */
   shares(all: boolean): Promise<PeerShares>;
   /** Does `work` while no other worker does; begins after a bounded time in any case. */

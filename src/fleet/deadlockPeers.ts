@@ -19,17 +19,17 @@ const PARENT_MS = 250;
 export class DeadlockPeers implements Peers {
   readonly #membership: Membership;
   readonly #clock: Clock;
-  readonly #pool: () => Peers["pool"];
+  readonly #poolMax: () => number;
 
-  /** `pool`: what it is by the configuration that is in force. */
-  constructor(membership: Membership, clock: Clock, pool: () => Peers["pool"]) {
+  /** `poolMax`: what it is by the configuration that is in force. */
+  constructor(membership: Membership, clock: Clock, poolMax: () => number) {
     this.#membership = membership;
     this.#clock = clock;
-    this.#pool = pool;
+    this.#poolMax = poolMax;
   }
 
-  get pool(): Peers["pool"] {
-    return this.#pool();
+  get poolMax(): number {
+    return this.#poolMax();
   }
 
   /** Answers the others for `detector`. */

@@ -26,7 +26,7 @@ export class FleetWorker {
   ) {
     const note = (event: string) => void this.events.push(event);
     const log: Log = { debug: note, info: note, warn: note, error: note, setLevel() {} };
-    const peers = new DeadlockPeers(process.membership, clock, () => ({ max: poolMax, least: 0 }));
+    const peers = new DeadlockPeers(process.membership, clock, () => poolMax);
     this.process = process;
     this.detector = new DeadlockDetector({
       config: { probeAfterMs: 50, victim: "least_work", lockTimeoutMs: 30_000 },
