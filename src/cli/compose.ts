@@ -25,6 +25,7 @@ import {
   createHandover,
   createListener,
   createRouter,
+  createSignals,
   type Shared,
   sessionsOf,
 } from "./composeClients.ts";
@@ -143,12 +144,13 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const { resolver } = commits ?? {};
-  const deadlocks = createDeadlocks(config, { ...world, metrics, admission, registry, resolver, health });
-  const router = commits === null ? null : createRouter(config);
   const live = { config };
+  const watching = { live, metrics, admission, registry, resolver, health };
+  const deadlocks = createDeadlocks(config, { ...world, ...watching });
+  const router = commits === null ? null : createRouter(config);
   const view = createView(live, world, { registry, backends, deadlocks, commits, router });
   const rest = new Rest();
-  const clients = { live, gate, tls, rest, registry, view };
+  const clients = { live, gate, tls, rest, registry, signals: createSignals(world), view };
   const shared = { ...clients, backends, commits, router, admission, deadlocks, metrics };
   view.health = (shard) => healthOf(health, shard);
   metrics.countPinned = () => registry.pinnedCount;
@@ -199,13 +201,23 @@ function createDoors(
   endpoint: MetricsEndpoint,
   generation: number,
 ) {
+  const { registry, signals } = shared;
   const createSession = sessionsOf(config, world, shared);
-  const listener = createListener(world, shared, createSession, (pid, secret) =>
-    handover.passCancel(pid, secret),
-  );
+  const listener = createListener(world, shared, createSession, (pid, secret) => {
+    handover.passCancel(pid, secret);
+    signals?.cancel(pid, secret);
+  });
   const ports = new Ports(config, listener, endpoint, world.membership !== null);
   const own = { listener, ports: ports.all, createSession, generation };
   const handover = createHandover(config, world, { ...shared, ...own });
+  signals?.serve({
+    cancel(pid, secret) {
+      const session = registry.find(pid, secret);
+      if (session === null) handover.passCancel(pid, secret);
+      else session.cancel();
+    },
+    signal: (kind, pid) => registry.signal(kind, pid),
+  });
   shared.view.handshakes = () => listener.handshakes;
   return { listener, ports, handover };
 }

@@ -7,7 +7,9 @@
 import { lstatSync } from "node:fs";
 import type { Environment } from "../base/environment.ts";
 import type { Config } from "../config/config.ts";
+import { relaySignals } from "../fleet/clientSignals.ts";
 import { Crew } from "../fleet/crew.ts";
+import { DeadlockDesk } from "../fleet/deadlockDesk.ts";
 import { QuotaDesk } from "../fleet/quotaDesk.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import type { StreamHandle } from "../pool/byteStream.ts";
@@ -54,7 +56,9 @@ export interface Parent {
  * or the system's error.
  */
 export async function startParent(crew: Crew, config: Config, world: ParentWorld): Promise<Parent> {
+  relaySignals(crew);
   const quotas = new QuotaDesk(crew, workerCount(config), world.environment.clock);
+  const deadlocks = new DeadlockDesk(crew, world.environment.clock);
   return {
     ports: [],
     onServing() {},
@@ -65,6 +69,7 @@ export async function startParent(crew: Crew, config: Config, world: ParentWorld
     },
     async stop() {
       quotas.stop();
+      deadlocks.close();
     },
   };
 }

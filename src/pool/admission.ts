@@ -108,13 +108,15 @@ export class Admission {
 
   /** How many are claimed of the pool of which the most are. */
   get claimed(): number {
-    let claimed = 0;
-    for (const holders of this.#holders)
-      claimed = Math.max(claimed, this.#inside.size + this.#others(holders));
-    return claimed;
+    return Math.max(...this.#holders.map((holders) => this.#inside.size + this.#others(holders)));
   }
 
-  /** The same, and while there are no more, how many others would be. */
+  /** The same, as far as it is within the limit: somebody may have been let in for a risk. */
+  get taken(): number {
+    return Math.min(this.claimed, this.#limits.max);
+  }
+
+  /** As `claimed`, and while there are no more, how many others would be. */
   get demand(): number {
     const { claimed } = this;
     return claimed >= this.#limits.max ? claimed + this.#queued : claimed;
