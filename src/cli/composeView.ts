@@ -48,5 +48,5 @@ export function createEndpoint(
     collectDefaultMetrics({ register: metrics.registry });
     for (const name of MISNAMED) metrics.registry.removeSingleMetric(name);
   }
-  return new MetricsEndpoint(metrics, probesOf(view, isStarted));
+  return new MetricsEndpoint(metrics.registry, probesOf(view, isStarted));
 }

@@ -1,0 +1,91 @@
+/**
+ * The parent's part in what operators order: every worker gets every order, in one sequence, and a worker that comes
+ * later is told what stands. So two consoles in two workers can never leave them in different states.
+ */
+import { Fault } from "../../base/fault.ts";
+import type { Crew, Member } from "../../fleet/crew.ts";
+import type { ShutdownMode } from "../operations.ts";
+import type { Gathering } from "./gathering.ts";
+import {
+  type Done,
+  databaseOf,
+  type Order,
+  type Outcome,
+  type Standing,
+  standingAfter,
+  standingAtLast,
+  sumUp,
+} from "./orders.ts";
+import { CARRY_OUT, GIVE, SETTLES, STANDING } from "./topics.ts";
+
+export interface CommandParts {
+  readonly crew: Crew;
+  readonly gathering: Gathering;
+  /** Workers that end from now on are not followed by others, and when the last has ended pgxa has. */
+  onShutdown(mode: ShutdownMode): void;
+  /** What the parent itself does about an order that all workers have carried out. */
+  onDone(order: Order): void;
+}
+
+export class Command {
+  readonly #parts: CommandParts;
+  #standing: Standing = [];
+
+  constructor(parts: CommandParts) {
+    this.#parts = parts;
+    parts.crew.watch({
+      onJoined: ({ channel }) => {
+        channel.serve(GIVE, (order) => this.give(order));
+        channel.serve(STANDING, () => this.#standing);
+      },
+    });
+  }
+
+  /** Resolves when all workers have done it; rejects with a Fault that says which have not. */
+  async give(order: Order): Promise<Done> {
+    const isKnown = await this.#isKnown(databaseOf(order));
+    const members =
+      order.verb === "resolve" ? await this.#settlers(order.request.gtrid) : this.#parts.crew.members;
+    const outcomes = await this.#send(members, order, isKnown);
+    const isDone = outcomes.some(({ kind }) => kind === "done");
+    this.#standing = standingAtLast(this.#standing, order, isDone);
+    const done = sumUp(order, outcomes);
+    this.#parts.onDone(order);
+    return done;
+  }
+
+  /** All are told in the same turn: the order of orders is one for all. */
+  async #send(members: readonly Member[], order: Order, isKnown: boolean): Promise<readonly Outcome[]> {
+    const isNamed = databaseOf(order) !== null;
+    if (isKnown || !isNamed) this.#standing = standingAfter(this.#standing, order);
+    if (order.verb === "shutdown") this.#parts.onShutdown(order.mode);
+    if (order.verb === "drain") this.#parts.onShutdown("wait_for_servers");
+    const answers = await Promise.all(members.map((member) => this.#tell(member, order, isKnown)));
+    return answers.filter((one) => one !== null);
+  }
+
+  /** Null if it is gone: then nothing of it is left that had to be done. */
+  async #tell({ index, channel }: Member, order: Order, isKnown: boolean): Promise<Outcome | null> {
+    try {
+      return { worker: index, kind: "done", done: await channel.ask(CARRY_OUT, { order, isKnown }) };
+    } catch (fault) {
+      if (!(fault instanceof Fault)) throw fault;
+      return fault.id === "fleet.gone" ? null : { worker: index, kind: "failed", fault };
+    }
+  }
+
+  /** A database that comes to be with its first client may be there in some workers only. */
+  async #isKnown(database: string | null): Promise<boolean> {
+    if (database === null) return false;
+    const { databases } = await this.#parts.gathering.gather(["databases"]);
+    return databases!.some(({ name, isConsole }) => name === database && !isConsole);
+  }
+
+  /** The worker that settles a transaction; the first, of one that nobody says to. */
+  async #settlers(gtrid: string): Promise<readonly Member[]> {
+    const { crew } = this.#parts;
+    const said = await crew.askOthers(null, SETTLES, gtrid);
+    const settler = said.find(({ answer }) => answer)?.member ?? said[0]?.member;
+    return settler === undefined ? [] : [settler];
+  }
+}
