@@ -15,7 +15,6 @@ export class Ports {
   readonly all: readonly Port[];
   readonly #config: Config;
   readonly #listener: Listener;
-  readonly #endpoint: MetricsEndpoint;
   /** Null: no other process listens beside this one. */
   readonly #shared: SharedPort | null;
   #where: { readonly host: string; readonly port: number };
@@ -23,14 +22,13 @@ export class Ports {
   constructor(config: Config, listener: Listener, endpoint: MetricsEndpoint, shared: SharedPort | null) {
     this.#config = config;
     this.#listener = listener;
-    this.#endpoint = endpoint;
     this.#shared = shared;
     this.#where = { host: "", port: shared?.port ?? 0 };
     const hasUnix = config.listen.unixDirectory !== undefined;
     // That of workers is their parent's.
     const hasMetrics = config.metrics.port !== 0 && shared === null;
     this.all = [
-      ...(hasMetrics ? [this.#metrics()] : []),
+      ...(hasMetrics ? [metricsPort(config, endpoint)] : []),
       this.#clients(),
       ...(hasUnix ? [this.#unix()] : []),
     ];
@@ -81,20 +79,17 @@ export class Ports {
       close: (isHandedOn) => listener.closeUnix(isHandedOn),
     };
   }
-
-  #metrics(): Port {
-    const { host, port } = this.#config.metrics;
-    const endpoint = this.#endpoint;
-    return {
-      name: `metrics ${host} ${port}`,
-      get handle() {
-        return handleOf(endpoint.server);
-      },
-      open: async (handle) => void (await endpoint.listen(host, port, handle)),
-      close: () => endpoint.close(),
-    };
-  }
 }
+
+/** Where Prometheus reads. */
+export const metricsPort = ({ metrics: { host, port } }: Config, endpoint: MetricsEndpoint): Port => ({
+  name: `metrics ${host} ${port}`,
+  get handle() {
+    return handleOf(endpoint.server);
+  },
+  open: async (handle) => void (await endpoint.listen(host, port, handle)),
+  close: () => endpoint.close(),
+});
 
 interface Closable {
   close(): void;

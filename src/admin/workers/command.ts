@@ -2,6 +2,7 @@
  * The parent's part in what operators order: every worker gets every order, in one sequence, and a worker that comes
  * later is told what stands. So two consoles in two workers can never leave them in different states.
  */
+import { detach } from "../../base/detach.ts";
 import { Fault } from "../../base/fault.ts";
 import type { Crew, Member } from "../../fleet/crew.ts";
 import type { ShutdownMode } from "../operations.ts";
@@ -16,15 +17,15 @@ import {
   standingAtLast,
   sumUp,
 } from "./orders.ts";
-import { CARRY_OUT, GIVE, SETTLES, STANDING } from "./topics.ts";
+import { CARRY_OUT, GIVE, SETTLES } from "./topics.ts";
 
 export interface CommandParts {
   readonly crew: Crew;
   readonly gathering: Gathering;
-  /** Workers that end from now on are not followed by others, and when the last has ended pgxa has. */
-  onShutdown(mode: ShutdownMode): void;
-  /** What the parent itself does about an order that all workers have carried out. */
-  onDone(order: Order): void;
+  /** Ends pgxa, once whoever asked for it has been told. */
+  shutdown(mode: ShutdownMode): void;
+  /** All workers have read the configuration again. */
+  onReloaded(): void;
 }
 
 export class Command {
@@ -34,15 +35,17 @@ export class Command {
   constructor(parts: CommandParts) {
     this.#parts = parts;
     parts.crew.watch({
-      onJoined: ({ channel }) => {
-        channel.serve(GIVE, (order) => this.give(order));
-        channel.serve(STANDING, () => this.#standing);
-      },
+      onJoined: ({ channel }) => channel.serve(GIVE, (order) => this.give(order)),
+      onBuilt: (member) => this.#brief(member),
     });
   }
 
   /** Resolves when all workers have done it; rejects with a Fault that says which have not. */
   async give(order: Order): Promise<Done> {
+    if (order.verb === "drain" || order.verb === "shutdown") {
+      this.#parts.shutdown(order.verb === "shutdown" ? order.mode : "wait_for_servers");
+      return [];
+    }
     const isKnown = await this.#isKnown(databaseOf(order));
     const members =
       order.verb === "resolve" ? await this.#settlers(order.request.gtrid) : this.#parts.crew.members;
@@ -50,16 +53,25 @@ export class Command {
     const isDone = outcomes.some(({ kind }) => kind === "done");
     this.#standing = standingAtLast(this.#standing, order, isDone);
     const done = sumUp(order, outcomes);
-    this.#parts.onDone(order);
+    if (order.verb === "reload") this.#parts.onReloaded();
     return done;
+  }
+
+  /** A pause of a worker without clients need not be waited for. */
+  async #brief(member: Member): Promise<void> {
+    const told = this.#standing.map((order) => {
+      const done = this.#tell(member, order, true);
+      if (order.verb !== "pause") return done;
+      detach(done, "it holds from the moment in which it is told");
+      return null;
+    });
+    await Promise.all(told);
   }
 
   /** All are told in the same turn: the order of orders is one for all. */
   async #send(members: readonly Member[], order: Order, isKnown: boolean): Promise<readonly Outcome[]> {
     const isNamed = databaseOf(order) !== null;
     if (isKnown || !isNamed) this.#standing = standingAfter(this.#standing, order);
-    if (order.verb === "shutdown") this.#parts.onShutdown(order.mode);
-    if (order.verb === "drain") this.#parts.onShutdown("wait_for_servers");
     const answers = await Promise.all(members.map((member) => this.#tell(member, order, isKnown)));
     return answers.filter((one) => one !== null);
   }

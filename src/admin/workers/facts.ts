@@ -72,6 +72,8 @@ export interface Facts {
   readonly operations: OperationFacts | null;
   readonly memory: view.MemoryView;
   readonly workers: view.WorkersView;
+  /** How many workers answer. */
+  readonly answering: number;
   /** What prom-client counts. */
   readonly counted: readonly Family[];
 }
@@ -128,6 +130,7 @@ const TAKE: { readonly [Name in FactName]: Take<Name> } = {
   operations: ({ sources }) => operationFacts(sources),
   memory: ({ sources }) => sources.memory(),
   workers: ({ sources }) => sources.workers(),
+  answering: () => 1,
   counted: ({ counted }) => counted(),
 };
 

@@ -32,7 +32,8 @@ export const METRIC_FACTS: readonly FactName[] = [
   "counted",
 ];
 
-export const familiesOf = async (registry: Registry): Promise<readonly Family[]> =>
+/** What `registry` counts, to be sent to another process. */
+export const ownFamilies = async (registry: Registry): Promise<readonly Family[]> =>
   (await registry.getMetricsAsJSON()) as unknown as readonly Family[];
 
 /** What Prometheus reads. */
@@ -64,7 +65,7 @@ export class Scraping implements Scrape {
     const { own, instruments, gather, wallMs } = this.#parts;
     const facts = await gather(METRIC_FACTS);
     const registry = new Registry();
-    for (const family of withOwn(await familiesOf(own), facts.counted ?? [])) {
+    for (const family of withOwn(await ownFamilies(own), facts.counted ?? [])) {
       registry.registerMetric({ ...family, get: async () => family } as never);
     }
     const sources: Shown = new MergedSources(facts, wallMs);

@@ -2,7 +2,7 @@
 /** What workers and their parent ask each other for the operator. */
 import { topic } from "../../fleet/channel.ts";
 import type { FactName, Facts } from "./facts.ts";
-import type { Done, Order, Standing } from "./orders.ts";
+import type { Done, Order } from "./orders.ts";
 
 /** The parent asks a worker for its own facts. */
 export const OWN_FACTS = topic<readonly FactName[], Partial<Facts>>("admin.own_facts");
@@ -14,5 +14,3 @@ export const GIVE = topic<Order, Done>("admin.give");
 export const CARRY_OUT = topic<{ readonly order: Order; readonly isKnown: boolean }, Done>("admin.carry_out");
 /** The parent asks whether a transaction is one that the worker settles. */
 export const SETTLES = topic<string, boolean>("admin.settles");
-/** A new worker asks what was ordered before it was there. */
-export const STANDING = topic<null, Standing>("admin.standing");
