@@ -30,8 +30,8 @@ export class Gathering {
   readonly #remains = new Map<Member, Partial<Facts>>();
   /** Of all that are gone. */
   #gone: Partial<Facts> = {};
-  /** What is the same in all workers, as it was heard last. */
-  #same: Partial<Facts> = {};
+  /** What will do when no worker answers. */
+  #kept: Partial<Facts> = {};
   readonly #deadlocks = new DeadlockBook();
   readonly #indexes = new Set<number>();
   #restarts = 0;
@@ -85,11 +85,11 @@ export class Gathering {
 
   #merge<Name extends FactName>(name: Name, all: readonly Partial<Facts>[]): Facts[Name] {
     const told = all.flatMap((facts) => (facts[name] === undefined ? [] : [facts[name]]));
-    const isSame = RULES[name].isSame === true;
-    const known = this.#same[name];
-    if (isSame && told.length === 0 && known !== undefined) return known;
+    const isKept = RULES[name].isKept === true;
+    const known = this.#kept[name];
+    if (isKept && told.length === 0 && known !== undefined) return known;
     const merged = mergeFact(name, told as readonly Facts[Name][]);
-    if (isSame && told.length > 0) this.#same = { ...this.#same, [name]: merged };
+    if (isKept && told.length > 0) this.#kept = { ...this.#kept, [name]: merged };
     return this.#ownPart(name, merged);
   }
 

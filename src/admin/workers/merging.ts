@@ -18,11 +18,11 @@ interface Rule<Fact> {
   merge(all: readonly Fact[]): Fact;
   /** Of one that is gone; absent: nothing. */
   remains?(gone: Fact): Fact;
-  /** It does not change from worker to worker, so the last one that was heard will do when none answers. */
-  readonly isSame?: true;
+  /** The last that was heard will do when no worker answers. */
+  readonly isKept?: true;
 }
 
-const once = <Fact>(none: Fact): Rule<Fact> => ({ merge: ([first]) => first ?? none, isSame: true });
+const once = <Fact>(none: Fact): Rule<Fact> => ({ merge: ([first]) => first ?? none, isKept: true });
 const together = <Row>(): Rule<readonly Row[]> => ({ merge: (all) => all.flat() });
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
 
@@ -39,7 +39,7 @@ export const RULES: { readonly [Name in FactName]: Rule<Facts[Name]> } = {
   checkouts: { merge: mergeCheckouts, remains: (gone) => gone },
   users: { merge: (all) => byKey(all.flat(), ({ name }) => name) },
   transactions: together(),
-  shards: { merge: mergeShards, isSame: true },
+  shards: { merge: mergeShards, isKept: true },
   routes: once<Facts["routes"]>([]),
   planCache: { merge: mergePlanCaches, remains: (gone) => ({ ...gone, plans: 0 }) },
   options: once<Facts["options"]>([]),
