@@ -360,7 +360,7 @@ export const PEER_SHOWS: Readonly<Record<string, Show>> = {
     rows: showConfig,
   },
   MEM: {
-    says: "the memory of the process, in bytes",
+    says: "the memory of its processes, in bytes",
     columns: columns("name:text size:int8 used free memtotal"),
     rows: showMemory,
   },

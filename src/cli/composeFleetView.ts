@@ -81,9 +81,9 @@ interface State {
 const probesOf = (gathering: Gathering, clock: Clock, state: State): Probes => ({
   isStarted: () => state.isStarted,
   async readiness() {
-    const facts = await gathering.gather(["shards", "isDraining", "answering"]);
+    const facts = await gathering.gather(["shards", "isDraining", "workers"]);
     const sources = new MergedSources(facts, () => clock.wallMs());
-    const readiness = readinessOf(sources, state.isStarted && facts.answering! > 0);
+    const readiness = readinessOf(sources, state.isStarted && facts.workers!.running > 0);
     return state.isDraining ? { ...readiness, ready: false, draining: true } : readiness;
   },
 });

@@ -72,8 +72,6 @@ export interface Facts {
   readonly operations: OperationFacts | null;
   readonly memory: view.MemoryView;
   readonly workers: view.WorkersView;
-  /** How many workers answer. */
-  readonly answering: number;
   /** What prom-client counts. */
   readonly counted: readonly Family[];
 }
@@ -130,7 +128,6 @@ const TAKE: { readonly [Name in FactName]: Take<Name> } = {
   operations: ({ sources }) => operationFacts(sources),
   memory: ({ sources }) => sources.memory(),
   workers: ({ sources }) => sources.workers(),
-  answering: () => 1,
   counted: ({ counted }) => counted(),
 };
 
@@ -167,9 +164,10 @@ function groupsOf(clients: readonly view.ClientView[]): readonly ClientGroup[] {
   return [...groups.values()];
 }
 
-function operationFacts({ operations, databases }: view.Sources): OperationFacts | null {
+function operationFacts(sources: view.Sources): OperationFacts | null {
+  const { operations } = sources;
   if (operations === null) return null;
-  const names = databases().map(({ name }) => name);
+  const names = sources.databases().map(({ name }) => name);
   return {
     state: operations.state,
     paused: names.filter((name) => operations.isPaused(name)),

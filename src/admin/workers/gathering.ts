@@ -8,7 +8,7 @@ import type { Clock, Timer } from "../../base/environment.ts";
 import { Fault } from "../../base/fault.ts";
 import type { Topic } from "../../fleet/channel.ts";
 import type { Crew, Member } from "../../fleet/crew.ts";
-import type { MemoryView } from "../views.ts";
+import type { MemoryView, WorkersView } from "../views.ts";
 import { DeadlockBook } from "./deadlockBook.ts";
 import { FACT_NAMES, type FactName, type Facts } from "./facts.ts";
 import { addRemains, mergeFact, RULES, remainsOf } from "./merging.ts";
@@ -44,7 +44,7 @@ export class Gathering {
     });
   }
 
-  /** Those of `names`, of all workers; never rejects for a worker that is gone or silent. */
+  /** Those of `names`, of all workers; rejects with the Fault of one, but not for one that is gone or silent. */
   async gather(names: readonly FactName[]): Promise<Partial<Facts>> {
     const { crew } = this.#parts;
     const told = await Promise.all(
@@ -75,7 +75,7 @@ export class Gathering {
       timer = this.#parts.clock.after(ANSWER_MS_MAX, () => resolve(null));
     });
     const answer = channel.ask(topic, question).catch((error: unknown) => {
-      if (error instanceof Fault) return null;
+      if (error instanceof Fault && error.id === "fleet.gone") return null;
       throw error;
     });
     const first = await Promise.race([answer, late]);
@@ -99,7 +99,7 @@ export class Gathering {
       case "memory":
         return mergeFact("memory", [fact as MemoryView, this.#parts.memory()]) as Facts[Name];
       case "workers":
-        return { running: this.#parts.crew.members.length, restarts: this.#restarts } as Facts[Name];
+        return { ...(fact as WorkersView), restarts: this.#restarts } as Facts[Name];
       case "deadlocks":
         return this.#deadlocks.records as Facts[Name];
       default:

@@ -58,7 +58,6 @@ export const RULES: { readonly [Name in FactName]: Rule<Facts[Name]> } = {
   operations: { merge: mergeOperations },
   memory: { merge: mergeMemory },
   workers: { merge: (all) => ({ running: sum(all.map(({ running }) => running)), restarts: 0 }) },
-  answering: { merge: sum },
   counted: { merge: (all) => mergeFamilies(all.flat()), remains: familiesThatGrow },
 };
 
