@@ -1,12 +1,10 @@
 /** The parent's part in console, metrics and probes: for composeFleet.ts. */
 import { MetricsEndpoint, type Probes } from "../admin/metricsEndpoint.ts";
-import type { ShutdownMode } from "../admin/operations.ts";
 import { readinessOf } from "../admin/readiness.ts";
-import { Command } from "../admin/workers/command.ts";
+import { Command, type CommandParts } from "../admin/workers/command.ts";
 import { Gathering } from "../admin/workers/gathering.ts";
 import { MergedSources } from "../admin/workers/mergedSources.ts";
 import { Scraping } from "../admin/workers/scraping.ts";
-import { detach } from "../base/detach.ts";
 import type { Clock } from "../base/environment.ts";
 import type { Config } from "../config/config.ts";
 import type { Crew } from "../fleet/crew.ts";
@@ -15,20 +13,7 @@ import type { Port } from "../proxy/handover/handover.ts";
 import { collectOwn, instrumentsOf } from "./composeView.ts";
 import { metricsPort } from "./restartPorts.ts";
 
-/** Whoever asked for the end is told before it comes, in ms. */
-const ANSWER_MS = 20;
-/** How often it is looked whether the last client has gone, in ms. */
-const LOOK_MS = 100;
-
-export interface FleetViewParts {
-  readonly clock: Clock;
-  /** Resolves when transactions have ended in all workers, or have had their time. */
-  drain(): Promise<void>;
-  /** Ends pgxa. */
-  onShutdown(): void;
-  /** All workers have read the configuration again. */
-  onReloaded(): void;
-}
+export type FleetViewParts = Pick<CommandParts, "clock" | "letEnd" | "onReloaded">;
 
 export interface FleetView {
   readonly command: Command;
@@ -41,14 +26,9 @@ export interface FleetView {
 }
 
 export function createFleetView(crew: Crew, config: Config, parts: FleetViewParts): FleetView {
-  const { clock, onReloaded } = parts;
+  const { clock } = parts;
   const gathering = new Gathering({ crew, clock, memory: () => process.memoryUsage() });
-  const command = new Command({
-    crew,
-    gathering,
-    shutdown: (mode) => clock.after(ANSWER_MS, () => shutDown(mode, gathering, parts)),
-    onReloaded,
-  });
+  const command = new Command({ ...parts, crew, gathering });
   const state = { isStarted: false, isDraining: false };
   const { registry } = new Metrics();
   if (config.metrics.port !== 0) collectOwn(registry);
@@ -87,17 +67,3 @@ const probesOf = (gathering: Gathering, clock: Clock, state: State): Probes => (
     return state.isDraining ? { ...readiness, ready: false, draining: true } : readiness;
   },
 });
-
-function shutDown(mode: ShutdownMode, gathering: Gathering, parts: FleetViewParts): void {
-  const { clock, drain, onShutdown } = parts;
-  if (mode === "immediate") onShutdown();
-  else if (mode === "wait_for_servers") drain().then(onShutdown, onShutdown);
-  else {
-    const look = async (): Promise<void> => {
-      const { clientGroups } = await gathering.gather(["clientGroups"]);
-      if (clientGroups!.length === 0) onShutdown();
-      else clock.after(LOOK_MS, () => detach(look(), "the same"));
-    };
-    detach(look(), "no worker makes it fail");
-  }
-}

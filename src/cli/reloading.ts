@@ -31,7 +31,7 @@ export class Reloading {
     this.#apply = apply;
   }
 
-  /** What of the file is in force; null where there is none. */
+  /** As the file was when it was read last, with what was set since; null: there is none. */
   get raw(): RawConfig | null {
     return this.#source?.raw ?? null;
   }

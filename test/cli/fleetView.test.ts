@@ -1,4 +1,4 @@
-/** What the parent of workers tells Prometheus and probes, and how it ends. */
+/** What the parent of workers tells Prometheus and probes. */
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import type { Sources } from "../../src/admin/views.ts";
@@ -22,11 +22,9 @@ const CONFIG = parseConfig(
 async function open(t: TestContext) {
   const crew = new Crew();
   const environment = new ManualEnvironment();
-  const said: string[] = [];
   const view = createFleetView(crew, CONFIG, {
     clock: environment.clock,
-    drain: async () => void said.push("drained"),
-    onShutdown: () => void said.push("ended"),
+    letEnd() {},
     onReloaded() {},
   });
   const port = await view.endpoint.listen("127.0.0.1", 0);
@@ -44,7 +42,7 @@ async function open(t: TestContext) {
     crew.join(member);
     return member;
   };
-  return { crew, environment, said, view, get, status, start };
+  return { crew, view, get, status, start };
 }
 
 describe("the endpoint of the workers' parent", () => {
@@ -96,31 +94,5 @@ describe("the endpoint of the workers' parent", () => {
     const draining = await get("/ready");
     assert.equal(draining.status, 503);
     assert.equal(((await draining.json()) as { draining: boolean }).draining, true);
-  });
-});
-
-describe("the end that an operator wants", () => {
-  it("comes at once, or after the transactions, when who asked has been told", async (t) => {
-    const { environment, said, view } = await open(t);
-    await view.command.give({ verb: "shutdown", mode: "immediate" });
-    assert.deepEqual(said.splice(0), []);
-    await environment.pass(20);
-    assert.deepEqual(said.splice(0), ["ended"]);
-    await view.command.give({ verb: "drain" });
-    await environment.pass(20);
-    assert.deepEqual(said, ["drained", "ended"]);
-  });
-
-  it("comes when no worker has a client any more", async (t) => {
-    const { environment, said, view, start } = await open(t);
-    let clients = sourcesOf().clients();
-    start(0, { clients: () => [] });
-    start(1, { clients: () => clients });
-    await view.command.give({ verb: "shutdown", mode: "wait_for_clients" });
-    await environment.pass(1_000);
-    assert.deepEqual(said, []);
-    clients = [];
-    await environment.pass(200);
-    assert.deepEqual(said, ["ended"]);
   });
 });

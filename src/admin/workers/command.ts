@@ -3,9 +3,9 @@
  * later is told what stands. So two consoles in two workers can never leave them in different states.
  */
 import { detach } from "../../base/detach.ts";
+import type { Clock } from "../../base/environment.ts";
 import { Fault } from "../../base/fault.ts";
 import type { Crew, Member } from "../../fleet/crew.ts";
-import type { ShutdownMode } from "../operations.ts";
 import type { Gathering } from "./gathering.ts";
 import {
   type Done,
@@ -19,12 +19,16 @@ import {
 } from "./orders.ts";
 import { CARRY_OUT, GIVE, SETTLES } from "./topics.ts";
 
+/** How often it is looked whether the last client has gone, in ms. */
+const LOOK_MS = 100;
+
 export interface CommandParts {
   readonly crew: Crew;
   readonly gathering: Gathering;
-  /** Ends pgxa, once whoever asked for it has been told. */
-  shutdown(mode: ShutdownMode): void;
-  /** All workers have read the configuration again. */
+  readonly clock: Clock;
+  /** From now on a worker that ends is not followed by another, and with the last one pgxa ends. */
+  letEnd(): void;
+  /** All workers have read the configuration again; throws a Fault if it cannot be read any more. */
   onReloaded(): void;
 }
 
@@ -42,10 +46,11 @@ export class Command {
 
   /** Resolves when all workers have done it; rejects with a Fault that says which have not. */
   async give(order: Order): Promise<Done> {
-    if (order.verb === "drain" || order.verb === "shutdown") {
-      this.#parts.shutdown(order.verb === "shutdown" ? order.mode : "wait_for_servers");
+    if (order.verb === "shutdown" && order.mode === "wait_for_clients") {
+      detach(this.#endWithoutClients(), "whoever asked is a client, too");
       return [];
     }
+    if (order.verb === "shutdown" || order.verb === "drain") this.#parts.letEnd();
     const isKnown = await this.#isKnown(databaseOf(order));
     const members =
       order.verb === "resolve" ? await this.#settlers(order.request.gtrid) : this.#parts.crew.members;
@@ -55,6 +60,18 @@ export class Command {
     const done = sumUp(order, outcomes);
     if (order.verb === "reload") this.#parts.onReloaded();
     return done;
+  }
+
+  /** One worker may have clients again while another still has its own. */
+  async #endWithoutClients(): Promise<void> {
+    const { gathering, clock } = this.#parts;
+    for (;;) {
+      const { clientGroups } = await gathering.gather(["clientGroups"]);
+      if (clientGroups!.length === 0) break;
+      await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
+    }
+    this.#parts.letEnd();
+    await this.#send(this.#parts.crew.members, { verb: "shutdown", mode: "immediate" }, false);
   }
 
   /** A pause of a worker without clients need not be waited for. */

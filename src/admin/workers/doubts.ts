@@ -79,12 +79,15 @@ export function mergeVerdicts(all: readonly Facts["verdicts"][]): Facts["verdict
   return { names: [...new Set(all.flatMap(({ names }) => names))], of };
 }
 
-/** A wait of a backend is seen by all who look at its shard; only the worker whose client it is knows the client. */
+/**
+ * A wait is told by all who look at its shard, or ask who waits for connections; only the worker whose client it is knows
+ * the client for sure.
+ */
 export function mergeWaits(all: readonly (readonly WaitRow[])[]): readonly WaitRow[] {
   const found = new Map<string, WaitRow>();
   for (const wait of all.flat()) {
-    const { shard, pid, client, waitsFor } = wait;
-    const key = JSON.stringify([shard, pid ?? `client ${client}`, waitsFor]);
+    const { shard, pid, client } = wait;
+    const key = JSON.stringify([shard, pid ?? `client ${client}`]);
     const known = found.get(key);
     if (known === undefined || (known.client === null && client !== null)) found.set(key, wait);
   }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Operations } from "../../../src/admin/operations.ts";
+import type { Sources } from "../../../src/admin/views.ts";
 import { Command } from "../../../src/admin/workers/command.ts";
 import { takeFacts } from "../../../src/admin/workers/facts.ts";
 import { Gathering } from "../../../src/admin/workers/gathering.ts";
@@ -30,7 +31,8 @@ class Stage {
   readonly command = new Command({
     crew: this.crew,
     gathering: this.gathering,
-    shutdown: (mode) => void this.ends.push(mode),
+    clock: this.environment.clock,
+    letEnd: () => void this.ends.push("ends"),
     onReloaded: () => void this.ends.push("reloaded"),
   });
 
@@ -39,12 +41,12 @@ class Stage {
   }
 
   /** A worker, with some of what it does replaced. */
-  start(index: number, replaced: Partial<Operations> = {}) {
+  start(index: number, replaced: Partial<Operations> = {}, more: Partial<Sources> = {}) {
     const calls: string[] = [];
     this.calls[index] = calls;
     const operations = { ...noOperations(calls), ...replaced };
     const [channel, parent] = channelPair();
-    const sources = sourcesOf(operations);
+    const sources = { ...sourcesOf(operations), ...more };
     parent.serve(OWN_FACTS, (names) => takeFacts({ sources, counted: async () => [] }, names));
     parent.serve(CARRY_OUT, ({ order, isKnown }) => {
       if (databaseOf(order) !== null && !isKnown) throw new Fault("console.no_database");
@@ -83,13 +85,27 @@ describe("an order", () => {
     assert.deepEqual(stage.ends, ["reloaded"]);
   });
 
-  it("to end is the parent's own business", async () => {
+  it("to end reaches all, and nobody follows who ends from then on", async () => {
     const stage = new Stage(1);
     const { operations } = stage.start(1);
     await operations.drain();
+    await operations.shutdown("immediate");
+    assert.deepEqual(stage.ends, ["ends", "ends"]);
+    assert.deepEqual(stage.calls, Array(2).fill(["drain()", "shutdown(immediate)"]));
+  });
+
+  it("to end without clients waits until no worker has one", async () => {
+    const stage = new Stage(0);
+    let clients = sourcesOf().clients();
+    stage.start(0, {}, { clients: () => [] });
+    const { operations } = stage.start(1, {}, { clients: () => clients });
     await operations.shutdown("wait_for_clients");
-    assert.deepEqual(stage.ends, ["wait_for_servers", "wait_for_clients"]);
-    assert.deepEqual(stage.calls, [[], []]);
+    await stage.environment.pass(1_000);
+    assert.deepEqual([stage.ends, stage.calls], [[], [[], []]]);
+    clients = [];
+    await stage.environment.pass(200);
+    assert.deepEqual(stage.calls, Array(2).fill(["shutdown(immediate)"]));
+    assert.deepEqual(stage.ends, ["ends"]);
   });
 
   it("about a transaction in doubt reaches the worker that settles it, and of nobody's the first", async () => {
