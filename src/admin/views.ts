@@ -329,8 +329,6 @@ export interface Shown {
 export interface Sources extends Shown {
   /** Null: nobody is there to perform them. */
   readonly operations: Operations | null;
-  /** By what name it writes decisions. */
-  readonly coordinator: string;
   /** Resolves with what all workers together have, as far as `facts` tell it. Null: there is one process. */
   readonly everywhere: ((facts: readonly FactName[]) => Promise<Shown>) | null;
 }

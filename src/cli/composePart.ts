@@ -1,14 +1,13 @@
 /** What a worker does for console and metrics of all: for compose.ts. */
 import type { Operations } from "../admin/operations.ts";
-import { takeFacts } from "../admin/workers/facts.ts";
+import { KNOWN_TO_EACH, takeFacts } from "../admin/workers/facts.ts";
 import { MergedSources } from "../admin/workers/mergedSources.ts";
 import { carryOut, databaseOf } from "../admin/workers/orders.ts";
 import { ownFamilies } from "../admin/workers/scraping.ts";
 import { SharedOperations } from "../admin/workers/sharedOperations.ts";
-import { ALL_FACTS, CARRY_OUT, OWN_FACTS, SETTLES } from "../admin/workers/topics.ts";
+import { ALL_FACTS, CARRY_OUT, OWN_FACTS } from "../admin/workers/topics.ts";
 import type { Membership } from "../fleet/crew.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import { parseGtrid } from "../txn/gid.ts";
 import type { ConsoleView } from "./consoleView.ts";
 import type { Operator } from "./operator.ts";
 
@@ -30,8 +29,16 @@ export function takePart(
     if (isKnown && database !== null) operator.expect(database);
     return carryOut(operator, order);
   });
-  parent.serve(SETTLES, (gtrid) => parseGtrid(gtrid)?.coordinator === view.coordinator);
-  view.everywhere = async (names) =>
-    new MergedSources(await parent.ask(ALL_FACTS, names), () => view.wallMs());
+  view.everywhere = async (names) => {
+    const asked = names.filter((name) => !KNOWN_TO_EACH.has(name));
+    const [own, all] = await Promise.all([
+      takeFacts(
+        from,
+        names.filter((name) => KNOWN_TO_EACH.has(name)),
+      ),
+      asked.length === 0 ? {} : parent.ask(ALL_FACTS, asked),
+    ]);
+    return new MergedSources({ ...own, ...all }, () => view.wallMs());
+  };
   return new SharedOperations(operator, parent);
 }

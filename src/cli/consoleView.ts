@@ -98,10 +98,6 @@ export class ConsoleView implements view.Sources {
     return this.isStopping || this.operations?.state === "draining";
   }
 
-  get coordinator(): string {
-    return this.#parts.live.config.coordinator;
-  }
-
   wallMs(): number {
     return this.#parts.clock.wallMs();
   }

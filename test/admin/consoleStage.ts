@@ -105,7 +105,6 @@ type Given =
   | "lockWaits"
   | "isDraining"
   | "operations"
-  | "coordinator"
   | "memory"
   | "workers"
   | "everywhere";
@@ -270,7 +269,6 @@ export function sourcesOf(operations: Operations | null = noOperations([])): Sou
     lockWaits: new Buckets(),
     isDraining: false,
     operations,
-    coordinator: "c",
     memory: () => ({ rss: 100, heapTotal: 60, heapUsed: 50, external: 5, arrayBuffers: 2 }),
     workers: () => ({ running: 1, restarts: 0 }),
     everywhere: null,

@@ -100,7 +100,7 @@ changed live, by its path, until the next restart: \`SET log.level = debug\`.
 A console is served by whichever worker accepted it, and what it shows and does is that of all. So two consoles never
 contradict each other:
 
-- ${listOf("rows")}: the rows of all workers. What several of them see on a shard is there once.
+- ${listOf("rows")}: the rows of all workers, each once.
 - ${listOf("sums")}: numbers of all workers added up, and what follows from them: averages are those of all queries, a wait is the
   longest, a shard is as the worker sees it that sees the worst.
 - ${listOf("same")}: the same in every worker.
@@ -108,8 +108,8 @@ contradict each other:
 Ids are unique over the workers; \`SHOW DEADLOCKS\` numbers the deadlocks of all in the order of time. \`SHOW MEM\` has the memory of all
 processes, with their parent.
 
-A command is done when all workers have done it. PAUSE and WAIT_CLOSE wait for the transactions of all; KILL_CLIENT and RESOLVE
-reach the worker that has the client, or settles the transaction; SHUTDOWN and DRAIN end all. If some have done it and some have refused, the error
+A command is done when all workers have done it. PAUSE and WAIT_CLOSE wait for the transactions of all; KILL_CLIENT
+reaches the worker that has the client; SHUTDOWN and DRAIN end all. If some have done it and some have refused, the error
 is 58000, and its DETAIL says which worker refused, and why. A worker that dies is followed by one that is paused, has databases disabled and options
 set as the others. A worker that does not answer within five seconds is left out of a table.
 `;

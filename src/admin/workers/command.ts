@@ -8,7 +8,6 @@ import { Fault } from "../../base/fault.ts";
 import type { Crew, Member } from "../../fleet/crew.ts";
 import type { Gathering } from "./gathering.ts";
 import {
-  type Done,
   databaseOf,
   type Order,
   type Outcome,
@@ -17,7 +16,7 @@ import {
   standingAtLast,
   sumUp,
 } from "./orders.ts";
-import { CARRY_OUT, GIVE, SETTLES } from "./topics.ts";
+import { CARRY_OUT, GIVE } from "./topics.ts";
 
 /** How often it is looked whether the last client has gone, in ms. */
 const LOOK_MS = 100;
@@ -45,33 +44,30 @@ export class Command {
   }
 
   /** Resolves when all workers have done it; rejects with a Fault that says which have not. */
-  async give(order: Order): Promise<Done> {
+  async give(order: Order): Promise<void> {
     if (order.verb === "shutdown" && order.mode === "wait_for_clients") {
       detach(this.#endWithoutClients(), "whoever asked is a client, too");
-      return [];
+      return;
     }
     if (order.verb === "shutdown" || order.verb === "drain") this.#parts.letEnd();
     const isKnown = await this.#isKnown(databaseOf(order));
-    const members =
-      order.verb === "resolve" ? await this.#settlers(order.request.gtrid) : this.#parts.crew.members;
-    const outcomes = await this.#send(members, order, isKnown);
+    const outcomes = await this.#send(order, isKnown);
     const isDone = outcomes.some(({ kind }) => kind === "done");
     this.#standing = standingAtLast(this.#standing, order, isDone);
-    const done = sumUp(order, outcomes);
+    sumUp(order, outcomes);
     if (order.verb === "reload") this.#parts.onReloaded();
-    return done;
   }
 
   /** One worker may have clients again while another still has its own. */
   async #endWithoutClients(): Promise<void> {
-    const { gathering, clock } = this.#parts;
+    const { gathering, crew, clock } = this.#parts;
     for (;;) {
-      const { clientGroups } = await gathering.gather(["clientGroups"]);
-      if (clientGroups!.length === 0) break;
+      const { clientGroups, workers } = await gathering.gather(["clientGroups", "workers"]);
+      if (clientGroups!.length === 0 && workers!.running === crew.members.length) break;
       await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
     }
     this.#parts.letEnd();
-    await this.#send(this.#parts.crew.members, { verb: "shutdown", mode: "immediate" }, false);
+    await this.#send({ verb: "shutdown", mode: "immediate" }, false);
   }
 
   /** A pause of a worker without clients need not be waited for. */
@@ -86,9 +82,10 @@ export class Command {
   }
 
   /** All are told in the same turn: the order of orders is one for all. */
-  async #send(members: readonly Member[], order: Order, isKnown: boolean): Promise<readonly Outcome[]> {
+  async #send(order: Order, isKnown: boolean): Promise<readonly Outcome[]> {
     const isNamed = databaseOf(order) !== null;
     if (isKnown || !isNamed) this.#standing = standingAfter(this.#standing, order);
+    const { members } = this.#parts.crew;
     const answers = await Promise.all(members.map((member) => this.#tell(member, order, isKnown)));
     return answers.filter((one) => one !== null);
   }
@@ -96,7 +93,8 @@ export class Command {
   /** Null if it is gone: then nothing of it is left that had to be done. */
   async #tell({ index, channel }: Member, order: Order, isKnown: boolean): Promise<Outcome | null> {
     try {
-      return { worker: index, kind: "done", done: await channel.ask(CARRY_OUT, { order, isKnown }) };
+      await channel.ask(CARRY_OUT, { order, isKnown });
+      return { worker: index, kind: "done" };
     } catch (fault) {
       if (!(fault instanceof Fault)) throw fault;
       return fault.id === "fleet.gone" ? null : { worker: index, kind: "failed", fault };
@@ -108,13 +106,5 @@ export class Command {
     if (database === null) return false;
     const { databases } = await this.#parts.gathering.gather(["databases"]);
     return databases!.some(({ name, isConsole }) => name === database && !isConsole);
-  }
-
-  /** The worker that settles a transaction; the first, of one that nobody says to. */
-  async #settlers(gtrid: string): Promise<readonly Member[]> {
-    const { crew } = this.#parts;
-    const said = await crew.askOthers(null, SETTLES, gtrid);
-    const settler = said.find(({ answer }) => answer)?.member ?? said[0]?.member;
-    return settler === undefined ? [] : [settler];
   }
 }

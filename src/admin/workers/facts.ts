@@ -25,12 +25,6 @@ export interface ClientGroup {
   readonly waitMs: number;
 }
 
-/** Rows, with the name by which who tells them writes decisions. */
-export interface Told<Row> {
-  readonly coordinator: string;
-  readonly rows: readonly Row[];
-}
-
 export interface OperationFacts {
   readonly state: OperationState;
   /** Names of databases. */
@@ -58,8 +52,8 @@ export interface Facts {
   readonly options: readonly view.OptionView[];
   readonly limits: view.LimitsView | null;
   readonly pins: readonly view.PinView[];
-  readonly inDoubt: Told<view.InDoubtView>;
-  readonly inDoubtNow: Told<view.InDoubtDetails>;
+  readonly inDoubt: readonly view.InDoubtView[];
+  readonly inDoubtNow: readonly view.InDoubtDetails[];
   readonly heuristics: readonly view.HeuristicView[];
   /** All verdicts there may be, and that of each transaction. */
   readonly verdicts: { readonly names: readonly string[]; readonly of: Readonly<Record<string, string>> };
@@ -109,11 +103,8 @@ const TAKE: { readonly [Name in FactName]: Take<Name> } = {
   options: ({ sources }) => sources.options(),
   limits: ({ sources }) => sources.limits(),
   pins: ({ sources }) => sources.pins(),
-  inDoubt: ({ sources }) => ({ coordinator: sources.coordinator, rows: sources.inDoubt() }),
-  inDoubtNow: async ({ sources }) => ({
-    coordinator: sources.coordinator,
-    rows: await sources.inDoubtNow(),
-  }),
+  inDoubt: ({ sources }) => sources.inDoubt(),
+  inDoubtNow: ({ sources }) => sources.inDoubtNow(),
   heuristics: ({ sources }) => sources.heuristics(),
   verdicts: ({ sources }) => ({
     names: Object.keys(sources.heuristicCounts()),
@@ -132,6 +123,9 @@ const TAKE: { readonly [Name in FactName]: Take<Name> } = {
 };
 
 export const FACT_NAMES = Object.keys(TAKE) as readonly FactName[];
+
+/** What each worker knows of all of them, since it asks the shards, and the others where it has to. */
+export const KNOWN_TO_EACH: ReadonlySet<FactName> = new Set(["inDoubtNow", "waits"]);
 
 /** What shards or files are asked for. */
 const SLOW: ReadonlySet<FactName> = new Set(["inDoubtNow", "heuristics", "waits"]);

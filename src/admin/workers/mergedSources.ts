@@ -86,7 +86,7 @@ export class MergedSources implements view.Shown {
 
   transactions = (): readonly view.TransactionView[] => this.#get("transactions");
   decisions = (): readonly view.DecisionView[] => this.#get("decisions");
-  inDoubt = (): readonly view.InDoubtView[] => this.#get("inDoubt").rows;
+  inDoubt = (): readonly view.InDoubtView[] => this.#get("inDoubt");
   deadlocks = () => this.#get("deadlocks");
   heuristicVerdicts = (): Readonly<Record<string, string>> => this.#get("verdicts").of;
 
@@ -104,7 +104,7 @@ export class MergedSources implements view.Shown {
   /** Whom it keeps waiting is told by the backend's number where it is another worker's client. */
   async inDoubtNow(): Promise<readonly view.InDoubtDetails[]> {
     const clientOf = this.#holders();
-    return this.#get("inDoubtNow").rows.map((one) => ({
+    return this.#get("inDoubtNow").map((one) => ({
       ...one,
       waiters: one.waiters.map((waiter) => {
         const client = clientOf(one.shard, Number(/^pid (\d+)$/.exec(waiter)?.[1]));
@@ -114,16 +114,7 @@ export class MergedSources implements view.Shown {
   }
 
   async waits(): Promise<readonly WaitRow[]> {
-    const clientOf = this.#holders();
-    return this.#get("waits").map((wait) => ({
-      ...wait,
-      client: wait.client ?? (wait.pid === null ? null : clientOf(wait.shard, wait.pid)),
-      blockedBy: wait.blockedBy.map((blocker) => {
-        const [, pid, shard = ""] = /^process (\d+) of shard "(.*)"$/.exec(blocker) ?? [];
-        const client = clientOf(shard, Number(pid));
-        return client === null ? blocker : `client ${client}`;
-      }),
-    }));
+    return this.#get("waits");
   }
 
   /** Whose server connection it is, of a backend. */

@@ -9,9 +9,9 @@ import { Buckets } from "../../observe/buckets.ts";
 import { addTotals, noTotals, OTHER, type Totals } from "../../observe/traffic.ts";
 import type * as view from "../views.ts";
 import { poolKey } from "./checkouts.ts";
-import { mergeDoubts, mergeDoubtsNow, mergeHeuristics, mergeVerdicts, mergeWaits } from "./doubts.ts";
 import type { ClientGroup, FactName, Facts, OperationFacts } from "./facts.ts";
 import { familiesThatGrow, mergeFamilies } from "./families.ts";
+import { mergeHeuristics, mergeVerdicts } from "./heuristics.ts";
 
 interface Rule<Fact> {
   /** Of none: what there is without any worker. */
@@ -45,13 +45,13 @@ export const RULES: { readonly [Name in FactName]: Rule<Facts[Name]> } = {
   options: once<Facts["options"]>([]),
   limits: once<Facts["limits"]>(null),
   pins: together(),
-  inDoubt: { merge: mergeDoubts },
-  inDoubtNow: { merge: mergeDoubtsNow },
+  inDoubt: { merge: (all) => byKey(all.flat(), ({ shard, gid }) => `${shard} ${gid}`) },
+  inDoubtNow: { merge: ([first]) => first ?? [] },
   heuristics: { merge: mergeHeuristics },
   verdicts: { merge: mergeVerdicts },
   decisions: { merge: (all) => byKey(all.flat(), ({ gtrid }) => gtrid) },
   commits: { merge: mergeCommits, remains: (gone) => gone && { ...gone, slots: [] } },
-  waits: { merge: mergeWaits },
+  waits: { merge: ([first]) => first ?? [] },
   deadlocks: together(), // the parent numbers them (deadlockBook.ts)
   lockWaits: { merge: mergeAnyBuckets, remains: (gone) => gone },
   isDraining: { merge: (all) => all.some((one) => one) },

@@ -1,12 +1,13 @@
 // Pure.
 /**
- * What an operator orders, as a plain value: each of them is one method of `Operations`.
+ * What an operator orders, as a plain value: each of them is one method of `Operations`, but RESOLVE, which is about one
+ * transaction and finds its worker by itself.
  *
  * All workers get it, in the same order, and what they answer becomes one answer: it is done when all have done it.
  */
 import type { FaultId } from "../../base/catalogue.ts";
 import { Fault } from "../../base/fault.ts";
-import type { Operations, ResolveRemark, ResolveRequest, ShutdownMode } from "../operations.ts";
+import type { Operations, ShutdownMode } from "../operations.ts";
 
 export type Order =
   | { readonly verb: "pause" | "resume" | "reconnect" | "kill" | "waitClose"; readonly database?: string }
@@ -14,47 +15,35 @@ export type Order =
   | { readonly verb: "killClient"; readonly id: number }
   | { readonly verb: "suspend" | "reload" | "drain" }
   | { readonly verb: "shutdown"; readonly mode: ShutdownMode }
-  | { readonly verb: "set"; readonly option: string; readonly value: string }
-  | { readonly verb: "resolve"; readonly request: ResolveRequest };
+  | { readonly verb: "set"; readonly option: string; readonly value: string };
 
 export type Verb = Order["verb"];
-
-/** What there is to be said about it; only RESOLVE says something. */
-export type Done = readonly ResolveRemark[];
 
 /** What a worker that comes later has to be told. */
 export type Standing = readonly Order[];
 
 export type Outcome =
-  | { readonly worker: number; readonly kind: "done"; readonly done: Done }
+  | { readonly worker: number; readonly kind: "done" }
   | { readonly worker: number; readonly kind: "failed"; readonly fault: Fault };
 
 /** Rejects with the Fault of the one who cannot do it. */
-export async function carryOut(operations: Operations, order: Order): Promise<Done> {
+export function carryOut(operations: Operations, order: Order): Promise<void> {
   switch (order.verb) {
-    case "resolve":
-      return operations.resolve(order.request);
     case "shutdown":
-      await operations.shutdown(order.mode);
-      return [];
+      return operations.shutdown(order.mode);
     case "set":
-      await operations.set(order.option, order.value);
-      return [];
+      return operations.set(order.option, order.value);
     case "killClient":
-      await operations.killClient(order.id);
-      return [];
+      return operations.killClient(order.id);
     case "disable":
     case "enable":
-      await operations[order.verb](order.database);
-      return [];
+      return operations[order.verb](order.database);
     case "suspend":
     case "reload":
     case "drain":
-      await operations[order.verb]();
-      return [];
+      return operations[order.verb]();
     default:
-      await operations[order.verb](order.database);
-      return [];
+      return operations[order.verb](order.database);
   }
 }
 
@@ -77,7 +66,6 @@ const NEEDS: Readonly<Record<Verb, "all" | "one">> = {
   drain: "all",
   shutdown: "all",
   set: "all",
-  resolve: "one", // only the one who settles it is told
 };
 
 /** What a worker says that has done it before; then it is done, if another has done it now. */
@@ -87,18 +75,17 @@ const HARMLESS: Readonly<Partial<Record<Verb, FaultId>>> = { resume: "console.no
 const nameOf = (verb: Verb): string => verb.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 
 /**
- * The answer to an order that all workers have answered; throws a Fault if it is not done. Those that died meanwhile are
+ * Throws a Fault if an order that all workers have answered is not done. Those that died meanwhile are
  * not among `outcomes`: who comes in their place is told what stands.
  */
-export function sumUp(order: Order, outcomes: readonly Outcome[]): Done {
+export function sumUp(order: Order, outcomes: readonly Outcome[]): void {
   if (outcomes.length === 0) throw new Fault("fleet.gone");
   const done = outcomes.filter((one) => one.kind === "done");
   const failed = outcomes.filter(
     (one) => one.kind === "failed" && !(done.length > 0 && one.fault.id === HARMLESS[order.verb]),
   ) as readonly Extract<Outcome, { kind: "failed" }>[];
   const [first] = failed;
-  if (first === undefined) return done.flatMap((one) => one.done);
-  if (NEEDS[order.verb] === "one" && done.length > 0) return done.flatMap((one) => one.done);
+  if (first === undefined || (NEEDS[order.verb] === "one" && done.length > 0)) return;
   // A PAUSE that has come to its end in some workers has ended in none, once it was taken back.
   const resumed = failed.find(({ fault }) => fault.id === "console.resumed");
   if (resumed !== undefined) throw resumed.fault;

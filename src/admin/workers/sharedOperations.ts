@@ -53,7 +53,7 @@ export class SharedOperations implements Operations {
   set = (option: string, value: string): Promise<void> => this.#give({ verb: "set", option, value });
 
   resolve(request: ResolveRequest): Promise<readonly ResolveRemark[]> {
-    return this.#parent.ask(GIVE, { verb: "resolve", request });
+    return this.#own.resolve(request);
   }
 
   #giveNamed(verb: Named, database: string | undefined): Promise<void> {

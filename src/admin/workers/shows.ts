@@ -2,7 +2,7 @@
 /**
  * For every SHOW how one table is made of all workers' facts, and which facts it takes.
  *
- * - `rows`: the rows of all workers, one after the other; what several of them see is there once.
+ * - `rows`: the rows of all workers, each once.
  * - `sums`: a row for each key, with numbers added up, or worked out from what was added up.
  * - `same`: the same in every worker, so the one that is asked answers alone.
  */
@@ -48,7 +48,7 @@ export const ACROSS: Readonly<Record<string, Across>> = {
   SHARDS: sums("databases", "shards"),
   ROUTES: sums("routes", "planCache"),
   PINS: rows("pins"),
-  WAITS: rows("waits", "servers"),
+  WAITS: rows("waits"),
   DEADLOCKS: rows("deadlocks"),
   HELP: SAME,
 };

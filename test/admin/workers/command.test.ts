@@ -8,7 +8,7 @@ import { takeFacts } from "../../../src/admin/workers/facts.ts";
 import { Gathering } from "../../../src/admin/workers/gathering.ts";
 import { carryOut, databaseOf } from "../../../src/admin/workers/orders.ts";
 import { SharedOperations } from "../../../src/admin/workers/sharedOperations.ts";
-import { ALL_FACTS, CARRY_OUT, OWN_FACTS, SETTLES } from "../../../src/admin/workers/topics.ts";
+import { ALL_FACTS, CARRY_OUT, OWN_FACTS } from "../../../src/admin/workers/topics.ts";
 import { Fault } from "../../../src/base/fault.ts";
 import { Crew, type Member } from "../../../src/fleet/crew.ts";
 import { channelPair } from "../../fleet/channelPair.ts";
@@ -52,7 +52,6 @@ class Stage {
       if (databaseOf(order) !== null && !isKnown) throw new Fault("console.no_database");
       return carryOut(operations, order);
     });
-    parent.serve(SETTLES, (gtrid) => gtrid.split(":")[1] === `c${index}`);
     const member: Member = { index, pid: 100 + index, channel };
     this.crew.join(member);
     return { member, parent, sources, operations: new SharedOperations(operations, parent) };
@@ -108,17 +107,15 @@ describe("an order", () => {
     assert.deepEqual(stage.ends, ["ends"]);
   });
 
-  it("about a transaction in doubt reaches the worker that settles it, and of nobody's the first", async () => {
+  it("about a transaction in doubt is this worker's, which knows whose it is", async () => {
     const stage = new Stage();
     const { operations } = stage.start(2);
-    const request = { outcome: "abort", isConfirmed: true, by: "ann", reason: "" } as const;
-    for (const gtrid of ["f:c2:1:1", "f:dead:1:1"]) {
-      const remarks = await operations.resolve({ ...request, gtrid });
-      assert.deepEqual(remarks, [{ shard: "east", gid: "g", says: "committed" }]);
-    }
+    const request = { gtrid: "f:c:1:1", outcome: "abort", isConfirmed: true, by: "ann", reason: "" } as const;
+    const remarks = await operations.resolve(request);
+    assert.deepEqual(remarks, [{ shard: "east", gid: "g", says: "committed" }]);
     assert.deepEqual(
       stage.calls.map(({ length }) => length),
-      [1, 0, 1],
+      [0, 0, 1],
     );
   });
 

@@ -8,7 +8,7 @@ import { MergedSources } from "../../../src/admin/workers/mergedSources.ts";
 import { addRemains, mergeFact, remainsOf } from "../../../src/admin/workers/merging.ts";
 import { Buckets } from "../../../src/observe/buckets.ts";
 import { noTotals, OTHER } from "../../../src/observe/traffic.ts";
-import { DEADLOCK, sourcesOf, WAIT } from "../consoleStage.ts";
+import { DEADLOCK, sourcesOf } from "../consoleStage.ts";
 
 function bucketsOf(...durations: readonly number[]): Buckets {
   const buckets = new Buckets([1, 10]);
@@ -130,39 +130,15 @@ describe("a shard", () => {
 });
 
 describe("what is in doubt", () => {
-  const doubt = async (coordinator: string, more: Partial<view.InDoubtDetails> = {}) => {
-    const [row] = await sourcesOf().inDoubtNow();
-    return { ...row!, gid: `g-${coordinator}`, coordinator, ...more };
-  };
-
-  it("is told by the worker whose it is, and not at all while that one runs it", async () => {
-    const [a, b] = [await doubt("a"), await doubt("b")];
-    const seenByA = await doubt("b", { reason: 'coordinator "b" has it in hand' });
-    const merged = mergeFact("inDoubtNow", [
-      { coordinator: "a", rows: [a, seenByA] },
-      { coordinator: "b", rows: [] },
-    ]);
-    assert.deepEqual(merged.rows, [a]);
-    const told = mergeFact("inDoubtNow", [
-      { coordinator: "a", rows: [seenByA] },
-      { coordinator: "b", rows: [b] },
-    ]);
-    assert.deepEqual(told.rows, [b]);
-  });
-
-  it("is there once if it is nobody's, as it is told by who knows more", async () => {
-    const [unknown, known] = [await doubt("dead"), await doubt("dead", { decision: "commit" })];
-    const foreign = { ...(await doubt("dead")), gid: null, coordinator: null, reason: "2 more" };
-    const merged = mergeFact("inDoubtNow", [
-      { coordinator: "a", rows: [unknown, foreign] },
-      { coordinator: "b", rows: [known, foreign] },
-    ]);
-    assert.deepEqual(merged.rows, [known, foreign]);
+  it("is there once, whoever sees it", () => {
+    const doubts = sourcesOf().inDoubt();
+    assert.deepEqual(mergeFact("inDoubt", [doubts, doubts]), doubts);
   });
 
   it("names the client of another worker that it keeps waiting", async () => {
-    const rows = [await doubt("a", { waiters: ["client 9", "pid 4711", "pid 99"] })];
-    const facts = { inDoubtNow: { coordinator: "", rows }, servers: sourcesOf().servers() };
+    const [doubt] = await sourcesOf().inDoubtNow();
+    const inDoubtNow = [{ ...doubt!, waiters: ["client 9", "pid 4711", "pid 99"] }];
+    const facts = { inDoubtNow, servers: sourcesOf().servers() };
     const [row] = await new MergedSources(facts, () => 0).inDoubtNow();
     assert.deepEqual(row!.waiters, ["client 9", "client 7", "pid 99"]);
   });
@@ -176,17 +152,6 @@ describe("what is in doubt", () => {
     ]);
     const sources = new MergedSources({ verdicts }, () => 0);
     assert.deepEqual(sources.heuristicCounts(), { unproven: 1, confirmed: 1 });
-  });
-});
-
-describe("waits", () => {
-  it("are there once, with the client where one worker knows it", async () => {
-    const seen = { ...WAIT, client: null };
-    const merged = mergeFact("waits", [[seen], [WAIT], [seen]]);
-    assert.deepEqual(merged, [WAIT]);
-    const waits = [{ ...seen, blockedBy: ['process 4711 of shard "east"', "a prepared transaction"] }];
-    const [wait] = await new MergedSources({ waits, servers: sourcesOf().servers() }, () => 0).waits();
-    assert.deepEqual([wait!.client, wait!.blockedBy], [7, ["client 7", "a prepared transaction"]]);
   });
 });
 
