@@ -112,6 +112,19 @@ export class RestartStage {
     return client;
   }
 
+  /** The last worker that was started with each number. */
+  get workers(): ReadonlyMap<number, number> {
+    const started = this.log.matchAll(/"event":"worker\.started","worker":(\d+),"pid":(\d+)/g);
+    return new Map([...started].map(([, index, pid]) => [Number(index), Number(pid)]));
+  }
+
+  /** Resolves with the exit code of the first process, or the signal that ended it. */
+  async exit(): Promise<number | string> {
+    const child = this.#first!;
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    return (child.exitCode ?? child.signalCode)!;
+  }
+
   /** Waits until nothing is prepared on any shard. */
   async settled(): Promise<void> {
     const count = async (): Promise<number> =>
@@ -129,13 +142,14 @@ export class RestartStage {
   /** Ends every process that ever served, or tried to, and does not wait for clients. */
   async stopPgxa(): Promise<void> {
     rmSync(this.#diesFile, { force: true });
-    const started = [...this.log.matchAll(/"event":"restart\.began","pid":(\d+)/g)].map(([, pid]) =>
-      Number(pid),
-    );
+    const pidsAfter = (event: RegExp): number[] =>
+      [...this.log.matchAll(event)].map(([, pid]) => Number(pid));
+    const started = pidsAfter(/"event":"restart\.began","pid":(\d+)/g);
     const all = [...new Set([...this.pids, ...started])].filter(isAlive);
     for (const pid of all) signalProcess(pid, "SIGINT");
-    if (!(await areGone(all, PATIENCE_MS))) {
-      for (const pid of all) signalProcess(pid, "SIGKILL");
+    const workers = pidsAfter(/"event":"worker\.started","worker":\d+,"pid":(\d+)/g);
+    if (!(await areGone([...all, ...workers], PATIENCE_MS))) {
+      for (const pid of [...all, ...workers]) signalProcess(pid, "SIGKILL");
       throw new Error(`pgxa did not stop: ${this.log}`);
     }
     this.pids.length = 0;
