@@ -9,6 +9,7 @@ import type { Operations } from "../admin/operations.ts";
 import type { Environment } from "../base/environment.ts";
 import type { FaultPointListener, HandoverPointListener } from "../base/faultPoint.ts";
 import type { Config } from "../config/config.ts";
+import type { Membership } from "../fleet/crew.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
@@ -45,6 +46,8 @@ export interface ProxyParts {
   readonly handoverPoint: HandoverPointListener;
   /** Where the configuration is read again; null: nowhere. */
   readonly source: ConfigSource | null;
+  /** Of the workers of this pgxa; null for a lone process. */
+  readonly membership: Membership | null;
   /** An operator has ended it by the console; `stop` is to be called. */
   onShutdown(): void;
 }
@@ -86,6 +89,7 @@ export async function startProxy(
     faultPoint: parts.faultPoint ?? (() => {}),
     handoverPoint: parts.handoverPoint ?? (() => {}),
     source: parts.source ?? null,
+    membership: parts.membership ?? null,
     onShutdown: parts.onShutdown ?? (() => {}),
   };
   await loadParser();

@@ -1,10 +1,11 @@
 /**
- * The decision logs of one coordinator: one in the log directory itself, and while an online restart goes on one more
- * for each process that was started by another, its *heir*, in a directory of its own below.
+ * The decision logs of one coordinator: one in the log directory itself, and one more for each other process of it, an
+ * *heir*, in a directory of its own below. Heirs are the workers of one pgxa, but for the first (fleet/logTurns.ts), and
+ * processes that were started by another in an online restart.
  *
  *     decisions/owner                      the lock of the process that is responsible (responsibility.ts)
  *     decisions/decisions-….log
- *     decisions/heir-<epoch>/owner         the lock of a process that took over from another
+ *     decisions/heir-<epoch>/owner         the lock of an heir
  *     decisions/heir-<epoch>/decisions-….log
  *
  * A log whose process is gone, however it ended, is taken over by the responsible one: its decisions are written to the
@@ -85,7 +86,7 @@ export class LogFamily {
     }
   }
 
-  /** Makes a log directory for a process that takes over from one whose latest epoch is `after`. */
+  /** Makes a log directory for a process beside others, or after one, whose latest epoch is `after`. */
   static async heir(options: FamilyOptions, after: number, wallMs: number): Promise<LogFamily> {
     const { disk } = options;
     let epoch = Math.max(after + 1, wallMs);
@@ -112,6 +113,11 @@ export class LogFamily {
     return answersFor(epoch, epochs);
   }
 
+  /** Whether another process that lives sees to what transactions of `epoch` left, or the one that is responsible does. */
+  leaves(epoch: number, own: number): boolean {
+    return this.role === "heir" ? epoch !== own : epoch !== own && this.#living.has(epoch);
+  }
+
   /** What was found dead at the start says. */
   get found(): readonly Entry[] {
     return this.#found.flatMap(({ entries }) => entries);
@@ -126,12 +132,13 @@ export class LogFamily {
   /** Sees who lives, and takes over the logs of those who do not; `write` makes entries durable in the own log. */
   async survey(write: (entries: readonly Entry[]) => Promise<void>): Promise<void> {
     if (this.role === "heir" && !(await this.#becomeResponsible(write))) return;
-    const living = new Set<number>();
-    for (const { directory, epoch } of await listHeirs(this.#options.disk, this.#options.directory)) {
-      if (directory === this.directory) continue;
-      if (!(await this.#takeOver(directory, write))) living.add(epoch);
-    }
+    const heirs = await listHeirs(this.#options.disk, this.#options.directory);
+    // Who may live is known before a log is taken over that tells of later epochs.
+    const living = new Set(heirs.map(({ epoch }) => epoch));
     this.#living = living;
+    for (const { directory, epoch } of heirs) {
+      if (directory !== this.directory && (await this.#takeOver(directory, write))) living.delete(epoch);
+    }
   }
 
   async release(): Promise<void> {
