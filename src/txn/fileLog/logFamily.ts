@@ -50,6 +50,8 @@ export class LogFamily {
   readonly #own: OwnerLock;
   /** The lock of the log directory, once an heir has it. */
   #main: OwnerLock | null = null;
+  /** Whether it has also seen the logs of all others since: the one before it may have known of epochs that nobody else does. */
+  #isResponsible = false;
   /** What was found dead at the start. */
   #found: readonly DeadLog[] = [];
   #living: ReadonlySet<number> = new Set();
@@ -105,7 +107,7 @@ export class LogFamily {
   }
 
   get role(): Role {
-    return this.heirEpoch === null || this.#main !== null ? "responsible" : "heir";
+    return this.heirEpoch === null || this.#isResponsible ? "responsible" : "heir";
   }
 
   answersFor(epoch: number, own: number, latest: number): boolean {
@@ -131,7 +133,7 @@ export class LogFamily {
 
   /** Sees who lives, and takes over the logs of those who do not; `write` makes entries durable in the own log. */
   async survey(write: (entries: readonly Entry[]) => Promise<void>): Promise<void> {
-    if (this.role === "heir" && !(await this.#becomeResponsible(write))) return;
+    if (this.role === "heir" && this.#main === null && !(await this.#takeMain(write))) return;
     const heirs = await listHeirs(this.#options.disk, this.#options.directory);
     // Who may live is known before a log is taken over that tells of later epochs.
     const living = new Set(heirs.map(({ epoch }) => epoch));
@@ -139,6 +141,7 @@ export class LogFamily {
     for (const { directory, epoch } of heirs) {
       if (directory !== this.directory && (await this.#takeOver(directory, write))) living.delete(epoch);
     }
+    this.#isResponsible = true;
   }
 
   async release(): Promise<void> {
@@ -147,7 +150,7 @@ export class LogFamily {
     await this.#main?.release();
   }
 
-  async #becomeResponsible(write: (entries: readonly Entry[]) => Promise<void>) {
+  async #takeMain(write: (entries: readonly Entry[]) => Promise<void>) {
     const { directory, disk, log } = this.#options;
     const lock = await tryOwnership(disk, directory);
     if (lock === null) return false;
@@ -155,8 +158,6 @@ export class LogFamily {
       const dead = await open(this.#options, directory, lock);
       if (dead.entries.length > 0) await write(dead.entries);
       await this.#removeFiles(dead);
-      // Until all heirs have been looked at, only those epochs are known of which none lives.
-      this.#living = new Set((await listHeirs(disk, directory)).map(({ epoch }) => epoch));
       this.#main = lock;
       log.info("log.adopted", { directory, commits: commitsOf(dead) });
       return true;
