@@ -37,6 +37,7 @@ import { createEndpoint, createView, healthOf } from "./composeView.ts";
 import type { ConfigSource } from "./reloading.ts";
 import { Ports } from "./restartPorts.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
+import type { SharedPort } from "./workers/sockets.ts";
 
 /** What a test may replace. */
 export interface ProxyParts {
@@ -46,14 +47,18 @@ export interface ProxyParts {
   readonly handoverPoint: HandoverPointListener;
   /** Where the configuration is read again; null: nowhere. */
   readonly source: ConfigSource | null;
-  /** Of the workers of this pgxa; null for a lone process. */
+  /** Of a worker, its place among the others; null: this process is alone. */
   readonly membership: Membership | null;
+  /** The port on which the other workers listen, too. */
+  readonly sharedPort: SharedPort | null;
   /** An operator has ended it by the console; `stop` is to be called. */
   onShutdown(): void;
 }
 
-/** What a process of an online restart has from the one before it. */
+/** What a process has from another: that before it in an online restart, or its parent. */
 export interface Inheritance {
+  /** Whether there is one before it, whose clients it gets. */
+  readonly follows: boolean;
   /** The latest epoch of the decision log; null with one shard. */
   readonly epoch: number | null;
   /** Where that is. */
@@ -65,9 +70,7 @@ export interface Inheritance {
   ready(): Promise<void>;
 }
 
-export interface RunningProxy {
-  readonly host: string;
-  readonly port: number;
+export interface RunningProxy extends Where {
   readonly log: Log;
   readonly handover: Handover;
   /** Lets transactions end, for `shutdown.timeout` at most, and nobody begin another; `stop` comes after it. */
@@ -90,20 +93,28 @@ export async function startProxy(
     handoverPoint: parts.handoverPoint ?? (() => {}),
     source: parts.source ?? null,
     membership: parts.membership ?? null,
+    sharedPort: parts.sharedPort ?? null,
     onShutdown: parts.onShutdown ?? (() => {}),
   };
   await loadParser();
   const house = await build(config, world, inheritance);
   try {
-    if (inheritance !== null) await house.reachShards();
+    if (inheritance?.follows) await house.reachShards();
     await inheritance?.ready();
-    const { host, port } = await house.open(inheritance?.handles ?? new Map());
+    const where = await house.open(inheritance?.handles ?? new Map());
     const { handover, operations, drain, stop } = house;
-    return { host, port, log: world.log, handover, operations, drain, stop };
+    return { ...where, log: world.log, handover, operations, drain, stop };
   } catch (error) {
     await house.stop();
     throw error;
   }
+}
+
+/** Where clients find it. */
+export interface Where {
+  readonly host: string;
+  readonly port: number;
+  readonly unixSocket?: string;
 }
 
 interface House {
@@ -112,9 +123,7 @@ interface House {
   /** Resolves when every shard has let pgxa in; rejects with a Fault. */
   reachShards(): Promise<void>;
   /** Opens the ports, or accepts on those that were inherited. */
-  open(
-    inherited: ReadonlyMap<string, StreamHandle>,
-  ): Promise<{ readonly host: string; readonly port: number }>;
+  open(inherited: ReadonlyMap<string, StreamHandle>): Promise<Where>;
   drain(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -128,7 +137,8 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   const { health } = watched;
   const backends = new Backends(config, { ...world, health, standbys: config.standbys });
   const generation = inheritance?.generation ?? 0;
-  const registry = new ClientRegistry(environment.random, new ClientLimits(config), generation);
+  const worker = world.membership?.index ?? null;
+  const registry = new ClientRegistry(environment.random, new ClientLimits(config), generation, worker);
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
   const main = config.databases.find(({ name }) => name === config.database);
   const admission = new Admission(config.shards.length, poolOf(config, main), environment.clock);
@@ -194,7 +204,7 @@ function createDoors(
   const listener = createListener(world, shared, createSession, (pid, secret) =>
     handover.passCancel(pid, secret),
   );
-  const ports = new Ports(config, listener, endpoint);
+  const ports = new Ports(config, listener, endpoint, world.sharedPort);
   const own = { listener, ports: ports.all, createSession, generation };
   const handover = createHandover(config, world, { ...shared, ...own });
   shared.view.handshakes = () => listener.handshakes;

@@ -5,6 +5,10 @@ import { handleOf, type StreamHandle } from "../pool/byteStream.ts";
 import type { Port } from "../proxy/handover/handover.ts";
 import type { Listener } from "../proxy/listener.ts";
 import { socketPath } from "../proxy/unixSocket.ts";
+import type { SharedPort } from "./workers/sockets.ts";
+
+/** What two processes call the clients' port. */
+export const clientsPortName = ({ listen: { host, port } }: Config): string => `clients ${host} ${port}`;
 
 /** The ports of a process, and where clients find it. */
 export class Ports {
@@ -12,14 +16,19 @@ export class Ports {
   readonly #config: Config;
   readonly #listener: Listener;
   readonly #endpoint: MetricsEndpoint;
-  #where = { host: "", port: 0 };
+  /** Null: no other process listens beside this one. */
+  readonly #shared: SharedPort | null;
+  #where: { readonly host: string; readonly port: number };
 
-  constructor(config: Config, listener: Listener, endpoint: MetricsEndpoint) {
+  constructor(config: Config, listener: Listener, endpoint: MetricsEndpoint, shared: SharedPort | null) {
     this.#config = config;
     this.#listener = listener;
     this.#endpoint = endpoint;
+    this.#shared = shared;
+    this.#where = { host: "", port: shared?.port ?? 0 };
     const hasUnix = config.listen.unixDirectory !== undefined;
-    const hasMetrics = config.metrics.port !== 0;
+    // That of workers is their parent's.
+    const hasMetrics = config.metrics.port !== 0 && shared === null;
     this.all = [
       ...(hasMetrics ? [this.#metrics()] : []),
       this.#clients(),
@@ -44,14 +53,15 @@ export class Ports {
   #clients(): Port {
     const { host, port } = this.#config.listen;
     const listener = this.#listener;
+    const reusesPort = this.#shared?.reusesPort ?? false;
     return {
-      name: `clients ${host} ${port}`,
+      name: clientsPortName(this.#config),
       get handle() {
         return listener.handle;
       },
       open: async (handle) => {
         // After a pause it is the port that it was, also if the system chose it.
-        this.#where = await listener.listen(host, this.#where.port || port, handle);
+        this.#where = await listener.listen(host, this.#where.port || port, handle, reusesPort);
       },
       close: () => listener.close(),
     };

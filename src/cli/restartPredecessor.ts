@@ -73,7 +73,7 @@ export class Predecessor implements Peer<ToPredecessor> {
       if (isStopped) throw new StopRequested();
       this.#handoverPoint("arrival.before-accepting");
     };
-    return { epoch, logDirectory, generation, handles: this.#handles, ready };
+    return { follows: true, epoch, logDirectory, generation, handles: this.#handles, ready };
   }
 
   /** This process accepts connections; from now on clients come. */

@@ -2,13 +2,21 @@
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
-import { type Inheritance, type ProxyParts, type RunningProxy, startProxy } from "./compose.ts";
-import { explain, loadOrComplain } from "./configFile.ts";
+import type { Log } from "../observe/log.ts";
+import type { Handover } from "../proxy/handover/handover.ts";
+import { type Inheritance, type ProxyParts, startProxy } from "./compose.ts";
+import { startFleet } from "./composeFleet.ts";
+import { loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
+import type { ConfigSource } from "./reloading.ts";
 import { removePidFile, writePidFile } from "./restartPidFile.ts";
 import { Predecessor } from "./restartPredecessor.ts";
 import { Restarts } from "./restartSuccessor.ts";
+import { explainStart } from "./startFailure.ts";
 import { StopRequested } from "./stopRequest.ts";
+import { workerCount } from "./workers/count.ts";
+import { isWorker, runWorker } from "./workers/worker.ts";
+import { WorkerFailed } from "./workers/workerProcess.ts";
 
 const HELP = `Usage: pgxa up --config FILE
 
@@ -24,7 +32,8 @@ Options:
 
 const SAME_SIGNAL_MS = 500;
 
-type UpParts = Partial<Pick<ProxyParts, "faultPoint" | "handoverPoint" | "source">>;
+type UpParts = Partial<Pick<ProxyParts, "faultPoint" | "handoverPoint">>;
+type StartParts = UpParts & { readonly source: ConfigSource; onShutdown(): void };
 /** Why a process stops: transactions are to end first, or not; or its successor has all its clients. */
 type Stop = "drain" | "now" | "over";
 
@@ -39,6 +48,7 @@ export async function runUp(args: readonly string[], parts: UpParts = {}): Promi
     console.error(options.says);
     return 2;
   }
+  if (isWorker()) return runWorker(parts);
   const stop = signalToStop();
   const restart = new RestartSignal();
   const predecessor = await Predecessor.meet(parts.handoverPoint ?? (() => {}));
@@ -60,7 +70,11 @@ interface Turns {
   readonly predecessor: Predecessor | null;
 }
 
-async function run(config: Config, parts: UpParts, { stop, restart, predecessor }: Turns): Promise<number> {
+async function run(
+  config: Config,
+  parts: Omit<StartParts, "onShutdown">,
+  { stop, restart, predecessor }: Turns,
+): Promise<number> {
   let onShutdown = (): void => {};
   const shutdown = new Promise<Stop>((resolve) => {
     onShutdown = () => resolve("now");
@@ -68,14 +82,15 @@ async function run(config: Config, parts: UpParts, { stop, restart, predecessor 
   const proxy = await start(config, { ...parts, onShutdown }, predecessor?.inheritance(stop));
   if (proxy === null) return 1;
   if (config.pidFile !== undefined) writePidFile(config.pidFile);
-  predecessor?.serve(proxy.handover);
-  const onReload = (): void => detach(proxy.operations.reload().catch(complain), "the log has said why not");
+  if (proxy.handover !== null) predecessor?.serve(proxy.handover);
+  const onReload = (): void => detach(proxy.reload().catch(complain), "the log has said why not");
   process.on("SIGHUP", onReload);
   const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
   console.log(`pgxa is listening on ${proxy.host}:${proxy.port}, database ${config.database}, ${shards}`);
   const ended = new Promise<Stop>((resolve) => {
     void stop.then(resolve);
     void shutdown.then(resolve);
+    if (proxy.handover === null) return;
     restart.restarts = new Restarts({
       handover: proxy.handover,
       log: proxy.log,
@@ -86,44 +101,45 @@ async function run(config: Config, parts: UpParts, { stop, restart, predecessor 
     });
   });
   const { restarts } = restart;
-  proxy.handover.requestRestart = () => restarts!.begin();
+  if (proxy.handover !== null) proxy.handover.requestRestart = () => restarts!.begin();
   const how = await ended;
   if (how !== "over") predecessor?.send({ kind: "stopping", drains: how === "drain" });
-  await restarts!.giveUp();
+  await restarts?.giveUp();
   if (how === "drain") await Promise.all([proxy.drain(), predecessor?.gone]);
   await proxy.stop();
-  restarts!.close();
+  restarts?.close();
   if (config.pidFile !== undefined) removePidFile(config.pidFile);
   return 0;
 }
 
-async function start(
-  config: Config,
-  parts: Partial<ProxyParts>,
-  inheritance: Inheritance | undefined,
-): Promise<RunningProxy | null> {
-  const { host, port } = config.listen;
-  try {
-    return await startProxy(config, parts, inheritance ?? null);
-  } catch (error) {
-    if (error instanceof StopRequested) return null;
-    if (error instanceof Fault) console.error(explain(error));
-    else console.error(explainSystemError(error, host, port));
-    return null;
-  }
+/** What serves clients: this process, or its workers. */
+interface Running {
+  readonly host: string;
+  readonly port: number;
+  readonly log: Log;
+  /** Null: it cannot be restarted online. */
+  readonly handover: Handover | null;
+  reload(): Promise<void>;
+  /** As RunningProxy's. */
+  drain(): Promise<void>;
+  stop(): Promise<void>;
 }
 
-function explainSystemError(error: unknown, host: string, port: number): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  switch (code) {
-    case "EADDRINUSE":
-      return `port ${port} on ${host} is taken by another process.\nStop it, or set listen.port to another port.`;
-    case "EACCES":
-      return `${message}\nPorts below 1024 and foreign directories need rights that this process does not have.`;
-    case "EADDRNOTAVAIL":
-      return `${host} is no address of this machine.\nSet listen.host to one of its addresses, 127.0.0.1 or 0.0.0.0.`;
-    default:
-      return `pgxa could not start: ${message}`;
+/** Null if it could not start, or was told to stop before; the user knows why. */
+async function start(
+  config: Config,
+  parts: StartParts,
+  inheritance: Inheritance | undefined,
+): Promise<Running | null> {
+  const workers = workerCount(config);
+  try {
+    if (workers > 1) return { ...(await startFleet(config, workers, parts)), handover: null };
+    const proxy = await startProxy(config, parts, inheritance ?? null);
+    return { ...proxy, reload: () => proxy.operations.reload() };
+  } catch (error) {
+    if (error instanceof StopRequested) return null;
+    console.error(error instanceof WorkerFailed ? error.message : explainStart(error, config.listen));
+    return null;
   }
 }
 

@@ -38,6 +38,7 @@ export function buildConfig(raw: RawConfig): Config {
   const isListed = listed.some(({ name }) => name === database);
   return {
     listen: buildListen(section("listen")),
+    workers: top.text("workers") === "auto" ? "auto" : top.number("workers"),
     clientTls: buildClientTls(section("client_tls")),
     database,
     databases: isListed ? listed : [unlisted(database), ...listed],

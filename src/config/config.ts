@@ -280,6 +280,8 @@ export interface DatabaseConfig extends OwnLimits {
 
 export interface Config {
   readonly listen: ListenConfig;
+  /** How many processes serve clients; auto: one for each processor. */
+  readonly workers: number | "auto";
   readonly clientTls: ClientTlsConfig;
   /** The database clients name. */
   readonly database: string;

@@ -15,6 +15,8 @@ export interface OptionSpec {
   readonly min?: number;
   readonly max?: number;
   readonly choices?: readonly string[];
+  /** What may stand in the place of an integer. */
+  readonly word?: string;
   readonly isSecret?: boolean;
   /** Whether a reload applies a change of it; without this it takes a restart. */
   readonly isLive?: boolean;

@@ -23,6 +23,7 @@ import { RESTART_OPTIONS } from "./restartOptions.ts";
 import { SHUTDOWN_OPTIONS } from "./shutdownOptions.ts";
 import { STANDBY_OPTIONS } from "./standbyOptions.ts";
 import { CLIENT_TLS_OPTIONS, SHARD_TLS_OPTIONS, UNIX_OPTIONS } from "./tlsOptions.ts";
+import { WORKER_OPTIONS } from "./workerOptions.ts";
 
 export type { OptionSpec, OptionType } from "./optionSpec.ts";
 
@@ -42,6 +43,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     says: "The port to listen on; 0 takes a free one.",
   },
   ...UNIX_OPTIONS,
+  ...WORKER_OPTIONS,
   ...CLIENT_TLS_OPTIONS,
   { path: "database", type: "text", says: "The database that clients name; `databases` has others." },
   {

@@ -55,6 +55,7 @@ export function readValue(option: OptionSpec, given: string | undefined, written
         ? right(text)
         : wrong(`is none of the choices: ${quoted(option, written)}`, adviceFor(option));
     case "integer":
+      if (text === option.word) return right(text);
       return inRange(option, /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN, written);
     case "duration":
       return inRange(option, withUnit(text, DURATION_MS), written);
@@ -71,7 +72,7 @@ export function adviceFor(option: OptionSpec): string {
     case "boolean":
       return "Give true or false.";
     case "integer":
-      return `Give a whole number from ${option.min} to ${option.max}.`;
+      return `Give a whole number from ${option.min} to ${option.max}${option.word === undefined ? "" : `, or ${option.word}`}.`;
     case "duration":
       return `Give a duration from ${showDuration(option.min!)} to ${showDuration(option.max!)}, such as 250ms, 5s, 10min or 1h.`;
     case "size":

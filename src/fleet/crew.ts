@@ -30,6 +30,8 @@ export interface Member {
 export interface CrewListener {
   /** A worker is there; what it is to be asked can be served on its channel from now on. */
   onJoined?(member: Member): void;
+  /** It is built and serves its topics; it lets clients in when all of these have resolved. */
+  onBuilt?(member: Member): void | Promise<void>;
   onLeft?(member: Member): void;
 }
 
@@ -54,6 +56,11 @@ export class Crew {
   join(member: Member): void {
     this.#members.set(member.index, member);
     for (const listener of this.#listeners) listener.onJoined?.(member);
+  }
+
+  /** Resolves when it knows all that it has to before it lets clients in. */
+  async prepare(member: Member): Promise<void> {
+    for (const listener of this.#listeners) await listener.onBuilt?.(member);
   }
 
   /** It is gone, and whoever waits for its answers is told. */

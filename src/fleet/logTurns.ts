@@ -9,6 +9,7 @@
  * does; who finds a later one in a log never mistakes an earlier one, of a worker that lives, for that of a dead one.
  */
 import type { Clock } from "../base/environment.ts";
+import { Fault } from "../base/fault.ts";
 import { type Topic, topic } from "./channel.ts";
 import type { Crew, Member, Membership } from "./crew.ts";
 
@@ -53,7 +54,11 @@ export class LogTurns {
   serve(crew: Crew): void {
     crew.watch({
       onJoined: (member) => {
-        member.channel.serve(TURN, ({ inherited }) => this.#take(member, inherited));
+        member.channel.serve(TURN, ({ inherited }) => {
+          // What a worker said before its death may be heard after it.
+          if (crew.at(member.index) !== member) throw new Fault("fleet.gone");
+          return this.#take(member, inherited);
+        });
         member.channel.serve(OPENED, ({ latestEpoch }) => {
           if (this.#holder !== member) return;
           if (latestEpoch !== null) this.#note(latestEpoch);

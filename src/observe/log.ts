@@ -61,7 +61,10 @@ export type LogEvent =
   | "lease.taken"
   | "lease.failed"
   | "lease.restored"
-  | "owner.expired";
+  | "owner.expired"
+  | "worker.started"
+  | "worker.ended"
+  | "worker.failed";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
@@ -74,9 +77,13 @@ export interface Log {
   setLevel(level: LogLevel): void;
 }
 
-/** A log that writes JSON lines to `destination` (default: standard error). */
-export function createLog(level: LogLevel, destination: DestinationStream = process.stderr): Log {
-  const logger: Logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+/** A log that writes JSON lines to `destination` (default: standard error), each with what is in `base`. */
+export function createLog(
+  level: LogLevel,
+  destination: DestinationStream = process.stderr,
+  base: object | null = null,
+): Log {
+  const logger: Logger = pino({ level, base, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   const at =
     (write: (fields: object) => void) =>
     (event: LogEvent, fields: object = {}) =>

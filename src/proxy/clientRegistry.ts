@@ -28,9 +28,18 @@ const PID_MAX = 0x7fff_ffff;
  * handed over keeps its own, and nobody in the other process has it.
  */
 const GENERATIONS = 8;
+/** And within one pgxa by what is left of them then, so that a process id tells the worker. */
+const WORKERS = 64;
 /** Protocol 3.0 has room for four bytes; 3.2 for up to 256, of which Postgres uses these many. */
 const SECRET_BYTES = 4;
 const SECRET_BYTES_LONG = 32;
+
+/**
+ * The number of the worker that has the client of `pid`, if it is there, of `size` workers. It is the one that has told the
+ * client its process id, or in an online restart the one to which that has to go.
+ */
+export const workerOf = (pid: number, size: number): number =>
+  (Math.trunc(pid / GENERATIONS) % WORKERS) % size;
 
 /** A client that is in. */
 export interface Entry extends TimedClient {
@@ -44,13 +53,18 @@ export class ClientRegistry {
   readonly #entries = new Map<number, Entry>();
   readonly #pids = new Map<Session, number>();
   readonly #generation: number;
+  readonly #worker: number | null;
   #onEmpty: (() => void)[] = [];
 
-  /** `generation`: of processes that hand clients over to each other the next has the next; see GENERATIONS. */
-  constructor(random: Randomness, limits: ClientLimits, generation = 0) {
+  /**
+   * `generation`: of processes that hand clients over to each other the next has the next; see GENERATIONS. `worker`: the
+   * number of this one; null if it is alone.
+   */
+  constructor(random: Randomness, limits: ClientLimits, generation = 0, worker: number | null = null) {
     this.#random = random;
     this.limits = limits;
     this.#generation = generation % GENERATIONS;
+    this.#worker = worker;
   }
 
   get size(): number {
@@ -101,9 +115,16 @@ export class ClientRegistry {
       const bytes = Buffer.from(this.#random.bytes(4 + secretBytes));
       const secret = bytes.subarray(4);
       const random = bytes.readUInt32BE(0) & PID_MAX;
-      const pid = random - (random % GENERATIONS) + this.#generation;
+      const pid = this.#mark(random);
       if (pid > 0 && !this.#entries.has(pid)) return { pid, secret };
     }
+  }
+
+  /** Brings generation and worker into a random process id. */
+  #mark(random: number): number {
+    const worker = this.#worker ?? Math.trunc(random / GENERATIONS) % WORKERS;
+    const series = GENERATIONS * WORKERS;
+    return random - (random % series) + worker * GENERATIONS + this.#generation;
   }
 
   add(client: NewClient, session: Session): void {

@@ -91,14 +91,15 @@ export class Listener implements HandshakeHost {
 
   /**
    * Opens the port, or accepts on `handle`, a listening socket of another process; resolves with where it is. Rejects
-   * with the system's error, for example EADDRINUSE.
+   * with the system's error, for example EADDRINUSE. `reusePort`: others may listen there, too.
    */
   async listen(
     host: string,
     port: number,
     handle: StreamHandle | null = null,
+    reusePort = false,
   ): Promise<{ readonly host: string; readonly port: number }> {
-    await open(this.#server, handle ?? { host, port });
+    await open(this.#server, handle ?? { host, port, reusePort });
     return { host, port: this.port };
   }
 

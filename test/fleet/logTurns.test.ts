@@ -66,6 +66,16 @@ describe("workers that open their decision logs", () => {
     assert.deepEqual([two!.begun, three!.begun], [[], [null]]);
   });
 
+  test("do not wait for one whose wish is heard after its death", async () => {
+    const { stage } = stageOf();
+    const dead = stage.join(0);
+    opening(dead);
+    stage.leave(dead);
+    const next = opening(stage.join(0));
+    await passed();
+    assert.deepEqual(next.begun, [null]);
+  });
+
   test("have epochs of their own also where one died before it could tell which it took", async () => {
     const { stage } = stageOf();
     const [first, second] = [stage.join(0), stage.join(1)];

@@ -92,7 +92,8 @@ function defaultOf(option: OptionSpec): string {
 function rangeOf(option: OptionSpec): string {
   if (option.choices !== undefined) return option.choices.map((choice) => `\`${choice}\``).join(", ");
   if (option.min === undefined || option.max === undefined) return "";
-  return `${shown(option, option.min)} to ${shown(option, option.max)}`;
+  const word = option.word === undefined ? "" : `, or \`${option.word}\``;
+  return `${shown(option, option.min)} to ${shown(option, option.max)}${word}`;
 }
 
 function shown({ type }: OptionSpec, value: string | number | boolean): string {

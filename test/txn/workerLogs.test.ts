@@ -191,7 +191,9 @@ class World {
   /** All is quiet, and everybody has looked: nothing is left without somebody who answers for it. */
   async settle(): Promise<void> {
     for (let index = 0; index < this.#size; index += 1) if (!this.workers.has(index)) this.start(index);
-    await pass(2_000);
+    const isOpen = (): boolean => [...this.workers.values()].every(({ log }) => log !== null);
+    for (let turns = 0; turns < 1_000 && !isOpen(); turns += 1) await pass(100);
+    assert.ok(isOpen(), "all have opened their logs");
     for (let round = 0; round < 2; round += 1)
       for (const { log } of this.workers.values()) await log!.survey();
     this.check();

@@ -133,6 +133,10 @@ export class Handover {
 
   // --- as the new process ---
 
+  get ports(): readonly Port[] {
+    return this.#options.ports;
+  }
+
   get portNames(): readonly string[] {
     return this.#options.ports.map(({ name }) => name);
   }
