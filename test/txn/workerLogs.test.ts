@@ -4,6 +4,7 @@
  * `SEED=…` runs that one.
  */
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { test } from "node:test";
 import { type Gtrid, gidOf, shardId, xidOf } from "../../src/base/brands.ts";
 import { Fault } from "../../src/base/fault.ts";
@@ -212,6 +213,7 @@ async function pass(turns: number): Promise<void> {
 async function run(seed: number): Promise<void> {
   const world = new World(seed);
   try {
+    await world.disk.process().own(dirname(DIRECTORY));
     world.begin(1 + world.random.below(SIZE_MAX));
     for (let step = 0; step < STEPS; step += 1) {
       world.step();

@@ -14,7 +14,7 @@
  * An heir becomes responsible when the lock of the directory itself is free; it keeps its own directory. A process that
  * nobody started as an heir refuses to run beside one that lives.
  */
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Log } from "../../observe/log.ts";
 import { answersFor, type Epochs, type Role } from "../responsibility.ts";
 import type { LogDisk, OwnerLock } from "./logDisk.ts";
@@ -77,6 +77,10 @@ export class LogFamily {
     const lock = await disk.own(options.directory);
     const dead: DeadLog[] = [];
     try {
+      // Whoever made the directory may have died before that was durable.
+      await disk.syncDirectory(dirname(options.directory)).catch((error: unknown) => {
+        if (!isCode(error, "EACCES", "EPERM")) throw error;
+      });
       for (const { directory } of await listHeirs(disk, options.directory)) {
         dead.push(await open(options, directory, await disk.own(directory)));
       }
