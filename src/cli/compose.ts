@@ -13,7 +13,6 @@ import type { Membership } from "../fleet/crew.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
 import { Admission } from "../pool/admission.ts";
-import type { StreamHandle } from "../pool/byteStream.ts";
 import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
@@ -35,9 +34,8 @@ import { createOperator } from "./composeOperations.ts";
 import { createDeadlocks, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView, healthOf } from "./composeView.ts";
 import type { ConfigSource } from "./reloading.ts";
-import { Ports } from "./restartPorts.ts";
+import { type Doors, OWN_DOORS, Ports } from "./restartPorts.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
-import type { SharedPort } from "./workers/sockets.ts";
 
 /** What a test may replace. */
 export interface ProxyParts {
@@ -49,14 +47,12 @@ export interface ProxyParts {
   readonly source: ConfigSource | null;
   /** Of a worker, its place among the others; null: this process is alone. */
   readonly membership: Membership | null;
-  /** The port on which the other workers listen, too. */
-  readonly sharedPort: SharedPort | null;
   /** An operator has ended it by the console; `stop` is to be called. */
   onShutdown(): void;
 }
 
 /** What a process has from another: that before it in an online restart, or its parent. */
-export interface Inheritance {
+export interface Inheritance extends Doors {
   /** Whether there is one before it, whose clients it gets. */
   readonly follows: boolean;
   /** The latest epoch of the decision log; null with one shard. */
@@ -64,8 +60,6 @@ export interface Inheritance {
   /** Where that is. */
   readonly logDirectory: string;
   readonly generation: number;
-  /** Its listening sockets, by name (restartPorts.ts). */
-  readonly handles: ReadonlyMap<string, StreamHandle>;
   /** Everything is there but the ports; resolves when they are to be opened. */
   ready(): Promise<void>;
 }
@@ -93,7 +87,6 @@ export async function startProxy(
     handoverPoint: parts.handoverPoint ?? (() => {}),
     source: parts.source ?? null,
     membership: parts.membership ?? null,
-    sharedPort: parts.sharedPort ?? null,
     onShutdown: parts.onShutdown ?? (() => {}),
   };
   await loadParser();
@@ -101,7 +94,7 @@ export async function startProxy(
   try {
     if (inheritance?.follows) await house.reachShards();
     await inheritance?.ready();
-    const where = await house.open(inheritance?.handles ?? new Map());
+    const where = await house.open(inheritance ?? OWN_DOORS);
     const { handover, operations, drain, stop } = house;
     return { ...where, log: world.log, handover, operations, drain, stop };
   } catch (error) {
@@ -123,7 +116,7 @@ interface House {
   /** Resolves when every shard has let pgxa in; rejects with a Fault. */
   reachShards(): Promise<void>;
   /** Opens the ports, or accepts on those that were inherited. */
-  open(inherited: ReadonlyMap<string, StreamHandle>): Promise<Where>;
+  open(doors: Doors): Promise<Where>;
   drain(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -166,8 +159,8 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   return {
     handover,
     reachShards: () => backends.reachAll(),
-    async open(inherited) {
-      const where = await ports.open(inherited);
+    async open(doors) {
+      const where = await ports.open(doors);
       isStarted = true;
       log.info("proxy.listening", { ...where, shards: config.shards.length });
       return where;
@@ -204,7 +197,7 @@ function createDoors(
   const listener = createListener(world, shared, createSession, (pid, secret) =>
     handover.passCancel(pid, secret),
   );
-  const ports = new Ports(config, listener, endpoint, world.sharedPort);
+  const ports = new Ports(config, listener, endpoint, world.membership !== null);
   const own = { listener, ports: ports.all, createSession, generation };
   const handover = createHandover(config, world, { ...shared, ...own });
   shared.view.handshakes = () => listener.handshakes;

@@ -119,7 +119,7 @@ export function sessionsOf(
 }
 
 export function createListener(
-  { log }: ProxyParts,
+  { log, membership }: ProxyParts,
   { gate, tls, rest, backends, registry, view }: Shared,
   createSession: CreateSession,
   onStrayCancel: (pid: number, secret: Buffer) => void,
@@ -130,6 +130,7 @@ export function createListener(
     peers: new PeerUsers(),
     registry,
     rest,
+    leavesSocketFile: membership !== null,
     greetings: (place, credentials) =>
       place.kind === "console" ? null : backends.at(place, credentials).greetings,
     log,

@@ -4,31 +4,48 @@
  * The parent serves no clients. It keeps what there can be only one of, and what one worker is to know of another goes
  * through it. `startParent` is where its parts are made; a worker's parts find their way to it by `ProxyParts.membership`.
  */
+import { lstatSync } from "node:fs";
 import type { Environment } from "../base/environment.ts";
 import type { Config } from "../config/config.ts";
 import { Crew } from "../fleet/crew.ts";
 import { LogTurns } from "../fleet/logTurns.ts";
 import { relayCommits } from "../fleet/siblingCommits.ts";
 import { createLog, type Log } from "../observe/log.ts";
-import type { ConfigSource } from "./reloading.ts";
+import type { StreamHandle } from "../pool/byteStream.ts";
+import type { Port } from "../proxy/handover/handover.ts";
+import { removeSocketFile, type SocketFile } from "../proxy/unixSocket.ts";
+import type { Inheritance, Where } from "./compose.ts";
+import { type ConfigSource, Reloading } from "./reloading.ts";
+import { unixPortName } from "./restartPorts.ts";
 import { relayResolve } from "./siblings.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
-import { choosePort, Sockets } from "./workers/sockets.ts";
+import { FleetHandover, type HandoverSide } from "./workers/fleetHandover.ts";
+import { choosePort, closeHandle, Sockets } from "./workers/sockets.ts";
 import { Workers } from "./workers/workers.ts";
+import { RELOAD } from "./workers/workerTopics.ts";
 
 /** What the parent's parts are made with. */
 export interface ParentWorld {
   readonly environment: Environment;
   readonly log: Log;
-  readonly source: ConfigSource;
+  /** The configuration that a worker gets that is started from now on, to be changed with those of the others. */
+  readonly reloading: Reloading;
+  /** The latest epoch of the decision log of the process before this one; null: there is none. */
+  readonly epoch: number | null;
+  /** From now on a worker that ends is not followed by another, and with the last one pgxa ends. */
+  letEnd(): void;
 }
 
 /** The parent's own parts. */
 export interface Parent {
+  /** What it listens on; opened when the workers are about to, and handed on in an online restart. */
+  readonly ports: readonly Port[];
   /** Every worker lets clients in. */
   onServing(): void;
   /** Clients are to go. */
   onDraining(): void;
+  /** Reads the configuration again, for all. Rejects with a Fault. */
+  reload(): Promise<void>;
   /** Resolves when they are closed; the workers are gone. */
   stop(): Promise<void>;
 }
@@ -38,12 +55,17 @@ export interface Parent {
  * or the system's error.
  */
 export async function startParent(crew: Crew, _config: Config, world: ParentWorld): Promise<Parent> {
-  new LogTurns(world.environment.clock).serve(crew);
+  new LogTurns(world.environment.clock, world.epoch).serve(crew);
   relayCommits(crew);
   relayResolve(crew);
   return {
+    ports: [],
     onServing() {},
     onDraining() {},
+    async reload() {
+      world.reloading.reload();
+      await crew.askOthers(null, RELOAD, null);
+    },
     async stop() {},
   };
 }
@@ -52,6 +74,7 @@ export interface RunningFleet {
   readonly host: string;
   readonly port: number;
   readonly log: Log;
+  readonly handover: HandoverSide;
   reload(): Promise<void>;
   drain(): Promise<void>;
   stop(): Promise<void>;
@@ -62,46 +85,91 @@ export interface FleetParts {
   onShutdown(): void;
 }
 
+const NOTHING: Pick<Inheritance, "follows" | "epoch" | "logDirectory" | "generation" | "handles"> = {
+  follows: false,
+  epoch: null,
+  logDirectory: "",
+  generation: 0,
+  handles: new Map(),
+};
+
 /** Starts the parent and its workers; rejects with WorkerFailed, a Fault, or the system's error. */
 export async function startFleet(
   config: Config,
   size: number,
   { source, onShutdown }: FleetParts,
+  inheritance: Inheritance | undefined,
 ): Promise<RunningFleet> {
   const log = createLog(config.log.level);
   const environment = systemEnvironment;
-  const shared = await choosePort(config.listen);
+  const { follows, epoch, logDirectory, generation, handles } = inheritance ?? NOTHING;
+  const shared = await choosePort(config, handles);
+  const { reusesPort } = shared;
+  let live = config;
+  const reloading = new Reloading(source, log, (next) => {
+    live = next;
+  });
   const crew = new Crew();
-  const parent = await startParent(crew, config, { environment, log, source });
-  const sockets = new Sockets(config, shared);
-  const { file, raw } = source;
+  const sockets = new Sockets(config, size, shared, handles);
   const workers = new Workers({
     ...{ crew, size, sockets, log, onShutdown },
     clock: environment.clock,
-    brief: (index) => ({ index, size, config, file, raw, generation: 0, follows: false, ...shared }),
+    brief: (index, isFirst) => ({
+      ...{ index, size, config: live, file: source.file, raw: reloading.raw ?? source.raw },
+      ...{ follows: follows && isFirst, epoch, logDirectory, generation, reusesPort },
+    }),
+    onServing: (member) => handover.onServing(member),
   });
+  const letEnd = (): void => workers.letEnd();
+  const parent = await startParent(crew, config, { environment, log, reloading, epoch, letEnd });
+  const { ports } = parent;
+  let socketFile: SocketFile | null = null;
+  const onLeaving = (taken: readonly string[]): void => {
+    if (socketFile !== null && !taken.includes(unixPortName(config))) removeSocketFile(socketFile);
+    socketFile = null;
+  };
+  const own = { ports, config, generation, log, onLeaving };
+  const handover = new FleetHandover({ crew, size, workers, sockets, ...own });
   const killAll = (): void => workers.kill();
   process.on("exit", killAll);
-  try {
-    const { host, port } = await workers.start(async () => {});
-    parent.onServing();
-    return {
-      ...{ host, port, log },
-      reload: () => workers.reload(),
-      drain() {
-        parent.onDraining();
-        return workers.drain();
-      },
-      async stop() {
-        sockets.close();
-        await workers.stop();
-        process.off("exit", killAll);
-        await parent.stop();
-      },
-    };
-  } catch (error) {
+  const stop = async (): Promise<void> => {
     sockets.close();
+    await workers.stop();
+    process.off("exit", killAll);
+    onLeaving([]);
     await parent.stop();
+  };
+  try {
+    const where = await workers.start(shared.port, async () => {
+      await inheritance?.ready();
+      await openAll(ports, sockets.names, handles);
+    });
+    socketFile = fileOf(where);
+    parent.onServing();
+    const drain = (): Promise<void> => {
+      parent.onDraining();
+      return workers.drain();
+    };
+    return { ...where, log, handover, reload: () => parent.reload(), drain, stop };
+  } catch (error) {
+    await stop();
     throw error;
   }
+}
+
+/** Opens the parent's own ports, and closes what nobody of this process listens on: who connected there would wait for ever. */
+async function openAll(
+  ports: readonly Port[],
+  others: readonly string[],
+  handles: ReadonlyMap<string, StreamHandle>,
+): Promise<void> {
+  for (const port of ports) await port.open(handles.get(port.name) ?? null);
+  const names = new Set([...others, ...ports.map(({ name }) => name)]);
+  for (const [name, handle] of handles) if (!names.has(name)) closeHandle(handle);
+}
+
+/** The Unix socket's, which no worker removes. */
+function fileOf({ unixSocket: path }: Where): SocketFile | null {
+  const file = path === undefined ? undefined : lstatSync(path, { throwIfNoEntry: false });
+  return file === undefined ? null : { path: path!, inode: file.ino };
 }

@@ -31,6 +31,11 @@ export class Reloading {
     this.#apply = apply;
   }
 
+  /** As the file was when it was read last, with what was set since; null: there is none. */
+  get raw(): RawConfig | null {
+    return this.#source?.raw ?? null;
+  }
+
   /** Reads the file again; throws a Fault if it is wrong. */
   reload(): void {
     const source = this.#known();

@@ -5,10 +5,25 @@ import { handleOf, type StreamHandle } from "../pool/byteStream.ts";
 import type { Port } from "../proxy/handover/handover.ts";
 import type { Listener } from "../proxy/listener.ts";
 import { socketPath } from "../proxy/unixSocket.ts";
-import type { SharedPort } from "./workers/sockets.ts";
 
 /** What two processes call the clients' port. */
 export const clientsPortName = ({ listen: { host, port } }: Config): string => `clients ${host} ${port}`;
+
+export const unixPortName = ({ listen: { unixDirectory, port } }: Config): string =>
+  `unix ${unixDirectory} ${port}`;
+
+/** How ports are opened. */
+export interface Doors {
+  /** Listening sockets of another process, by name. */
+  readonly handles: ReadonlyMap<string, StreamHandle>;
+  /** The clients' port; 0: as the configuration says. */
+  readonly port: number;
+  /** Whether other processes may listen there, too. */
+  readonly reusesPort: boolean;
+}
+
+/** Of a process that opens everything itself. */
+export const OWN_DOORS: Doors = { handles: new Map(), port: 0, reusesPort: false };
 
 /** The ports of a process, and where clients find it. */
 export class Ports {
@@ -16,19 +31,16 @@ export class Ports {
   readonly #config: Config;
   readonly #listener: Listener;
   readonly #endpoint: MetricsEndpoint;
-  /** Null: no other process listens beside this one. */
-  readonly #shared: SharedPort | null;
-  #where: { readonly host: string; readonly port: number };
+  #where = { host: "", port: 0 };
+  #reusesPort = false;
 
-  constructor(config: Config, listener: Listener, endpoint: MetricsEndpoint, shared: SharedPort | null) {
+  constructor(config: Config, listener: Listener, endpoint: MetricsEndpoint, isWorker: boolean) {
     this.#config = config;
     this.#listener = listener;
     this.#endpoint = endpoint;
-    this.#shared = shared;
-    this.#where = { host: "", port: shared?.port ?? 0 };
     const hasUnix = config.listen.unixDirectory !== undefined;
     // That of workers is their parent's.
-    const hasMetrics = config.metrics.port !== 0 && shared === null;
+    const hasMetrics = config.metrics.port !== 0 && !isWorker;
     this.all = [
       ...(hasMetrics ? [this.#metrics()] : []),
       this.#clients(),
@@ -37,14 +49,16 @@ export class Ports {
   }
 
   /**
-   * Opens all, or accepts on those of `inherited` that have the names of these; resolves with where they are. Rejects with a
+   * Opens all, or accepts on those handles that have the names of these; resolves with where they are. Rejects with a
    * Fault or the system's error.
    */
-  async open(inherited: ReadonlyMap<string, StreamHandle>) {
+  async open({ handles, port: given, reusesPort }: Doors) {
+    this.#where = { host: "", port: given };
+    this.#reusesPort = reusesPort;
     const names = new Set(this.all.map(({ name }) => name));
-    for (const port of this.all) await port.open(inherited.get(port.name) ?? null);
+    for (const port of this.all) await port.open(handles.get(port.name) ?? null);
     // Whoever connected there would wait for ever.
-    for (const [name, handle] of inherited) if (!names.has(name)) (handle as Closable).close();
+    for (const [name, handle] of handles) if (!names.has(name)) (handle as Closable).close();
     const { unixDirectory } = this.#config.listen;
     if (unixDirectory === undefined) return this.#where;
     return { ...this.#where, unixSocket: socketPath(unixDirectory, this.#where.port) };
@@ -53,7 +67,6 @@ export class Ports {
   #clients(): Port {
     const { host, port } = this.#config.listen;
     const listener = this.#listener;
-    const reusesPort = this.#shared?.reusesPort ?? false;
     return {
       name: clientsPortName(this.#config),
       get handle() {
@@ -61,7 +74,7 @@ export class Ports {
       },
       open: async (handle) => {
         // After a pause it is the port that it was, also if the system chose it.
-        this.#where = await listener.listen(host, this.#where.port || port, handle, reusesPort);
+        this.#where = await listener.listen(host, this.#where.port || port, handle, this.#reusesPort);
       },
       close: () => listener.close(),
     };
@@ -69,10 +82,10 @@ export class Ports {
 
   /** Opened after the clients' port, whose number is part of its name. */
   #unix(): Port {
-    const { unixDirectory, unixMode, port } = this.#config.listen;
+    const { unixDirectory, unixMode } = this.#config.listen;
     const listener = this.#listener;
     return {
-      name: `unix ${unixDirectory} ${port}`,
+      name: unixPortName(this.#config),
       get handle() {
         return listener.unixHandle;
       },

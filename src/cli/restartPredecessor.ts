@@ -6,7 +6,6 @@
  */
 import type { HandoverPointListener } from "../base/faultPoint.ts";
 import type { StreamHandle } from "../pool/byteStream.ts";
-import type { Handover } from "../proxy/handover/handover.ts";
 import {
   HANDOVER_VERSION,
   type Peer,
@@ -14,7 +13,9 @@ import {
   type ToSuccessor,
 } from "../proxy/handover/messages.ts";
 import type { Inheritance } from "./compose.ts";
+import { OWN_DOORS } from "./restartPorts.ts";
 import { StopRequested } from "./stopRequest.ts";
+import type { HandoverSide } from "./workers/fleetHandover.ts";
 
 /** Names the old process to the new one. */
 export const PREDECESSOR_VARIABLE = "PGXA_PREDECESSOR";
@@ -27,7 +28,7 @@ export class Predecessor implements Peer<ToPredecessor> {
   readonly #handoverPoint: HandoverPointListener;
   readonly #handles = new Map<string, StreamHandle>();
   #welcome: Welcome | null = null;
-  #handover: Handover | null = null;
+  #handover: HandoverSide | null = null;
   #isGone = false;
   #onChange = (): void => {};
   #mayServe = false;
@@ -73,11 +74,12 @@ export class Predecessor implements Peer<ToPredecessor> {
       if (isStopped) throw new StopRequested();
       this.#handoverPoint("arrival.before-accepting");
     };
-    return { follows: true, epoch, logDirectory, generation, handles: this.#handles, ready };
+    const handles = this.#handles;
+    return { follows: true, epoch, logDirectory, generation, ...OWN_DOORS, handles, ready };
   }
 
   /** This process accepts connections; from now on clients come. */
-  serve(handover: Handover): void {
+  serve(handover: HandoverSide): void {
     this.#handover = handover;
     if (this.#isGone) return;
     handover.follow(this);

@@ -14,7 +14,6 @@ import { detach } from "../base/detach.ts";
 import type { Timer } from "../base/environment.ts";
 import type { HandoverPointListener } from "../base/faultPoint.ts";
 import type { Log } from "../observe/log.ts";
-import type { Handover } from "../proxy/handover/handover.ts";
 import {
   HANDOVER_VERSION,
   type Peer,
@@ -23,11 +22,12 @@ import {
 } from "../proxy/handover/messages.ts";
 import { PREDECESSOR_VARIABLE } from "./restartPredecessor.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
+import type { HandoverSide } from "./workers/fleetHandover.ts";
 
 type State = "none" | "starting" | "taking over" | "leaving" | "over";
 
 export interface RestartsOptions {
-  readonly handover: Handover;
+  readonly handover: HandoverSide;
   readonly log: Log;
   readonly startTimeoutMs: number;
   readonly handoverPoint: HandoverPointListener;
@@ -150,7 +150,7 @@ export class Restarts {
     const peer: Peer<ToSuccessor> = { send: (message, handle) => this.#send(message, handle) };
     const left = handover.leave(peer, this.#speaksVersion, taken);
     this.#onTakenOver();
-    await left;
+    log.info("restart.finished", { clients: await left });
     if (child !== this.#child) return;
     this.#state = "over";
     onOver();

@@ -3,7 +3,6 @@ import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
-import type { Handover } from "../proxy/handover/handover.ts";
 import { type Inheritance, type ProxyParts, startProxy } from "./compose.ts";
 import { startFleet } from "./composeFleet.ts";
 import { loadOrComplain } from "./configFile.ts";
@@ -15,6 +14,7 @@ import { Restarts } from "./restartSuccessor.ts";
 import { explainStart } from "./startFailure.ts";
 import { StopRequested } from "./stopRequest.ts";
 import { workerCount } from "./workers/count.ts";
+import type { HandoverSide } from "./workers/fleetHandover.ts";
 import { isWorker, runWorker } from "./workers/worker.ts";
 import { WorkerFailed } from "./workers/workerProcess.ts";
 
@@ -82,7 +82,7 @@ async function run(
   const proxy = await start(config, { ...parts, onShutdown }, predecessor?.inheritance(stop));
   if (proxy === null) return 1;
   if (config.pidFile !== undefined) writePidFile(config.pidFile);
-  if (proxy.handover !== null) predecessor?.serve(proxy.handover);
+  predecessor?.serve(proxy.handover);
   const onReload = (): void => detach(proxy.reload().catch(complain), "the log has said why not");
   process.on("SIGHUP", onReload);
   const shards = config.shards.length === 1 ? "1 shard" : `${config.shards.length} shards`;
@@ -90,7 +90,6 @@ async function run(
   const ended = new Promise<Stop>((resolve) => {
     void stop.then(resolve);
     void shutdown.then(resolve);
-    if (proxy.handover === null) return;
     restart.restarts = new Restarts({
       handover: proxy.handover,
       log: proxy.log,
@@ -101,13 +100,12 @@ async function run(
     });
   });
   const { restarts } = restart;
-  if (proxy.handover !== null) proxy.handover.requestRestart = () => restarts!.begin();
   const how = await ended;
   if (how !== "over") predecessor?.send({ kind: "stopping", drains: how === "drain" });
-  await restarts?.giveUp();
+  await restarts!.giveUp();
   if (how === "drain") await Promise.all([proxy.drain(), predecessor?.gone]);
   await proxy.stop();
-  restarts?.close();
+  restarts!.close();
   if (config.pidFile !== undefined) removePidFile(config.pidFile);
   return 0;
 }
@@ -117,8 +115,7 @@ interface Running {
   readonly host: string;
   readonly port: number;
   readonly log: Log;
-  /** Null: it cannot be restarted online. */
-  readonly handover: Handover | null;
+  readonly handover: HandoverSide;
   reload(): Promise<void>;
   /** As RunningProxy's. */
   drain(): Promise<void>;
@@ -133,7 +130,7 @@ async function start(
 ): Promise<Running | null> {
   const workers = workerCount(config);
   try {
-    if (workers > 1) return { ...(await startFleet(config, workers, parts)), handover: null };
+    if (workers > 1) return await startFleet(config, workers, parts, inheritance);
     const proxy = await startProxy(config, parts, inheritance ?? null);
     return { ...proxy, reload: () => proxy.operations.reload() };
   } catch (error) {

@@ -42,6 +42,8 @@ export interface ListenerOptions {
   readonly peers: PeerUsers;
   readonly registry: ClientRegistry;
   readonly rest: Rest;
+  /** Whether the file of the Unix socket is another process's to remove. */
+  readonly leavesSocketFile: boolean;
   /** Of a database; null is the console. */
   greetings(place: Place, credentials: Credentials): Greetings | null;
   readonly log: Log;
@@ -130,7 +132,8 @@ export class Listener implements HandshakeHost {
 
   /** The same of the Unix socket; its file goes with it unless another process accepts there. */
   closeUnix(isHandedOn = false): Promise<void> {
-    if (this.#unixFile !== null && !isHandedOn) removeSocketFile(this.#unixFile);
+    const isLeft = isHandedOn || this.#options.leavesSocketFile;
+    if (this.#unixFile !== null && !isLeft) removeSocketFile(this.#unixFile);
     this.#unixFile = null;
     return close(this.#unixServer);
   }

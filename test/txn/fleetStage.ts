@@ -69,7 +69,7 @@ export class FleetStage {
       },
     });
     const config = parseConfig(text, "fleet.yaml", {});
-    const idle = { handoverPoint() {}, source: null, membership: null, sharedPort: null, onShutdown() {} };
+    const idle = { handoverPoint() {}, source: null, membership: null, onShutdown() {} };
     const world = { environment: systemEnvironment, log: silentLog, faultPoint, ...idle };
     const commits = await startCommits(config, world, [], null);
     const member = { commits, branches: [] };

@@ -9,9 +9,10 @@ import { Fault } from "../../base/fault.ts";
 import { Channel, type Envelope } from "../../fleet/channel.ts";
 import { createLog } from "../../observe/log.ts";
 import type { StreamHandle } from "../../pool/byteStream.ts";
-import { type ProxyParts, type RunningProxy, startProxy } from "../compose.ts";
+import { type Inheritance, type ProxyParts, type RunningProxy, startProxy } from "../compose.ts";
 import { explainStart } from "../startFailure.ts";
 import { StopRequested } from "../stopRequest.ts";
+import { joinRestarts } from "./workerHandover.ts";
 import { WORKER_VARIABLE } from "./workerProcess.ts";
 import {
   type Brief,
@@ -50,12 +51,18 @@ export async function runWorker(parts: WorkerParts): Promise<number> {
       resolve();
     });
   });
+  const handles = new Map<string, StreamHandle>();
+  parent.serve(HANDLE, ({ name }, handle) => void handles.set(name, handle!));
   try {
-    const proxy = await start(parent, parts, stopped);
+    const proxy = await start(parent, parts, stopped, handles);
     if (proxy === null) return 1;
     parent.serve(RELOAD, () => proxy.operations.reload());
     parent.serve(DRAIN, () => proxy.drain());
-    for (const { name, handle } of proxy.handover.ports) parent.tell(OPENED, { name }, handle ?? undefined);
+    joinRestarts(parent, proxy.handover, handles);
+    for (const { name, handle } of proxy.handover.ports) {
+      if (!handles.has(name)) parent.tell(OPENED, { name }, handle ?? undefined);
+    }
+    handles.clear();
     const { host, port, unixSocket } = proxy;
     parent.tell(SERVING, { host, port, ...(unixSocket === undefined ? {} : { unixSocket }) });
     await stopped;
@@ -70,26 +77,33 @@ async function start(
   parent: Channel,
   parts: WorkerParts,
   stopped: Promise<void>,
+  handles: ReadonlyMap<string, StreamHandle>,
 ): Promise<RunningProxy | null> {
-  const handles = new Map<string, StreamHandle>();
-  parent.serve(HANDLE, ({ name }, handle) => void handles.set(name, handle!));
   let brief: Brief | null = null;
   try {
     brief = await parent.ask(HELLO, null);
-    const { index, size, config, file, raw, generation, follows } = brief;
+    const { index, size, config, file, raw, ...inherited } = brief;
+    let port = 0;
     const ready = async (): Promise<void> => {
-      const isStopped = stopped.then(() => true);
-      if (await Promise.race([isStopped, parent.ask(BUILT, null)])) throw new StopRequested();
+      const place = await Promise.race([stopped, parent.ask(BUILT, null)]);
+      if (place === undefined) throw new StopRequested();
+      port = place.port;
+    };
+    const inheritance: Inheritance = {
+      ...inherited,
+      handles,
+      ready,
+      get port() {
+        return port;
+      },
     };
     const all: Partial<ProxyParts> = {
       ...parts,
       log: createLog(config.log.level, process.stderr, { worker: index }),
       source: { file, variables: process.env, raw },
       membership: { index, size, parent },
-      sharedPort: { port: brief.port, reusesPort: brief.reusesPort },
       onShutdown: () => parent.tell(SHUTDOWN, null),
     };
-    const inheritance = { epoch: null, logDirectory: "", generation, follows, handles, ready };
     return await startProxy(config, all, inheritance);
   } catch (error) {
     const isWanted =

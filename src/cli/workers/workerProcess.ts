@@ -28,7 +28,8 @@ export class WorkerProcess implements Member {
   /** Resolves with why. */
   readonly gone: Promise<string>;
   readonly #child: ChildProcess;
-  readonly #letIn = Promise.withResolvers<void>();
+  readonly #letIn = Promise.withResolvers<{ readonly port: number }>();
+  isServing = false;
   #failure: string | null = null;
 
   constructor(index: number, brief: () => Brief) {
@@ -48,13 +49,17 @@ export class WorkerProcess implements Member {
     });
     const serving = Promise.withResolvers<Where>();
     this.serving = serving.promise;
-    this.channel.serve(SERVING, serving.resolve);
+    this.channel.serve(SERVING, (where) => {
+      this.isServing = true;
+      serving.resolve(where);
+    });
     this.channel.serve(FAILED, ({ text }) => {
       this.#failure = text;
     });
     const gone = Promise.withResolvers<string>();
     this.gone = gone.promise;
     const end = (reason: string): void => {
+      this.isServing = false;
       const failure = new WorkerFailed(this.#failure ?? `a worker could not start: ${reason}`);
       built.reject(failure);
       serving.reject(failure);
@@ -71,9 +76,9 @@ export class WorkerProcess implements Member {
     return this.#child.pid ?? 0;
   }
 
-  /** It may open its ports. */
-  letIn(): void {
-    this.#letIn.resolve();
+  /** It may open its ports; `port`: the clients', 0 as the configuration says. */
+  letIn(port: number): void {
+    this.#letIn.resolve({ port });
   }
 
   kill(): void {

@@ -58,8 +58,6 @@ export class Handover {
   #arrivals: Arrivals | null = null;
   #successor: Peer<ToSuccessor> | null = null;
   #departure: Departure | null = null;
-  /** Begins an online restart; says why not if it does not. Set by the process that can. */
-  requestRestart: () => string | null = () => "only pgxa up can be restarted online";
 
   constructor(options: HandoverOptions) {
     this.#options = options;
@@ -75,11 +73,15 @@ export class Handover {
     return { epoch: await latestEpoch(), logDirectory, generation: generation + 1, ports: open };
   }
 
+  latestEpoch(): Promise<number | null> {
+    return this.#options.latestEpoch();
+  }
+
   /**
    * The new process accepts, on `taken` of the ports: nothing is accepted here any more, and clients go over, unless the new
-   * process would not understand what it is told of them. Resolves when none is left.
+   * process would not understand what it is told of them. Resolves when none is left, with how many have gone over.
    */
-  async leave(peer: Peer<ToSuccessor>, movesClients: boolean, taken: readonly string[]): Promise<void> {
+  async leave(peer: Peer<ToSuccessor>, movesClients: boolean, taken: readonly string[]): Promise<number> {
     const { ports, registry, rest, listener, environment, log, faultPoint, config } = this.#options;
     this.#successor = peer;
     // What is accepted ends by itself.
@@ -97,8 +99,9 @@ export class Handover {
       faultPoint,
     });
     this.#departure.begin();
-    await this.#departure.over;
-    log.info("restart.finished", { clients: this.#departure.moved });
+    const departure = this.#departure;
+    await departure.over;
+    return departure.moved;
   }
 
   onSuccessorSays(message: ToPredecessor): void {
@@ -107,15 +110,15 @@ export class Handover {
     else if (message.kind === "cancel") this.#cancelFor(message, this.#predecessor);
   }
 
-  /** The new process is gone: this one goes on as it did before. */
-  async stay(): Promise<void> {
+  /** The new process is gone: this one goes on as it did before, on its ports or on `handles`. */
+  async stay(handles: ReadonlyMap<string, StreamHandle> = new Map()): Promise<void> {
     this.#successor = null;
     this.#departure?.stop();
     this.#departure = null;
     this.#options.onOtherGone();
     for (const port of this.#options.ports) {
       if (port.handle !== null) continue;
-      await port.open(null).catch((error: Error) => {
+      await port.open(handles.get(port.name) ?? null).catch((error: Error) => {
         this.#options.log.error("restart.failed", { reason: `its port is not open again: ${error.message}` });
       });
     }
