@@ -54,9 +54,13 @@ describe("workers that commit", () => {
   after(() => stage?.stop(), TIMEOUT);
   afterEach(() => stage.stopPgxa(), TIMEOUT);
 
-  const start = async (workers: number, transaction: object = {}): Promise<void> => {
+  const configure = (workers: number, transaction: object = {}): void => {
     const config = parse(stage.stage.configText) as { transaction?: object };
     stage.write(stringify({ ...config, workers, transaction: { ...config.transaction, ...transaction } }));
+  };
+
+  const start = async (workers: number, transaction: object = {}): Promise<void> => {
+    configure(workers, transaction);
     await stage.start();
   };
 
@@ -154,14 +158,43 @@ describe("workers that commit", () => {
     await stage.until(() => workers().some((pid) => !pids.has(pid)), "another takes its place");
   }
 
+  /** Directories of logs beside that of the log directory itself. */
+  function heirs(): readonly string[] {
+    const config = parse(stage.stage.configText) as { transaction: { log_directory: string } };
+    return readdirSync(config.transaction.log_directory).filter((name) => name.startsWith("heir-"));
+  }
+
+  test(
+    "an online restart to another number of them leaves a log of each, and nothing in doubt",
+    TIMEOUT,
+    async () => {
+      await start(1);
+      const client = await stage.connect();
+      for (const size of [3, 2, 1]) {
+        configure(size);
+        const before = stage.pid;
+        await stage.restart();
+        await begin(client);
+        assert.equal(await commit(client), "committed");
+        assert.ok(await areGone([before], 30_000));
+        await stage.until(() => heirs().length === size, "the logs of those before are taken over");
+      }
+      await begin(client);
+      stage.die("decision.after-sync");
+      await commit(client);
+      await stage.until(() => stage.hasDied, "the last one dies");
+      await stage.stopPgxa();
+      await start(2);
+      await stage.settled();
+      assert.ok((await standing()).has(transfers), "the decision stands");
+      assert.equal(heirs().length, 1);
+    },
+  );
+
   test(
     "what they left is settled by fewer of them, or by a lone process, that come after",
     TIMEOUT,
     async () => {
-      const directory = (parse(stage.stage.configText) as { transaction: { log_directory: string } })
-        .transaction.log_directory;
-      const heirs = (): readonly string[] =>
-        readdirSync(directory).filter((name) => name.startsWith("heir-"));
       for (const [before, later] of [
         [3, 2],
         [2, 1],
