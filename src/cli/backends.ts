@@ -20,7 +20,11 @@ import { StandbyHost } from "../pool/health/standbyHost.ts";
 import { NOBODY } from "../pool/nobody.ts";
 import { NotificationHub } from "../pool/notificationHub.ts";
 import { Pool } from "../pool/pool.ts";
+import type { PoolOptions } from "../pool/poolOptions.ts";
+import { PoolQuota, withoutGrant } from "../pool/poolQuota.ts";
+import type { Quotas } from "../pool/quota.ts";
 import { type LeasePool, ShardPools, type StandbyPool } from "../pool/shardPools.ts";
+import { SharedBounds } from "../pool/sharedBounds.ts";
 import type { Credentials, Proof } from "../proxy/auth/credentials.ts";
 import type { Place } from "../proxy/gate.ts";
 import { Greetings } from "../proxy/greetings.ts";
@@ -66,6 +70,8 @@ type DatabasePlace = Extract<Place, { kind: "database" }>;
 export interface BackendParts extends ProxyParts {
   readonly health: readonly ShardHealth[];
   readonly standbys: StandbysConfig;
+  /** What the workers share; null: this process is alone. */
+  readonly quotas: Quotas | null;
 }
 /** What sessions of all databases share. */
 export type SharedParts = Omit<SessionParts, "mode" | "traffic" | "pools" | "hubs">;
@@ -79,7 +85,8 @@ function standbyPools(
   config: PoolConfig,
   hub: NotificationHub,
   health: ShardHealth,
-  { environment, log, standbys }: BackendParts,
+  { environment, log, standbys, quotas }: BackendParts,
+  key: string,
 ): readonly StandbyPool[] {
   if (standbys.reads === "off" || !health.hasSeveral) return [];
   const pool = { ...config, min: 0, max: standbys.poolMax ?? config.max };
@@ -87,8 +94,17 @@ function standbyPools(
     const host = new StandbyHost(health, i, environment.clock);
     const settleNotifications = () => hub.settle();
     const own = { shard, health, standby: host, identify: true, settleNotifications };
-    return { host, pool: new Pool({ ...own, pool, environment, log }) };
+    return { host, pool: createPool({ ...own, pool, environment, log }, quotas, `${key} standby ${i}`) };
   });
+}
+
+/** A pool with a quota of its own, if several workers share its limits. */
+function createPool(options: Omit<PoolOptions, "bounds">, quotas: Quotas | null, key: string): Pool {
+  if (quotas === null) return new Pool(options);
+  const bounds = new SharedBounds(quotas, key);
+  const pool = new Pool({ ...options, pool: withoutGrant(options.pool, quotas), bounds });
+  new PoolQuota(quotas, key, options.pool, pool, bounds);
+  return pool;
 }
 
 /** What one database's sessions are made of. */
@@ -100,20 +116,26 @@ export class Backend {
   readonly greetings: Greetings;
   clients = 0;
   readonly #lending: readonly LeasePool[];
+  /** Whether limits are granted to a worker: by a quota of each pool, or with several shards one of the admission. */
+  readonly #isGranted: boolean;
   readonly #parts = new Map<string, SessionParts>();
 
-  constructor(shards: readonly ShardConfig[], config: PoolConfig, world: BackendParts) {
-    const { environment, log, health } = world;
+  /** `key`: which of all it is, the same in every worker. */
+  constructor(shards: readonly ShardConfig[], config: PoolConfig, world: BackendParts, key: string) {
+    const { environment, log, health, quotas } = world;
     const identify = shards.length > 1;
     const pool = ownLimits(config, identify);
     this.hubs = shards.map((shard, i) => new NotificationHub(shard, environment, log, health[i]!));
     this.pools = shards.map((shard, i) => {
       const settleNotifications = () => this.hubs[i]!.settle();
       const own = { shard, health: health[i]!, identify, settleNotifications };
-      return new Pool({ ...own, pool, environment, log });
+      const all = { ...own, pool, environment, log };
+      if (!identify || quotas === null) return createPool(all, quotas, key);
+      return new Pool({ ...all, pool: withoutGrant(pool, quotas) });
     });
+    this.#isGranted = quotas !== null;
     this.standbys = this.pools.map(({ shard }, i) =>
-      standbyPools(shard, pool, this.hubs[i]!, health[i]!, world),
+      standbyPools(shard, pool, this.hubs[i]!, health[i]!, world, `${key} ${shard.id}`),
     );
     this.#lending = this.pools.map((primary, i) => {
       const standbys = this.standbys[i]!;
@@ -150,11 +172,14 @@ export class Backend {
   /** Other limits from now on, and for clients that come from now on everything anew. */
   reconfigure(config: PoolConfig): void {
     this.#parts.clear();
-    for (const pool of this.pools) pool.reconfigure(ownLimits(config, this.pools.length > 1));
+    for (const pool of this.pools)
+      if (pool.watch instanceof PoolQuota) pool.watch.reconfigure(config);
+      else if (!this.#isGranted) pool.reconfigure(ownLimits(config, this.pools.length > 1));
   }
 
   async close(): Promise<void> {
     await Promise.all(this.all.map((pool) => pool.close()));
+    for (const { watch } of this.all) if (watch instanceof PoolQuota) watch.close();
     await Promise.all(this.hubs.map((hub) => hub.close()));
   }
 }
@@ -264,7 +289,8 @@ export class Backends {
       ...(database === undefined ? {} : { database }),
       ...login,
     }));
-    const backend = new Backend(shards, poolOf(this.#config, on), this.#world);
+    const key = `pool ${JSON.stringify([name, login?.user ?? null])}`;
+    const backend = new Backend(shards, poolOf(this.#config, on), this.#world, key);
     this.onCreated(name, backend);
     return backend;
   }

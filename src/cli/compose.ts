@@ -12,7 +12,6 @@ import type { Config } from "../config/config.ts";
 import type { Membership } from "../fleet/crew.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics.ts";
-import { Admission } from "../pool/admission.ts";
 import { ClientLimits } from "../proxy/clientLimits.ts";
 import { ClientRegistry } from "../proxy/clientRegistry.ts";
 import { ClientTimeouts } from "../proxy/clientTimeouts.ts";
@@ -20,18 +19,20 @@ import { ClientTls } from "../proxy/clientTls.ts";
 import type { Handover } from "../proxy/handover/handover.ts";
 import { Rest } from "../proxy/rest.ts";
 import { loadParser } from "../routing/parse.ts";
-import { Backends, poolOf } from "./backends.ts";
+import { Backends } from "./backends.ts";
 import {
   createGate,
   createHandover,
   createListener,
   createRouter,
+  createSignals,
   type Shared,
   sessionsOf,
 } from "./composeClients.ts";
 import { startCommits } from "./composeCommits.ts";
 import { createOperator } from "./composeOperations.ts";
 import { takePart } from "./composePart.ts";
+import { createAdmission, createQuotas } from "./composeQuotas.ts";
 import { createDeadlocks, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView, healthOf } from "./composeView.ts";
 import type { ConfigSource } from "./reloading.ts";
@@ -129,22 +130,28 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   const metrics = new Metrics();
   const { watched, commits } = await startShards(config, world, inheritance);
   const { health } = watched;
-  const backends = new Backends(config, { ...world, health, standbys: config.standbys });
+  const quotas = createQuotas(world);
+  const backends = new Backends(config, { ...world, health, standbys: config.standbys, quotas });
   const generation = inheritance?.generation ?? 0;
   const worker = world.membership?.index ?? null;
-  const registry = new ClientRegistry(environment.random, new ClientLimits(config), generation, worker);
+  const registry = new ClientRegistry(
+    environment.random,
+    new ClientLimits(config, quotas),
+    generation,
+    worker,
+  );
   const timeouts = new ClientTimeouts(() => registry.timed, config, environment.clock);
-  const main = config.databases.find(({ name }) => name === config.database);
-  const admission = new Admission(config.shards.length, poolOf(config, main), environment.clock);
+  const { admission, limitAdmission } = createAdmission(config, world, backends, quotas);
   for (const [i, one] of health.entries())
     one.watch({ onRefusing: (fault) => admission.refusePool(i, fault) });
   const { resolver } = commits ?? {};
-  const deadlocks = createDeadlocks(config, { ...world, metrics, admission, registry, resolver, health });
-  const router = commits === null ? null : createRouter(config);
   const live = { config };
+  const watching = { live, quotas, metrics, admission, registry, resolver, health };
+  const deadlocks = createDeadlocks(config, { ...world, ...watching });
+  const router = commits === null ? null : createRouter(config);
   const view = createView(live, world, { registry, backends, deadlocks, commits, router });
   const rest = new Rest();
-  const clients = { live, gate, tls, rest, registry, view };
+  const clients = { live, gate, tls, rest, registry, signals: createSignals(world), view };
   const shared = { ...clients, backends, commits, router, admission, deadlocks, metrics };
   view.health = (shard) => healthOf(health, shard);
   metrics.countPinned = () => registry.pinnedCount;
@@ -155,7 +162,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
     view.isStopping = true;
     return listener.drain(live.config.shutdown);
   };
-  const operations = createOperator(world, { ...shared, listener, timeouts, health }, drain);
+  const operations = createOperator(world, { ...shared, listener, timeouts, health, limitAdmission }, drain);
   view.operations = world.membership === null ? operations : takePart(world.membership, shared, operations);
   return {
     handover,
@@ -178,6 +185,7 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
       await commits?.protocol.drain();
       await commits?.stop();
       await backends.close();
+      quotas?.stop();
       await watched.stop();
       view.statistics.stop();
       await endpoint.stop(); // last: a drain is to be watched to its end
@@ -194,13 +202,23 @@ function createDoors(
   endpoint: MetricsEndpoint,
   generation: number,
 ) {
+  const { registry, signals } = shared;
   const createSession = sessionsOf(config, world, shared);
-  const listener = createListener(world, shared, createSession, (pid, secret) =>
-    handover.passCancel(pid, secret),
-  );
+  const listener = createListener(world, shared, createSession, (pid, secret) => {
+    handover.passCancel(pid, secret);
+    signals?.cancel(pid, secret);
+  });
   const ports = new Ports(config, listener, endpoint, world.membership !== null);
   const own = { listener, ports: ports.all, createSession, generation };
   const handover = createHandover(config, world, { ...shared, ...own });
+  signals?.serve({
+    cancel(pid, secret) {
+      const session = registry.find(pid, secret);
+      if (session === null) handover.passCancel(pid, secret);
+      else session.cancel();
+    },
+    signal: (kind, pid) => registry.signal(kind, pid),
+  });
   shared.view.handshakes = () => listener.handshakes;
   return { listener, ports, handover };
 }

@@ -2,13 +2,14 @@
 import { networkInterfaces } from "node:os";
 import { CATALOGUE } from "../base/catalogue.ts";
 import type { Config } from "../config/config.ts";
+import { ClientSignals } from "../fleet/clientSignals.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Traffic } from "../observe/traffic.ts";
 import type { Admission } from "../pool/admission.ts";
 import { Shares } from "../pool/share.ts";
 import { AuthQuery } from "../proxy/auth/authQuery.ts";
 import { DISK } from "../proxy/auth/diskFiles.ts";
-import type { ClientRegistry } from "../proxy/clientRegistry.ts";
+import { type ClientRegistry, workerOf } from "../proxy/clientRegistry.ts";
 import type { ClientTls } from "../proxy/clientTls.ts";
 import { ConsoleSession } from "../proxy/consoleSession.ts";
 import { CONSOLE_DATABASE, Gate } from "../proxy/gate.ts";
@@ -66,6 +67,7 @@ export interface Shared {
   readonly backends: Backends;
   readonly commits: Commits | null;
   readonly registry: ClientRegistry;
+  readonly signals: ClientSignals | null;
   readonly admission: Admission;
   readonly deadlocks: Deadlocks;
   readonly metrics: Metrics;
@@ -73,13 +75,17 @@ export interface Shared {
   readonly view: ConsoleView;
 }
 
+/** What reaches the clients of other workers; null in a process that is alone. */
+export const createSignals = ({ membership, environment }: ProxyParts): ClientSignals | null =>
+  membership && new ClientSignals(membership, environment.clock, workerOf);
+
 export type CreateSession = (client: NewClient) => Session;
 
 /** Makes the session of each client. */
 export function sessionsOf(
   config: Config,
   world: ProxyParts,
-  { live, rest, backends, commits, router, registry, admission, deadlocks, metrics, view }: Shared,
+  { live, rest, backends, commits, router, registry, signals, admission, deadlocks, metrics, view }: Shared,
 ): CreateSession {
   const { environment, log, faultPoint } = world;
   const { traffic } = view;
@@ -98,7 +104,7 @@ export function sessionsOf(
         ? null
         : { router, commits: commits.protocol, admission, detector: deadlocks.detector, live },
     faultPoint,
-    signal: (kind, pid) => registry.signal(kind, pid),
+    signal: (kind, pid) => registry.signal(kind, pid) || (signals?.signal(kind, pid) ?? false),
     onEnd: (session) => registry.remove(session),
   };
   return (client) => {

@@ -7,7 +7,12 @@
 import { lstatSync } from "node:fs";
 import type { Environment } from "../base/environment.ts";
 import type { Config } from "../config/config.ts";
+import { relaySignals } from "../fleet/clientSignals.ts";
 import { Crew } from "../fleet/crew.ts";
+import { DeadlockDesk } from "../fleet/deadlockDesk.ts";
+import { LogTurns } from "../fleet/logTurns.ts";
+import { QuotaDesk } from "../fleet/quotaDesk.ts";
+import { relayCommits } from "../fleet/siblingCommits.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import type { StreamHandle } from "../pool/byteStream.ts";
 import type { Port } from "../proxy/handover/handover.ts";
@@ -16,7 +21,9 @@ import type { Inheritance, Where } from "./compose.ts";
 import { createFleetView } from "./composeFleetView.ts";
 import { type ConfigSource, Reloading } from "./reloading.ts";
 import { unixPortName } from "./restartPorts.ts";
+import { relayResolve } from "./siblings.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
+import { workerCount } from "./workers/count.ts";
 import { FleetHandover, type HandoverSide } from "./workers/fleetHandover.ts";
 import { choosePort, closeHandle, Sockets } from "./workers/sockets.ts";
 import { Workers } from "./workers/workers.ts";
@@ -58,12 +65,22 @@ export async function startParent(crew: Crew, config: Config, world: ParentWorld
     letEnd,
     onReloaded: () => reloading.reload(),
   });
+  new LogTurns(world.environment.clock, world.epoch).serve(crew);
+  relayCommits(crew);
+  relayResolve(crew);
+  relaySignals(crew);
+  const quotas = new QuotaDesk(crew, workerCount(config), environment.clock);
+  const deadlocks = new DeadlockDesk(crew, environment.clock);
   return {
     ports: view.port === null ? [] : [view.port],
     onServing: () => view.onServing(),
     onDraining: () => view.onDraining(),
     reload: async () => void (await view.command.give({ verb: "reload" })),
-    stop: () => view.endpoint.stop(), // last: a drain is to be watched to its end
+    async stop() {
+      quotas.stop();
+      deadlocks.close();
+      await view.endpoint.stop(); // last: a drain is to be watched to its end
+    },
   };
 }
 

@@ -4,17 +4,18 @@ import type { Config } from "../config/config.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import type { ClientTimeouts } from "../proxy/clientTimeouts.ts";
 import type { Listener } from "../proxy/listener.ts";
-import { poolOf } from "./backends.ts";
 import type { ProxyParts } from "./compose.ts";
 import type { Shared } from "./composeClients.ts";
 import { performResolve } from "./composeHeuristics.ts";
 import { Operator } from "./operator.ts";
 import { Reloading } from "./reloading.ts";
+import { resolvesBy } from "./siblings.ts";
 
 export interface Operated extends Shared {
   readonly listener: Listener;
   readonly timeouts: ClientTimeouts;
   readonly health: readonly ShardHealth[];
+  limitAdmission(config: Config): void;
 }
 
 export function createOperator(world: ProxyParts, parts: Operated, drain: () => Promise<void>): Operator {
@@ -32,7 +33,7 @@ export function createOperator(world: ProxyParts, parts: Operated, drain: () => 
     end: world.onShutdown,
     reload: async () => reloading.reload(),
     set: async (option, value) => reloading.set(option, value),
-    resolve: async (request) => {
+    resolve: resolvesBy(world.membership, async (request) => {
       if (commits === null) throw new Fault("resolve.not_possible");
       const { resolution, review, resolver } = commits;
       const remarks = await performResolve(resolution, request);
@@ -40,13 +41,13 @@ export function createOperator(world: ProxyParts, parts: Operated, drain: () => 
       resolver.wakeAll();
       await review.look();
       return remarks;
-    },
+    }),
   });
 }
 
 /** Throws a Fault, and changes nothing, if files that the configuration names are wrong. */
 function reconfigure(config: Config, { log }: ProxyParts, parts: Operated): void {
-  const { live, gate, tls, registry, timeouts, health, backends, admission } = parts;
+  const { live, gate, tls, registry, timeouts, health, backends } = parts;
   gate.reconfigure(config);
   if (!tls.reconfigure(config.clientTls)) {
     gate.reconfigure(live.config);
@@ -58,8 +59,7 @@ function reconfigure(config: Config, { log }: ProxyParts, parts: Operated): void
   registry.limits.reconfigure(config);
   timeouts.reconfigure(config);
   for (const one of health) one.reconfigure(config.health);
-  const main = config.databases.find(({ name }) => name === config.database);
-  admission.reconfigure(poolOf(config, main));
   backends.reconfigure(config);
+  parts.limitAdmission(config);
   log.setLevel(config.log.level);
 }

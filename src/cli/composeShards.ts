@@ -3,13 +3,17 @@ import { detach } from "../base/detach.ts";
 import type { Config } from "../config/config.ts";
 import { DeadlockDetector } from "../deadlock/detector.ts";
 import { LockProbe } from "../deadlock/lockProbe.ts";
+import { DeadlockPeers } from "../fleet/deadlockPeers.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Admission } from "../pool/admission.ts";
 import { ShardHealth } from "../pool/health/shardHealth.ts";
 import { ShardMonitor } from "../pool/health/shardMonitor.ts";
+import type { Quotas } from "../pool/quota.ts";
 import type { ClientRegistry } from "../proxy/clientRegistry.ts";
 import type { Resolver } from "../txn/resolver.ts";
+import { poolOf } from "./backends.ts";
 import type { ProxyParts } from "./compose.ts";
+import type { Live } from "./composeClients.ts";
 
 interface Watched {
   /** In the order of the shards. */
@@ -37,6 +41,8 @@ export interface Deadlocks {
 }
 
 interface DeadlockParts extends ProxyParts {
+  readonly live: Live;
+  readonly quotas: Quotas | null;
   readonly metrics: Metrics;
   readonly admission: Admission;
   readonly registry: ClientRegistry;
@@ -45,12 +51,19 @@ interface DeadlockParts extends ProxyParts {
 }
 
 export function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks {
-  const { environment, log, metrics, admission, registry, resolver, health } = parts;
+  const { environment, log, metrics, admission, registry, resolver, health, membership, live, quotas } =
+    parts;
   const probes = config.shards.map((shard, i) => new LockProbe(shard, health[i]));
   if (config.shards.length > 1) {
     for (const probe of probes)
       detach(probe.open(), "the session is there when it is needed, or opened then");
   }
+  const pool = () => {
+    const main = live.config.databases.find(({ name }) => name === live.config.database);
+    const { max, min } = poolOf(live.config, main);
+    return { max, least: quotas?.split(min) ?? 0 };
+  };
+  const peers = membership && new DeadlockPeers(membership, environment.clock, pool);
   const detector = new DeadlockDetector({
     config: config.deadlock,
     clock: environment.clock,
@@ -61,7 +74,9 @@ export function createDeadlocks(config: Config, parts: DeadlockParts): Deadlocks
     queue: admission,
     participants: () => registry.participants(),
     onInDoubt: (shard) => resolver?.wake(shard),
+    peers,
   });
+  peers?.serve(detector);
   const stop = async (): Promise<void> => {
     detector.close();
     await Promise.all(probes.map((probe) => probe.close()));

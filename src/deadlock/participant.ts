@@ -10,24 +10,29 @@ export interface Backend {
   readonly backendStart: string;
 }
 
-export interface Participant {
+/** What is to be known of a client that waits, or is waited for, wherever it is. */
+export interface ParticipantState {
   /** The process id that the client was given. */
   readonly client: number;
   /** Grows whenever a statement of the client's begins or ends: the same number means that nothing has moved. */
   readonly moves: number;
-  /** Whether it is in a transaction, of its own or of pgxa's. */
-  readonly isInTransaction: boolean;
   /** The transaction's id, made when asked for; null outside of one. */
   readonly gtrid: string | null;
   /** When its transaction or statement began, in monotonic ms. */
   readonly startedAtMs: number;
   readonly writes: number;
   readonly priority: number;
-  /** How long a wait may last that nobody can look into, in ms; 0 is for ever. */
-  readonly lockTimeoutMs: number;
   /** Whether it is being committed: it is past being a victim. */
   readonly isProtected: boolean;
   readonly backends: readonly Backend[];
+}
+
+/** A client of this process. */
+export interface Participant extends ParticipantState {
+  /** Whether it is in a transaction, of its own or of pgxa's. */
+  readonly isInTransaction: boolean;
+  /** How long a wait may last that nobody can look into, in ms; 0 is for ever. */
+  readonly lockTimeoutMs: number;
   /** The shards on which a statement of it runs now. */
   readonly runningOn: readonly number[];
 
@@ -47,6 +52,8 @@ export interface LeaseQueue {
   /** The waits of those who hold something themselves, and with `all` of the others too, for whom nobody can wait. */
   waits(all?: boolean): Iterable<{ readonly owner: object; readonly pool: number; readonly sinceMs: number }>;
   holders(pool: number): Iterable<object>;
+  /** How many connections of each pool are promised to those who hold some, at most as many as this process may have. */
+  readonly taken: number;
   /** Ends the wait of `owner` with `fault`. */
   refuse(owner: object, fault: Fault): void;
 }

@@ -1,7 +1,7 @@
 // Pure.
 /** A deadlock in words: the DETAIL that the victim's client reads, in PostgreSQL's manner, and rows for the console. */
 import { describeLock } from "./lockWait.ts";
-import type { Participant } from "./participant.ts";
+import type { ParticipantState } from "./participant.ts";
 import type { Node, Snapshot } from "./snapshot.ts";
 import type { NodeId } from "./waitForGraph.ts";
 
@@ -39,7 +39,7 @@ function rowsOf(
   if (pool !== null) {
     const blockedBy = pool.holders.map(nameOfClient);
     const shard = shards[pool.pool]!;
-    const waitsFor = `a server connection to shard "${shard}", of which others have ${pool.holders.length}`;
+    const waitsFor = `a server connection to shard "${shard}", of which others have ${pool.inUse}`;
     return [{ ...who, shard, pid: null, waitsFor, waitedMs: pool.waitedMs, blockedBy }];
   }
   return waits.locks.flatMap(({ shard, wait }, index) => {
@@ -83,7 +83,7 @@ function describeRow({ client, gtrid, shard, pid, waitsFor, blockedBy }: WaitRow
 const nameOfTransaction = (client: number, gtrid: string | null): string =>
   gtrid === null ? `client ${client}` : `transaction ${gtrid} of client ${client}`;
 
-const nameOfClient = ({ client, gtrid }: Participant): string => nameOfTransaction(client, gtrid);
+const nameOfClient = ({ client, gtrid }: ParticipantState): string => nameOfTransaction(client, gtrid);
 
 function nameOf(id: NodeId, nodes: ReadonlyMap<NodeId, Node>, shards: readonly string[]): string {
   const participant = nodes.get(id)?.participant;

@@ -8,13 +8,16 @@
  */
 import { gtrid, parseGid } from "../txn/gid.ts";
 import { type LockWait, waitKey } from "./lockWait.ts";
-import type { Participant } from "./participant.ts";
+import type { ParticipantState } from "./participant.ts";
 import type { NodeId, Wait, WaitForGraph } from "./waitForGraph.ts";
 
 export interface PoolWait {
   readonly pool: number;
   readonly waitedMs: number;
-  readonly holders: readonly Participant[];
+  /** How many connections others have of it, here. */
+  readonly inUse: number;
+  /** Those of whom one has to go. */
+  readonly holders: readonly ParticipantState[];
 }
 
 /** What a node waits for. */
@@ -26,7 +29,7 @@ export interface NodeWaits {
 export interface Node {
   readonly id: NodeId;
   /** Null for one that is no client of pgxa. */
-  readonly participant: Participant | null;
+  readonly participant: ParticipantState | null;
   /** How often the participant had moved. */
   readonly moves: number;
   readonly waits: NodeWaits;
@@ -41,17 +44,19 @@ export interface Snapshot {
 }
 
 export interface Observations {
-  readonly participants: Iterable<Participant>;
+  readonly participants: Iterable<ParticipantState>;
   /** By shard; null for a shard that was not asked or did not answer. */
   readonly locks: readonly (readonly LockWait[] | null)[];
-  readonly pools: ReadonlyMap<Participant, PoolWait>;
+  readonly pools: ReadonlyMap<ParticipantState, PoolWait>;
 }
 
-const clientNode = (participant: Participant): NodeId => `client ${participant.client}`;
+const clientNode = (participant: ParticipantState): NodeId => `client ${participant.client}`;
+
+export const isClient = (id: NodeId): boolean => id.startsWith("client ");
 
 /** Puts together what was observed. */
 export function takeSnapshot({ participants, locks, pools }: Observations): Snapshot {
-  const owners = new Map<string, Participant>();
+  const owners = new Map<string, ParticipantState>();
   const committing = new Map<string, NodeId>();
   for (const participant of participants) {
     for (const { shard, pid } of participant.backends) owners.set(`${shard} ${pid}`, participant);
@@ -78,6 +83,21 @@ export function takeSnapshot({ participants, locks, pools }: Observations): Snap
   return { nodes, graph: new Map([...nodes].map(([id, node]) => [id, waitOf(node)])) };
 }
 
+/**
+ * The graph as it would be if nobody ever went but who is known here: who is stuck in it may wait for another worker's
+ * clients.
+ */
+export function withoutStrangers({ graph }: Snapshot): WaitForGraph {
+  const stays = (id: NodeId): Wait => ({ kind: "all", on: [id] });
+  const bound = new Map<NodeId, Wait>();
+  for (const [id, wait] of graph) {
+    const isForStrangers = wait.kind === "any" && wait.on.length === 0;
+    bound.set(id, isForStrangers ? stays(id) : wait);
+  }
+  for (const { on } of graph.values()) for (const id of on) if (!isClient(id)) bound.set(id, stays(id));
+  return bound;
+}
+
 /** What a node's state is as one text: equal texts mean that it has waited for the same all the time. */
 export function nodeKey(node: Node): string | null {
   const keys = node.waits.locks.map(({ shard, wait }) => {
@@ -90,7 +110,7 @@ export function nodeKey(node: Node): string | null {
   return [node.moves, ...keys.sort(), queue].join("\n");
 }
 
-const isBackendOf = (owner: Participant, shard: number, wait: LockWait): boolean =>
+const isBackendOf = (owner: ParticipantState, shard: number, wait: LockWait): boolean =>
   owner.backends.some(
     (backend) =>
       backend.shard === shard && backend.pid === wait.pid && backend.backendStart === wait.backendStart,
@@ -137,7 +157,7 @@ function transactionsAwaited(node: Node | undefined, shard: number): readonly No
 function addLockWait(
   nodes: Map<NodeId, Node>,
   id: NodeId,
-  participant: Participant | null,
+  participant: ParticipantState | null,
   shard: number,
   wait: LockWait,
   blockers: readonly NodeId[],
@@ -152,7 +172,7 @@ function addLockWait(
   });
 }
 
-function addPoolWait(nodes: Map<NodeId, Node>, participant: Participant, pool: PoolWait): void {
+function addPoolWait(nodes: Map<NodeId, Node>, participant: ParticipantState, pool: PoolWait): void {
   const id = clientNode(participant);
   if (nodes.has(id)) return; // a lock it waits for besides has to come first, and that is the stronger claim
   nodes.set(id, {

@@ -21,8 +21,10 @@ import type { Clock, Timer } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import { invariant } from "../base/invariant.ts";
 import { FairQueue, type Ticket } from "./fairQueue.ts";
+import type { PoolWatch } from "./quota.ts";
 import type { SeatLimits } from "./seats.ts";
 import { type Asker, Holdings, NO_CLIENT, type Share } from "./share.ts";
+import type { SharedBounds } from "./sharedBounds.ts";
 import { type Timed, type WaitStep, WaitTimers, waitSteps } from "./waitTimers.ts";
 
 /** How long nobody may have given a connection back before a free one is given for a risk, in ms. */
@@ -75,14 +77,17 @@ export class Admission {
   /** For each pool: whether a transaction was let in last while statements waited, so that it is their turn. */
   readonly #isStatementsTurn: boolean[];
   /** The clients that hold a connection of any pool. */
-  readonly #holdings = new Holdings();
+  readonly #holdings: Holdings;
   readonly #allows = (share: Share): boolean => this.#holdings.allows(share);
   #queued = 0;
   #lastGivenBackMs: number;
   #stallTimer: Timer | null = null;
+  watch: PoolWatch | null = null;
 
-  constructor(pools: number, limits: SeatLimits, clock: Clock) {
+  constructor(pools: number, limits: SeatLimits, clock: Clock, bounds?: SharedBounds) {
     this.#limits = limits;
+    this.#holdings = new Holdings(bounds);
+    if (bounds !== undefined) bounds.onMore = () => this.#serve();
     this.#steps = this.#stepsOf(limits);
     this.#timers = new WaitTimers(clock);
     this.#clock = clock;
@@ -95,6 +100,22 @@ export class Admission {
 
   get queued(): number {
     return this.#queued;
+  }
+
+  /** How many are claimed of the pool of which the most are. */
+  get claimed(): number {
+    return Math.max(...this.#holders.map((holders) => this.#inside.size + this.#others(holders)));
+  }
+
+  /** The same, as far as it is within the limit: somebody may have been let in for a risk. */
+  get taken(): number {
+    return Math.min(this.claimed, this.#limits.max);
+  }
+
+  /** As `claimed`, and while there are no more, how many others would be. */
+  get demand(): number {
+    const { claimed } = this;
+    return claimed >= this.#limits.max ? claimed + this.#queued : claimed;
   }
 
   /** Nobody who holds no connection is let in from now on; who waits may wait no longer than ever. */
@@ -123,7 +144,9 @@ export class Admission {
   /** Its transaction is over; it still has to leave the pools. */
   end(client: AdmittedClient): void {
     client.isOpen = false;
-    if (this.#inside.delete(client) && this.#queued > 0) this.#serve();
+    if (!this.#inside.delete(client)) return;
+    this.watch?.onFewer();
+    if (this.#queued > 0) this.#serve();
   }
 
   /** Lets `client` have a connection of `pool` at once, or not. */
@@ -159,6 +182,7 @@ export class Admission {
       this.#timers.add(waiting);
       this.#watchForStall();
       this.#serve(); // others may be waiting for what they are not allowed
+      if (this.#queued > 0) this.watch?.onQueued();
     });
   }
 
@@ -172,6 +196,7 @@ export class Admission {
       this.#holdings.remove(client.asker.share);
     }
     this.#lastGivenBackMs = this.#clock.monotonicMs();
+    this.watch?.onFewer();
     if (this.#queued > 0) this.#serve();
   }
 
@@ -297,10 +322,14 @@ export class Admission {
   #hasRoom(pool: number, spare: number): boolean {
     const holders = this.#holders[pool]!;
     const room = this.#max - spare - this.#inside.size;
-    if (holders.size < room) return true; // even if all of them are others
+    return holders.size < room /* even if all of them are others */ || this.#others(holders) < room;
+  }
+
+  /** How many of `holders` are in no transaction. */
+  #others(holders: ReadonlySet<AdmittedClient>): number {
     let others = 0;
     for (const holder of holders) if (!this.#inside.has(holder)) others += 1;
-    return others < room;
+    return others;
   }
 
   /** Gives what there is to those whose turn it is. */

@@ -62,13 +62,29 @@ export class Lender {
         autostart: min > 0,
       },
     );
+    if (max + reserve === 0) this.resize(options.limits); // which it takes for one
   }
 
-  /** Another size from now on; what is open beyond it goes when it comes back or has been idle. */
+  /** Another size from now on; what is open beyond it stays until it is closed. */
   resize({ min, max, reserve }: Limits): void {
     // generic-pool has no way to say so, and reads these whenever it decides.
     const { _config } = this.#pool as unknown as { readonly _config: { min: number; max: number } };
+    const isMore = min > _config.min;
     Object.assign(_config, { min, max: max + reserve });
+    if (isMore) this.#ensureMinimum();
+  }
+
+  #ensureMinimum(): void {
+    this.#pool.start();
+    const { _ensureMinimum } = this.#pool as unknown as { _ensureMinimum(): void };
+    _ensureMinimum.call(this.#pool);
+  }
+
+  /** Takes up to `count` idle connections out, and passes them to `close`, soon. */
+  shed(count: number, close: (resource: Resource) => void): void {
+    for (let i = Math.min(count, this.#pool.available); i > 0; i -= 1) {
+      this.#pool.acquire().then(close, () => {}); // none is left of an idle one that nobody could have
+    }
   }
 
   /** Connections, lent ones and those being opened too. */

@@ -14,18 +14,22 @@
  */
 import { detach } from "../base/detach.ts";
 import type { Timer } from "../base/environment.ts";
+import { every } from "../base/every.ts";
 import { Fault } from "../base/fault.ts";
 import type { PoolConfig, ShardConfig } from "../config/config.ts";
 import { Buckets } from "../observe/buckets.ts";
 import { type Borrower, Checkout, Turns } from "./checkout.ts";
+import { demandOn } from "./demand.ts";
 import type { PoolHealth } from "./health/poolHealth.ts";
-import { connectToPrimary, connectToStandby } from "./health/shardConnector.ts";
+import { isAlive } from "./isAlive.ts";
 import { isFailed, Lender, type Resource } from "./lender.ts";
 import { isTooOld } from "./lifetime.ts";
 import { NOBODY } from "./nobody.ts";
 import { takeParked } from "./parked.ts";
+import { connectPooled } from "./pooledConnect.ts";
 import type { PoolOptions } from "./poolOptions.ts";
 import { queueFault } from "./queueFault.ts";
+import type { PoolWatch } from "./quota.ts";
 import { quieten } from "./resetting.ts";
 import { Seats } from "./seats.ts";
 import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
@@ -49,29 +53,37 @@ export class Pool {
   readonly #unwatch: () => void;
   readonly #seats: Seats;
   readonly #turns = new Turns((checkout) => this.#serve(checkout));
-  #sweepTimer: Timer;
+  readonly #sweepTimer: Timer;
   #isClosing = false;
+  /** Whether there are more connections, or promises of one, than there may be. */
+  #isOver = false;
+  watch: PoolWatch | null = null;
 
   constructor(options: PoolOptions) {
     this.shard = options.shard;
     this.#options = options;
     this.#health = options.standby ?? options.health;
-    const { max } = options.pool;
     this.#seats = new Seats({
       limits: options.pool,
       clock: options.environment.clock,
       fault: (id) => queueFault(id, this.#options),
-      about: () => `${this.#seats.taken} of ${max} connections to shard "${this.shard.id}" are in use.`,
+      about: () =>
+        `${this.#seats.taken} of ${this.#options.pool.max} connections to shard "${this.shard.id}" are in use.`,
+      onQueued: () => this.watch?.onQueued(),
+      bounds: options.bounds,
     });
     this.#lender = new Lender({
       limits: options.pool,
       connect: () => this.#connect(),
-      disconnect: (connection) => this.#disconnect(connection),
+      disconnect: (connection) => {
+        this.#members.delete(connection);
+        connection.close();
+      },
       timeout: () => queueFault("pool.checkout_timeout", this.#options),
     });
-    this.#sweepTimer = this.#scheduleSweep();
+    this.#sweepTimer = every(options.environment.clock, SWEEP_INTERVAL_MS, () => this.#sweep());
     this.#unwatch = this.#health.watch({
-      onRerouted: () => this.#leaveOthers(),
+      onRerouted: () => this.#discardIdle((host) => !this.#health.isCurrent(host)),
       onSuspected: () => this.#unpark(),
       onRefusing: (fault) => this.#refuseWaiting(fault),
       onGivenUp: (host, reason) => this.#giveUp(host, reason),
@@ -97,6 +109,17 @@ export class Pool {
     return this.#seats.taken >= this.#options.pool.max;
   }
 
+  /** How many there are, those being opened too. */
+  get size(): number {
+    return this.#lender.size;
+  }
+
+  /** How many are in use or were a moment ago, and if there are no more, how many others would be. */
+  get demand(): number {
+    const sinceMs = this.#options.environment.clock.monotonicMs() - SWEEP_INTERVAL_MS;
+    return demandOn(this.#members.keys(), this.#seats, this.#options.pool.max, sinceMs);
+  }
+
   /** How many are being opened. */
   get opening(): number {
     return Math.max(0, this.#lender.size - this.#members.size);
@@ -117,7 +140,7 @@ export class Pool {
     if (this.#parked.length === 0 || !this.#health.isCalm || !this.#seats.tryTake(share)) return null;
     const connection = this.#takeFit(settings);
     if (connection !== null) return this.#lend(connection, holder, share);
-    this.#seats.give(share);
+    this.#giveSeat(share);
     return null;
   }
 
@@ -145,7 +168,7 @@ export class Pool {
     const connected = this.#connected().then(
       (fresh) => this.#hand(fresh, checkout),
       (error: unknown) => {
-        this.#seats.give(checkout.asker.share);
+        this.#giveSeat(checkout.asker.share);
         borrower.onRefused(error, checkout);
       },
     );
@@ -189,9 +212,7 @@ export class Pool {
   /** Lends none of the connections there are now any more: idle ones end, and the others when they come back. */
   refresh(): void {
     this.#staleUpToMs = this.#options.environment.clock.monotonicMs();
-    for (const connection of [...this.#members.keys()]) {
-      if (connection.state === "idle") this.#discard(connection);
-    }
+    this.#discardIdle(() => true);
   }
 
   /** Ends every connection, lent ones too. */
@@ -208,8 +229,24 @@ export class Pool {
 
   reconfigure(pool: PoolConfig): void {
     this.#options = { ...this.#options, pool };
+    this.#trim();
     this.#seats.reconfigure(pool);
-    this.#lender.resize(pool);
+  }
+
+  /** Closes idle connections beyond what there may be; those that are lent go when they come back. */
+  #trim(): void {
+    const { pool } = this.#options;
+    const max = pool.max + pool.reserve;
+    this.#isOver = false; // while they are closed
+    this.#lender.resize({ ...pool, max: Math.max(pool.max, this.#seats.taken - pool.reserve) });
+    while (this.#parked.length > 0 && this.#lender.size > max) this.#discard(this.#parked.shift()!);
+    this.#lender.shed(this.#lender.size - max, (resource) => this.#discard(resource));
+    this.#isOver = this.#lender.size > max || this.#seats.taken > max;
+  }
+
+  #shrink(): void {
+    this.#trim();
+    this.watch?.onFewer();
   }
 
   /** Takes a lease back. What is not clean is closed, not kept. */
@@ -217,9 +254,11 @@ export class Pool {
     if (!connection.isClean || this.#isClosing) return this.discard(connection);
     if (connection.isCancelInFlight) return connection.afterCancels(() => this.checkIn(connection));
     const isLoud = connection.listens || connection.notifier !== null;
-    if (isLoud || this.#mustReset(connection)) return this.#quieten(connection);
+    const mustReset = connection.isUsed && this.#options.pool.reset === "always";
+    if (isLoud || mustReset) return this.#quieten(connection, mustReset);
     connection.checkIn();
-    if (!this.#isFit(connection)) return this.#discard(connection);
+    const isTooMany = this.#isOver && this.#lender.pending === 0;
+    if (isTooMany || !this.#isFit(connection)) return this.#discard(connection);
     if (this.#lender.pending > 0 || !this.#health.isCalm) this.#lender.giveBack(connection);
     else this.#parked.push(connection);
     this.#leaveSeat(connection);
@@ -228,7 +267,13 @@ export class Pool {
   #leaveSeat(connection: ServerConnection): void {
     const { seatOf } = connection;
     connection.seatOf = null;
-    if (seatOf !== null) this.#seats.give(seatOf);
+    if (seatOf !== null) this.#giveSeat(seatOf);
+    else if (this.#isOver) this.#shrink();
+  }
+
+  #giveSeat(share: Share): void {
+    this.#seats.give(share);
+    if (this.#isOver) this.#shrink();
   }
 
   /** The client that last notified on the backend `pid`; null if that is not known. */
@@ -237,17 +282,11 @@ export class Pool {
     return null;
   }
 
-  #quieten(connection: ServerConnection): void {
+  #quieten(connection: ServerConnection, mustReset: boolean): void {
     connection.passTo(NOBODY);
-    const { settleNotifications } = this.#options;
-    const done = quieten(connection, settleNotifications, this.#mustReset(connection)).then(() =>
-      this.checkIn(connection),
-    );
+    const quiet = quieten(connection, this.#options.settleNotifications, mustReset);
+    const done = quiet.then(() => this.checkIn(connection));
     detach(done, "one that is not clean then is closed");
-  }
-
-  #mustReset(connection: ServerConnection): boolean {
-    return connection.isUsed && this.#options.pool.reset === "always";
   }
 
   /** Ends a lease and the connection with it. */
@@ -289,41 +328,18 @@ export class Pool {
     return !isTooOld(connection, environment.clock.monotonicMs(), pool.lifetimeMs);
   }
 
-  /** Asks a connection that was idle for long, or may have died in silence, whether it is still there. */
   async #lives(connection: ServerConnection): Promise<boolean> {
     const { environment, pool } = this.#options;
-    const { idleSinceMs } = connection;
-    const isOld = environment.clock.monotonicMs() - idleSinceMs > pool.checkAfterMs;
-    if (!isOld && idleSinceMs > this.#health.suspectedAtMs) return true;
-    const reply = await connection.run("", this.#health.config.timeoutMs);
-    connection.idleSinceMs = environment.clock.monotonicMs();
-    return reply.kind === "complete" && this.#isFit(connection);
+    return (await isAlive(connection, environment.clock, pool, this.#health)) && this.#isFit(connection);
   }
 
   async #connect(): Promise<Resource> {
-    const { shard, health, standby, environment, pool, identify, log } = this.#options;
-    try {
-      const { connectTimeoutMs } = pool;
-      const onClosed = (closed: ServerConnection, reason: string) => this.#onClosed(closed, reason);
-      const parts = { shard, health, environment, connectTimeoutMs, identify, onClosed };
-      const { connection, host } = await (standby === undefined
-        ? connectToPrimary(parts)
-        : connectToStandby(parts, standby.host));
-      this.#members.set(connection, host);
-      connection.idleSinceMs = environment.clock.monotonicMs();
-      log.debug("server.connected", { shard: shard.id, pid: connection.pid });
-      return connection;
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      if (error.id !== "pool.shard_down" && error.id !== "pool.no_standby")
-        log.warn("server.lost", { shard: shard.id, reason: error.detail ?? error.message });
-      return { fault: error, atMs: environment.clock.monotonicMs() };
-    }
-  }
-
-  #disconnect(connection: ServerConnection): void {
-    this.#members.delete(connection);
-    connection.close();
+    const made = await connectPooled(this.#options, (closed, reason) => this.#onClosed(closed, reason));
+    if ("fault" in made) return made;
+    const { connection, host } = made;
+    this.#members.set(connection, host);
+    connection.idleSinceMs = this.#options.environment.clock.monotonicMs();
+    return connection;
   }
 
   #onClosed(connection: ServerConnection, reason: string): void {
@@ -347,11 +363,10 @@ export class Pool {
     if (!isFailed(resource)) this.#leaveSeat(resource);
   }
 
-  /** Leads nobody to a server that is the primary no more; leases end there when they come back. */
-  #leaveOthers(): void {
-    for (const [connection, host] of [...this.#members]) {
-      if (connection.state === "idle" && !this.#health.isCurrent(host)) this.#discard(connection);
-    }
+  /** Those that are lent end when they come back, if nobody is to be led there any more. */
+  #discardIdle(isToGo: (host: number) => boolean): void {
+    for (const [connection, host] of [...this.#members])
+      if (connection.state === "idle" && isToGo(host)) this.#discard(connection);
   }
 
   /** None is lent from now on without a look. */
@@ -369,13 +384,6 @@ export class Pool {
     for (const [connection, at] of [...this.#members]) if (at === host) connection.close(reason);
   }
 
-  #scheduleSweep(): Timer {
-    return this.#options.environment.clock.after(SWEEP_INTERVAL_MS, () => {
-      this.#sweep();
-      this.#sweepTimer = this.#scheduleSweep();
-    });
-  }
-
   /** Hands connections that nobody wanted for a while to generic-pool, oldest first, where idle limits apply. */
   #sweep(): void {
     const before = this.#options.environment.clock.monotonicMs() - SWEEP_INTERVAL_MS;
@@ -384,5 +392,6 @@ export class Pool {
       if (this.#isFit(connection)) this.#lender.giveBack(connection);
       else this.#discard(connection);
     }
+    if (this.#isOver) this.#shrink(); // of those that were being opened some may be idle now
   }
 }

@@ -12,6 +12,7 @@ import type { PoolConfig } from "../config/config.ts";
 import { FairQueue, type Ticket } from "./fairQueue.ts";
 import type { QueueFaultId } from "./queueFault.ts";
 import { type Asker, Holdings, type Share } from "./share.ts";
+import type { SharedBounds } from "./sharedBounds.ts";
 import { type Timed, type WaitStep, WaitTimers, waitSteps } from "./waitTimers.ts";
 
 export type SeatLimits = Pick<
@@ -26,6 +27,10 @@ export interface SeatsOptions {
   fault(id: QueueFaultId): Fault;
   /** What a client waits for, in a sentence. */
   about(): string;
+  /** Somebody waits. */
+  onQueued?(): void;
+  /** Where bounds of classes and users hold for several workers together. */
+  readonly bounds?: SharedBounds | undefined;
 }
 
 /** Is told what came of its wait for a seat. */
@@ -52,7 +57,7 @@ class Waiting implements Timed<Waiting> {
 
 export class Seats {
   readonly #options: SeatsOptions;
-  readonly #holdings = new Holdings();
+  readonly #holdings: Holdings;
   readonly #queue = new FairQueue<Waiting>();
   readonly #allows = (share: Share): boolean => this.#holdings.allows(share);
   #taken = 0;
@@ -64,6 +69,8 @@ export class Seats {
 
   constructor(options: SeatsOptions) {
     this.#options = options;
+    this.#holdings = new Holdings(options.bounds);
+    if (options.bounds !== undefined) options.bounds.onMore = () => this.#serve();
     this.#limits = options.limits;
     this.#timers = new WaitTimers(options.clock);
     this.#steps = this.#stepsOf(options.limits);
@@ -118,6 +125,7 @@ export class Seats {
     waiting.ticket = this.#queue.add(asker.share, waiting);
     this.#timers.add(waiting);
     this.#serve(); // others may be waiting for what they are not allowed
+    if (this.#queue.size > 0) this.#options.onQueued?.();
     return false;
   }
 

@@ -123,7 +123,10 @@ export class ShardPools implements LeasePool {
   }
 
   #whyUnfit({ pool, host }: StandbyPool): string | null {
-    if (this.#passesOver && pool.isFull) return "has no connection left";
+    if (this.#passesOver && pool.isFull) {
+      pool.watch?.onQueued(1);
+      return "has no connection left";
+    }
     return host.whyUnfit(this.#config.lagMaxMs);
   }
 

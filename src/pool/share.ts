@@ -6,6 +6,7 @@
  * may be bounded in how much of a pool they hold at once (`Holdings`).
  */
 import type { ClassConfig, Config } from "../config/config.ts";
+import type { SharedBounds } from "./sharedBounds.ts";
 
 export interface ShareClass {
   readonly name: string;
@@ -88,9 +89,17 @@ const matchesOne = (pattern: string, name: string): boolean =>
 export class Holdings {
   readonly #ofClass = new Map<ShareClass, number>();
   readonly #ofUser = new Map<string, number>();
+  /** Where the bounds hold for several workers together; null: for this process alone. */
+  readonly #shared: SharedBounds | null;
+
+  constructor(shared: SharedBounds | null = null) {
+    this.#shared = shared;
+  }
 
   /** Whether one more is within bounds. */
-  allows({ of, user, userMax }: Share): boolean {
+  allows(share: Share): boolean {
+    const { of, user, userMax } = share;
+    if (this.#shared !== null) return this.#shared.allows(share);
     if (of.connectionsMax < UNBOUNDED && (this.#ofClass.get(of) ?? 0) >= of.connectionsMax) return false;
     return userMax === UNBOUNDED || (this.#ofUser.get(user) ?? 0) < userMax;
   }
@@ -104,6 +113,7 @@ export class Holdings {
   }
 
   #count(share: Share, by: 1 | -1): void {
+    if (this.#shared !== null) return this.#shared.count(share, by);
     const { of, user, userMax } = share;
     if (of.connectionsMax < UNBOUNDED) change(this.#ofClass, of, by);
     if (userMax < UNBOUNDED) change(this.#ofUser, user, by);

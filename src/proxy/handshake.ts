@@ -46,6 +46,8 @@ export interface HandshakeHost {
   newKey(minor: number): ClientKey;
   /** Throws a Fault if there is no room for one more such client. */
   checkRoom(client: ClientIdentity): void;
+  /** The same; with several workers it may have to be looked again when it resolves, instead of null. Rejects with a Fault. */
+  findRoom(client: ClientIdentity): Promise<void> | null;
   greeting(
     parameters: ClientParameters,
     place: Place,
@@ -255,7 +257,10 @@ export class Handshake implements StreamOwner {
       const identity = this.#identity(message, place);
       this.#host.checkRoom(identity);
       const greeting = await this.#host.greeting(parameters, place, credentials);
-      this.#host.checkRoom(identity); // others may have come in meanwhile
+      // Others may have come in meanwhile.
+      for (let asked = this.#host.findRoom(identity); asked !== null; asked = this.#host.findRoom(identity)) {
+        await asked;
+      }
       if (!this.#isOver) this.#finish(message, credentials, parameters, greeting, place, identity);
     } catch (error) {
       this.refuse(asRefusal(error));

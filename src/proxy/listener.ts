@@ -190,6 +190,11 @@ export class Listener implements HandshakeHost {
     if (isFull && client.database !== null) throw new Fault("login.too_many_clients");
   }
 
+  findRoom(client: ClientIdentity): Promise<void> | null {
+    this.checkRoom(client);
+    return this.#options.registry.limits.ask(client);
+  }
+
   greeting(parameters: NewClient["parameters"], place: NewClient["place"], credentials: Credentials) {
     if (this.#isDraining) return Promise.reject(new Fault("login.shutting_down"));
     return this.#options.greetings(place, credentials)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);

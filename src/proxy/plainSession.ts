@@ -27,8 +27,8 @@ import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WO
 import { GiantMessage } from "./giantMessage.ts";
 import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
 import { LostTransaction, outcomeUnknown } from "./lostTransaction.ts";
-import type { ListenFirst, PlainEffects } from "./plainEffects.ts";
-import { ASKED, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
+import type { PlainEffects } from "./plainEffects.ts";
+import { ASKED, type First, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
 import { asError, connectionLost, sayRefused } from "./refusal.ts";
 import type { Entrant, PinnedConnection, Session, SessionParts } from "./session.ts";
 import { waitsForStandby } from "./standbyLease.ts";
@@ -131,7 +131,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
       ? this.giant.understood(lease, type, buffer)
       : this.#understood(lease, type, buffer, start, end);
     if (understood === ASKED) return this.client.hold(WAIT_WORK);
-    if (typeof understood === "object") return this.#listenFirst(understood);
+    if (typeof understood === "object") return this.#doFirst(understood);
     if (endsGroup(type)) {
       this.#isBatchOpen = false;
       this.#isSkipping = false;
@@ -357,11 +357,11 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     return PASS;
   }
 
-  /** The LISTEN is presented again, and sent, when the client hears what is notified on `channel`. */
-  #listenFirst({ channel }: ListenFirst): false {
-    const listening = this.#channels.listenOrRefuse(0, channel);
+  /** The message is presented again, and a LISTEN sent when the client hears what is notified on the channel. */
+  #doFirst(first: First): false {
+    const done = "channel" in first ? this.#channels.listenOrRefuse(0, first.channel) : first.asked;
     detach(
-      listening.then(() => this.client.go(WAIT_WORK)),
+      done.then(() => this.client.go(WAIT_WORK)),
       "the client waits for it",
     );
     return this.client.hold(WAIT_WORK);

@@ -41,21 +41,29 @@ import {
 } from "./statementStore.ts";
 
 /**
- * A message is to be passed on; it was sent in another form; it was refused in its place among the answers; or a channel
- * has to be listened to first.
+ * A message is to be passed on; it was sent in another form; it was refused in its place among the answers; or something
+ * has to be done first.
  */
 export const PASS = "pass";
 export const SENT = "sent";
 export const REFUSED = "refused";
 /** The columns of a statement come first. */
 export const ASKED = "asked";
-export type Understood = typeof PASS | typeof SENT | typeof ASKED | typeof REFUSED | ListenFirst;
+/** Another worker is asked first whether it has a client. */
+interface AskFirst {
+  readonly asked: Promise<void>;
+}
+/** What comes before a message is presented again. */
+export type First = ListenFirst | AskFirst;
+export type Understood = typeof PASS | typeof SENT | typeof ASKED | typeof REFUSED | First;
 
 export class PlainStatements {
   /** What the statements do to the session. */
   readonly effects: PlainEffects;
   /** Whether something was sent, and not answered, that may commit a transaction block. */
   isCommitting = false;
+  /** What another worker has answered to the signal that is presented again now. */
+  #wasSignalled: boolean | null = null;
   readonly #statements: StatementStore;
   readonly #sql: SqlStatements;
   readonly #look: SessionLook;
@@ -102,6 +110,7 @@ export class PlainStatements {
     const text = readQuery(buffer, start, end, "latin1");
     this.#noteCommit(lease, text);
     const other = ABOUT_SESSIONS.test(text) ? this.#answerOf(lease, text) : null;
+    if (typeof other === "object" && other !== null) return other;
     const effects = this.#look.effects(text);
     const first = this.effects.missingChannel(effects);
     if (first !== null) return first;
@@ -154,12 +163,13 @@ export class PlainStatements {
   }
 
   /** What the shard is asked instead of a simple query that is about what pgxa gives a client; null: nothing. */
-  #answerOf(lease: ServerConnection, text: string): string | null {
+  #answerOf(lease: ServerConnection, text: string): string | AskFirst | null {
     const column = pidColumn(text);
     if (column !== null) return pidStatement(this.#pid, column);
     const signal = backendSignal(text);
-    if (signal !== null && this.#signal(signal, null))
-      return signalStatement(signal, signal.pid === this.#pid);
+    const isSignalled = signal !== null && this.#signal(signal, null);
+    if (typeof isSignalled === "object") return isSignalled;
+    if (isSignalled) return signalStatement(signal, signal.pid === this.#pid);
     return this.#ownView(lease, text, true);
   }
 
@@ -177,11 +187,19 @@ export class PlainStatements {
   }
 
   /** Whether a client has been signalled; `bound`: by the parameter. */
-  #signal({ kind, pid }: BackendSignal, bound: number | null): boolean {
-    if (pid === "own") return kind === "terminate" && this.#parts.signal(kind, this.#pid);
-    const target = pid ?? bound;
-    if (target === this.#pid && kind === "cancel") return true; // by the statement that answers
-    return target !== null && this.#parts.signal(kind, target);
+  #signal({ kind, pid }: BackendSignal, bound: number | null): boolean | AskFirst {
+    const target = pid === "own" ? this.#pid : (pid ?? bound);
+    if (target === this.#pid && kind === "cancel") return pid !== "own"; // by the statement that answers
+    const known = this.#wasSignalled;
+    this.#wasSignalled = null;
+    if (known !== null) return known;
+    const done = target !== null && this.#parts.signal(kind, target);
+    if (typeof done === "boolean") return done;
+    return {
+      asked: done.then((isDone) => {
+        this.#wasSignalled = isDone;
+      }),
+    };
   }
 
   /** Sends a Parse. */
@@ -279,6 +297,7 @@ export class PlainStatements {
     if (statement !== null) {
       const instead =
         type === CLIENT_MESSAGE.bind ? this.#insteadOf(lease, statement, buffer, start, end) : null;
+      if (instead !== null && "asked" in instead) return instead;
       if (instead !== null) {
         ensureStatement(lease, instead);
         lease.outbox.put(rename(buffer, start, end, instead.key));
@@ -306,13 +325,15 @@ export class PlainStatements {
     buffer: Buffer,
     start: number,
     end: number,
-  ): Statement | null {
+  ): Statement | AskFirst | null {
     let text: string | null = null;
     if (viewText !== null) text = this.#ownView(lease, viewText, false);
     else if (signal !== null && this.#bind.reset(buffer, start, end)) {
       const bound = boundPid(this.#bind);
       const isOwn = (signal.pid ?? bound) === this.#pid;
-      if (this.#signal(signal, bound)) text = signalStatement(signal, isOwn);
+      const isSignalled = this.#signal(signal, bound);
+      if (typeof isSignalled === "object") return isSignalled;
+      if (isSignalled) text = signalStatement(signal, isOwn);
     }
     if (text === null) return null;
     const message = send.parse({ name: "instead", text: utf8(text), parameterTypes });
@@ -337,6 +358,7 @@ export class PlainStatements {
 
   /** A group of answers has come, and with `isLast` all of them. */
   noteAnswered(hadError: boolean, isLast: boolean): void {
+    this.#wasSignalled = null;
     if (isLast) this.isCommitting = false;
     this.#statements.noteAnswered(hadError, isLast);
     this.effects.noteAnswered(hadError);

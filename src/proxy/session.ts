@@ -59,8 +59,8 @@ export interface SessionParts {
   /** Null with one shard. */
   readonly sharding: Sharding | null;
   readonly faultPoint: FaultPointListener;
-  /** Cancels what runs for the client of that process id, or ends it; false if there is no such client. */
-  signal(kind: SignalKind, pid: number): boolean;
+  /** Cancels what runs for the client of that process id, or ends it; false if there is no such client, here or elsewhere. */
+  signal(kind: SignalKind, pid: number): boolean | Promise<boolean>;
   onEnd(session: Session): void;
 }
 

@@ -35,6 +35,7 @@ export class DetectorStage {
       queue: this.queue,
       participants: () => this.clients,
       onInDoubt: (shard) => this.inDoubt.push(shard),
+      peers: null,
     });
   }
 

@@ -1,6 +1,6 @@
 /** Clients, shards and a queue for connections that are played, for tests of whoever watches them. */
 import type { Fault } from "../../src/base/fault.ts";
-import type { ShardProbe } from "../../src/deadlock/detector.ts";
+import type { ShardProbe } from "../../src/deadlock/defeats.ts";
 import type { LockWait } from "../../src/deadlock/lockWait.ts";
 import type { Backend, LeaseQueue, Participant } from "../../src/deadlock/participant.ts";
 
@@ -116,6 +116,7 @@ export class PlayedQueue implements LeaseQueue {
   waiting: { readonly owner: object; readonly pool: number; readonly sinceMs: number }[] = [];
   readonly held = new Map<number, readonly object[]>();
   readonly refused: string[] = [];
+  taken = 0;
 
   waits() {
     return this.waiting;

@@ -38,7 +38,7 @@ describe("a circle in words", () => {
     const snapshot = takeSnapshot({
       participants: [one, single],
       locks: [[waitOf(30, [99]), waitOf(99, [10])]],
-      pools: new Map([[one, { pool: 1, waitedMs: 70, holders: [single, two] }]]),
+      pools: new Map([[one, { pool: 1, waitedMs: 70, inUse: 2, holders: [single, two] }]]),
     });
     const rows = circleRows(["client 3", "process 99 on 0", "client 1"], snapshot, SHARDS);
     assert.deepEqual(describeCircle(rows).split("\n"), [

@@ -97,14 +97,14 @@ describe("a look", () => {
   });
 
   it("has who waits for a connection wait for any of those who hold them", () => {
-    const pools = new Map([[one, { pool: 1, waitedMs: 5, holders: [two, new PlayedClient(3)] }]]);
+    const pools = new Map([[one, { pool: 1, waitedMs: 5, inUse: 2, holders: [two, new PlayedClient(3)] }]]);
     assert.deepEqual(edges(look([one, two], [null, null], pools)), [
       "client 1 waits for any of client 2, client 3",
     ]);
   });
 
   it("believes a lock before a connection that is waited for", () => {
-    const pools = new Map([[one, { pool: 1, waitedMs: 5, holders: [two] }]]);
+    const pools = new Map([[one, { pool: 1, waitedMs: 5, inUse: 1, holders: [two] }]]);
     assert.deepEqual(edges(look([one, two], [[waitOf(one.pid(0), [8])]], pools)), [
       "client 1 waits for all of process 8 on 0",
     ]);
@@ -158,7 +158,12 @@ describe("what a node's state is as a text", () => {
   it("has those who hold the connections that are waited for", () => {
     const client = new PlayedClient(1, 0);
     const keyWith = (...holders: readonly number[]) => {
-      const pool = { pool: 1, waitedMs: 5, holders: holders.map((holder) => new PlayedClient(holder)) };
+      const pool = {
+        pool: 1,
+        waitedMs: 5,
+        inUse: 1,
+        holders: holders.map((holder) => new PlayedClient(holder)),
+      };
       return nodeKey(look([client], [], new Map([[client, pool]])).nodes.get("client 1")!);
     };
     assert.equal(keyWith(2, 3), keyWith(3, 2));

@@ -88,7 +88,7 @@ export class DeadlockStage {
   readonly #observers: readonly pg.Client[];
   readonly #metricsPort: number;
   readonly #taken: number[];
-  #console: pg.Client | null = null;
+  readonly #consoles: pg.Client[] = [];
 
   constructor(stage: Stage, observers: readonly pg.Client[], metricsPort: number) {
     this.stage = stage;
@@ -176,20 +176,27 @@ export class DeadlockStage {
 
   // --- what pgxa says of it ---
 
-  async show<Row extends pg.QueryResultRow>(command: string): Promise<Row[]> {
-    this.#console ??= await this.stage.connect({ database: "pgxa" });
-    return (await this.#console.query<Row>(command)).rows;
+  /** On the console of worker `at`, if there are several. */
+  async show<Row extends pg.QueryResultRow>(command: string, at = 0): Promise<Row[]> {
+    this.#consoles[at] ??= await this.stage.connect({ database: "pgxa", port: this.stage.ports[at]! });
+    return (await this.#consoles[at].query<Row>(command)).rows;
   }
 
   async records(): Promise<DeadlockRecord[]> {
-    return (await this.show<{ json: DeadlockRecord }>("SHOW DEADLOCKS")).map(({ json }) => json);
+    const all = new Map<string, DeadlockRecord>();
+    for (const at of this.stage.ports.keys()) {
+      for (const { json } of await this.show<{ json: DeadlockRecord }>("SHOW DEADLOCKS", at))
+        all.set(`${json.atMs} ${json.victim}`, json);
+    }
+    return [...all.values()].sort((one, other) => one.atMs - other.atMs);
   }
 
   /** The deadlocks that were broken while `work` ran. */
   async broken(work: () => Promise<unknown>): Promise<DeadlockRecord[]> {
-    const before = (await this.records()).at(-1)?.id ?? 0;
+    const keyOf = ({ atMs, victim }: DeadlockRecord): string => `${atMs} ${victim}`;
+    const before = new Set((await this.records()).map(keyOf));
     await work();
-    return (await this.records()).filter(({ id }) => id > before);
+    return (await this.records()).filter((record) => !before.has(keyOf(record)));
   }
 
   /** The sum of a counter over its labels. */

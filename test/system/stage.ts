@@ -11,11 +11,14 @@ import pg from "pg";
 import { parse, stringify } from "yaml";
 import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { SERVER_LOG } from "../../src/cli/postmaster.ts";
+import { Reloading } from "../../src/cli/reloading.ts";
 import { makeSchema } from "../../src/cli/shardSchema.ts";
+import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 import type { Config } from "../../src/config/config.ts";
 import { loadFile, parseConfig } from "../../src/config/load.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { startShards, type TestShard } from "../support/shards.ts";
+import { type StageWorkers, startWorkers } from "./stageWorkers.ts";
 
 export const DATABASE = "bank";
 export const OPENING_BALANCE = 1000;
@@ -51,6 +54,8 @@ export interface StageOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Whether pgxa is started. Default: true. */
   readonly isOpen?: boolean;
+  /** How many workers pgxa has, whose clients take turns. Default: none, it is alone. */
+  readonly workers?: number;
 }
 
 export class Stage {
@@ -63,6 +68,8 @@ export class Stage {
   readonly #clients: pg.Client[] = [];
   readonly #stopShards: () => Promise<void>;
   #proxy: RunningProxy | null = null;
+  #workers: StageWorkers | null = null;
+  #connected = 0;
   #closing: Promise<void> = Promise.resolve();
 
   constructor(
@@ -91,7 +98,8 @@ export class Stage {
         shards.map((shard, i) => fill(shard, shards.length, i, options.accounts ?? 100)),
       );
       const stage = new Stage(shards, accounts, home, options.config ?? {}, stop);
-      if (options.isOpen ?? true) await stage.openProxy();
+      if (options.workers !== undefined) await stage.openWorkers(options.workers);
+      else if (options.isOpen ?? true) await stage.openProxy();
       return stage;
     } catch (error) {
       await stop();
@@ -105,7 +113,7 @@ export class Stage {
   }
 
   get port(): number {
-    return this.#proxy!.port;
+    return this.ports[0]!;
   }
 
   get proxy(): RunningProxy {
@@ -122,6 +130,25 @@ export class Stage {
     this.#proxy = await startProxy(config, { log: silentLog, source, onShutdown });
   }
 
+  /** Starts pgxa with `size` workers. */
+  async openWorkers(size: number): Promise<void> {
+    this.writeConfig();
+    const { raw, config } = loadFile(this.file, {});
+    const source = { file: this.file, variables: {}, raw };
+    const reloading = new Reloading(source, silentLog, () => {});
+    const world = { environment: systemEnvironment, log: silentLog, reloading, epoch: null, letEnd() {} };
+    this.#workers = await startWorkers(config, size, { log: silentLog, source }, world);
+  }
+
+  get workers(): StageWorkers {
+    return this.#workers!;
+  }
+
+  /** The ports of pgxa, one for each worker. */
+  get ports(): readonly number[] {
+    return (this.#workers?.proxies ?? [this.#proxy!]).map(({ port }) => port);
+  }
+
   /** The file that the proxy reads again on RELOAD. */
   get file(): string {
     return join(this.home, "pgxa.yaml");
@@ -134,16 +161,20 @@ export class Stage {
   /** Also waits for an end that has begun already. */
   async closeProxy(): Promise<void> {
     const proxy = this.#proxy;
+    const workers = this.#workers;
     this.#proxy = null;
+    this.#workers = null;
     if (proxy !== null) this.#closing = proxy.stop();
+    if (workers !== null) this.#closing = workers.stop();
     await this.#closing;
   }
 
   /** A client of pgxa; it is ended with the stage at the latest. */
   async connect(options: pg.ClientConfig = {}): Promise<pg.Client> {
+    const port = options.port ?? this.ports[this.#connected++ % this.ports.length]!;
     const client = new pg.Client({
       host: "127.0.0.1",
-      port: options.port ?? this.port,
+      port,
       database: DATABASE,
       user: "postgres",
       ...options,
