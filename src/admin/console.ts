@@ -15,6 +15,7 @@ import { PEER_SHOWS } from "./peerShows.ts";
 import { RESOLVE_COLUMNS, RESOLVE_SAYS, RESOLVE_USAGE, readResolve, resolveRows } from "./resolveCommand.ts";
 import type { Show } from "./show.ts";
 import type { Sources } from "./views.ts";
+import { ACROSS } from "./workers/shows.ts";
 
 /** `stats` may only look. */
 export type ConsoleRole = "admin" | "stats";
@@ -167,7 +168,12 @@ const nameOf = ({ text, kind }: Word): string => (kind === "word" ? text.toUpper
 
 function shown(show: Show, name: string, user: ConsoleUser, sources: Sources): ConsoleCommand {
   if (show.needsAdmin) requireAdmin(user, `SHOW ${name}`);
-  return { columns: show.columns, tag: "SHOW", run: () => show.rows(sources) };
+  const { everywhere } = sources;
+  const { facts } = ACROSS[name]!;
+  if (everywhere === null || facts.length === 0) {
+    return { columns: show.columns, tag: "SHOW", run: () => show.rows(sources) };
+  }
+  return { columns: show.columns, tag: "SHOW", run: async () => show.rows(await everywhere(facts)) };
 }
 
 function control(

@@ -2,11 +2,11 @@
 /** What is in doubt, and what operators have decided about it. */
 import { columns, type Row, row, timestamp } from "./consoleTable.ts";
 import type { Show } from "./show.ts";
-import type { InDoubtDetails, Sources } from "./views.ts";
+import type { InDoubtDetails, Shown } from "./views.ts";
 
 const seconds = (ms: number | null): number | null => (ms === null ? null : Math.floor(ms / 1_000));
 
-async function showInDoubt(sources: Sources): Promise<readonly Row[]> {
+async function showInDoubt(sources: Shown): Promise<readonly Row[]> {
   return (await sources.inDoubtNow()).map((one: InDoubtDetails) =>
     row(
       one.gid,
@@ -30,7 +30,7 @@ async function showInDoubt(sources: Sources): Promise<readonly Row[]> {
   );
 }
 
-async function showHeuristics(sources: Sources): Promise<readonly Row[]> {
+async function showHeuristics(sources: Shown): Promise<readonly Row[]> {
   return (await sources.heuristics()).map(({ gtrid, outcome, by, reason, atMs, verdict }) =>
     row(gtrid, outcome, by, reason, timestamp(atMs), verdict),
   );

@@ -6,7 +6,7 @@
 import type { Metric, MetricObjectWithValues, MetricValue, Registry } from "prom-client";
 import type { Buckets } from "../observe/buckets.ts";
 import { OTHER } from "../observe/traffic.ts";
-import type { Sources } from "./views.ts";
+import type { Shown } from "./views.ts";
 
 export type Labels = Readonly<Record<string, string>>;
 export type Sample = readonly [labels: Labels, value: number];
@@ -16,21 +16,17 @@ export interface Instrument {
   readonly help: string;
   readonly labels: readonly string[];
   readonly read:
-    | { readonly type: "gauge" | "counter"; samples(sources: Sources): Iterable<Sample> }
+    | { readonly type: "gauge" | "counter"; samples(sources: Shown): Iterable<Sample> }
     | {
         readonly type: "histogram";
-        buckets(sources: Sources): Iterable<readonly [labels: Labels, buckets: Buckets]>;
+        buckets(sources: Shown): Iterable<readonly [labels: Labels, buckets: Buckets]>;
       };
 }
 
 const NAMES_MAX = 100;
 
 /** Lets `registry` have `instrument`, which reads `sources`. */
-export function register(
-  registry: Registry,
-  { name, help, labels, read }: Instrument,
-  sources: Sources,
-): void {
+export function register(registry: Registry, { name, help, labels, read }: Instrument, sources: Shown): void {
   const { type } = read;
   const metric = {
     name,

@@ -4,11 +4,11 @@
  * By Prometheus's conventions: seconds and bytes, `_total` for what only grows, a unit at the end.
  */
 import type { Registry } from "prom-client";
-import type { DatabaseTraffic, Totals } from "../observe/traffic.ts";
+import type { Totals } from "../observe/traffic.ts";
 import { type Instrument, type Labels, limitNames, register, type Sample } from "./instrument.ts";
-import type { DatabaseView, PlanCacheView, PoolView, Sources } from "./views.ts";
+import type { DatabaseView, PlanCacheView, PoolView, Shown, TrafficView } from "./views.ts";
 
-type Samples = (sources: Sources) => Iterable<Sample>;
+type Samples = (sources: Shown) => Iterable<Sample>;
 
 const gauge = (name: string, help: string, labels: readonly string[], samples: Samples): Instrument => ({
   name,
@@ -36,7 +36,7 @@ const perDatabase = (name: string, help: string, of: "query" | "transaction" | "
   read: {
     type: "histogram",
     buckets: (sources) =>
-      [...sources.traffic.databases].map((one: DatabaseTraffic) => [{ database: one.name }, one[of]]),
+      [...sources.traffic.databases].map((one: TrafficView) => [{ database: one.name }, one[of]]),
   },
 });
 
@@ -260,7 +260,7 @@ const COMMITS: readonly Instrument[] = [
   },
 ];
 
-function oldestInDoubt(sources: Sources): readonly Sample[] {
+function oldestInDoubt(sources: Shown): readonly Sample[] {
   const nowMs = sources.wallMs();
   return sources.shards().map(({ name }): Sample => {
     const ages = sources.inDoubt().flatMap(({ shard, preparedAtMs }) => {
@@ -298,6 +298,13 @@ const ROUTING: readonly Instrument[] = [
   gauge("pgxa_draining", "1 while pgxa is on its way to the end", [], (sources) => [
     [{}, sources.isDraining ? 1 : 0],
   ]),
+  gauge("pgxa_workers", "Processes that serve clients", [], (sources) => [[{}, sources.workers().running]]),
+  counter(
+    "pgxa_worker_restarts_total",
+    "How often a worker was started in place of one that had died",
+    [],
+    (sources) => [[{}, sources.workers().restarts]],
+  ),
   gauge("pgxa_build_info", "1, with the version", ["version"], ({ version }) => [
     [{ version: version.replace(/^pgxa /, "") }, 1],
   ]),
@@ -306,6 +313,6 @@ const ROUTING: readonly Instrument[] = [
 export const INSTRUMENTS: readonly Instrument[] = [...CLIENTS, ...TRAFFIC, ...POOLS, ...COMMITS, ...ROUTING];
 
 /** Lets `registry` have all of `instruments`. */
-export function registerAll(registry: Registry, instruments: readonly Instrument[], sources: Sources): void {
+export function registerAll(registry: Registry, instruments: readonly Instrument[], sources: Shown): void {
   for (const instrument of instruments) register(registry, instrument, sources);
 }

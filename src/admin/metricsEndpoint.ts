@@ -5,7 +5,7 @@
  */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Metrics } from "../observe/metrics.ts";
+import type { Scrape } from "./workers/scraping.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -25,18 +25,18 @@ export interface Readiness {
 export interface Probes {
   /** Whether clients have been let in since the start. */
   isStarted(): boolean;
-  readiness(): Readiness;
+  readiness(): Readiness | Promise<Readiness>;
 }
 
 const PATHS = "there are /metrics, /health, /ready and /startup\n";
 
 export class MetricsEndpoint {
   readonly #server: Server;
-  readonly #metrics: Metrics;
+  readonly #scrape: Scrape;
   readonly #probes: Probes;
 
-  constructor(metrics: Metrics, probes: Probes) {
-    this.#metrics = metrics;
+  constructor(scrape: Scrape, probes: Probes) {
+    this.#scrape = scrape;
     this.#probes = probes;
     this.#server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, async (request, response) => {
       const path = request.url?.split("?", 1)[0] ?? "";
@@ -79,9 +79,8 @@ export class MetricsEndpoint {
   async #answer(path: string, response: ServerResponse): Promise<void> {
     switch (path) {
       case "/metrics": {
-        const { registry } = this.#metrics;
-        const text = await registry.metrics();
-        response.writeHead(200, { "content-type": registry.contentType }).end(text);
+        const text = await this.#scrape.metrics();
+        response.writeHead(200, { "content-type": this.#scrape.contentType }).end(text);
         return;
       }
       case "/health":
@@ -89,7 +88,7 @@ export class MetricsEndpoint {
       case "/startup":
         return say(response, this.#probes.isStarted(), { started: this.#probes.isStarted() });
       case "/ready": {
-        const readiness = this.#probes.readiness();
+        const readiness = await this.#probes.readiness();
         return say(response, readiness.ready, readiness);
       }
       default:

@@ -8,9 +8,9 @@ import { describeCircle } from "../deadlock/report.ts";
 import { columns, type Row, row, timestamp } from "./consoleTable.ts";
 import { IN_DOUBT_SHOWS } from "./inDoubtShows.ts";
 import type { Show } from "./show.ts";
-import type { Sources } from "./views.ts";
+import type { Shown } from "./views.ts";
 
-async function showWaits(sources: Sources): Promise<readonly Row[]> {
+async function showWaits(sources: Shown): Promise<readonly Row[]> {
   const waits = await sources.waits();
   return waits.map((wait) =>
     row(
@@ -26,7 +26,7 @@ async function showWaits(sources: Sources): Promise<readonly Row[]> {
   );
 }
 
-const showDeadlocks = (sources: Sources): readonly Row[] =>
+const showDeadlocks = (sources: Shown): readonly Row[] =>
   sources
     .deadlocks()
     .map((deadlock) =>
@@ -43,14 +43,14 @@ const showDeadlocks = (sources: Sources): readonly Row[] =>
       ),
     );
 
-const showPins = (sources: Sources): readonly Row[] =>
+const showPins = (sources: Shown): readonly Row[] =>
   sources
     .pins()
     .map(({ client, shard, pid, reasons, pinnedMs }) =>
       row(client, shard, pid, reasons.join(", "), pinnedMs),
     );
 
-const showTransactions = (sources: Sources): readonly Row[] =>
+const showTransactions = (sources: Shown): readonly Row[] =>
   sources
     .transactions()
     .map(({ client, gtrid, database, user, status, ageMs, branches }) =>
@@ -65,7 +65,7 @@ const showTransactions = (sources: Sources): readonly Row[] =>
       ),
     );
 
-const showBranches = (sources: Sources): readonly Row[] =>
+const showBranches = (sources: Shown): readonly Row[] =>
   sources
     .transactions()
     .flatMap(({ client, gtrid, branches }) =>
@@ -74,14 +74,14 @@ const showBranches = (sources: Sources): readonly Row[] =>
       ),
     );
 
-const showDecisions = (sources: Sources): readonly Row[] =>
+const showDecisions = (sources: Shown): readonly Row[] =>
   sources
     .decisions()
     .map(({ gtrid, participants }) =>
       row(gtrid, "commit", participants.map(({ shard }) => shard).join(", "), JSON.stringify(participants)),
     );
 
-function showShards(sources: Sources): readonly Row[] {
+function showShards(sources: Shown): readonly Row[] {
   const pools = sources.databases().flatMap((database) => database.pools);
   return sources.shards().map(({ name, host, port, database, user, health }) => {
     const own = pools.filter(({ shard }) => shard === name);
@@ -105,7 +105,7 @@ function showShards(sources: Sources): readonly Row[] {
   });
 }
 
-function showRoutes(sources: Sources): readonly Row[] {
+function showRoutes(sources: Shown): readonly Row[] {
   const { plans, hits, normalisedHits, misses } = sources.planCache();
   const none = [null, null, null, null, null] as const;
   const ratio = hits + misses === 0 ? null : hits / (hits + misses);

@@ -7,9 +7,9 @@
 import type { Totals } from "../observe/traffic.ts";
 import { type Instrument, type Labels, limitNames, type Sample } from "./instrument.ts";
 import { hostsOf, listSizes, type PoolFigures, poolFigures, sum } from "./peerShows.ts";
-import type { DatabaseView, Sources } from "./views.ts";
+import type { DatabaseView, Shown } from "./views.ts";
 
-const plain = (name: string, help: string, read: (sources: Sources) => number): Instrument => ({
+const plain = (name: string, help: string, read: (sources: Shown) => number): Instrument => ({
   name: `pgbouncer_${name}`,
   help,
   labels: [],
@@ -19,7 +19,7 @@ const plain = (name: string, help: string, read: (sources: Sources) => number): 
 const ofDatabase = (
   name: string,
   help: string,
-  read: (database: DatabaseView, sources: Sources) => number,
+  read: (database: DatabaseView, sources: Shown) => number,
 ): Instrument => ({
   name: `pgbouncer_databases_${name}`,
   help,

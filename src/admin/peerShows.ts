@@ -9,7 +9,7 @@ import { type Cell, columns, type Row, row } from "./consoleTable.ts";
 import { socketColumns, sockets } from "./peerSockets.ts";
 import type { Show } from "./show.ts";
 import type { Averages } from "./statistics.ts";
-import type { ClientView, DatabaseView, PoolView, ServerView, Sources } from "./views.ts";
+import type { ClientView, DatabaseView, PoolView, ServerView, Shown } from "./views.ts";
 
 const us = (ms: number): number => ms * 1_000;
 
@@ -41,10 +41,10 @@ const averagesOf = ({ perSecond, transactionMs, queryMs }: Averages): readonly n
     return isTime(name) ? us(perSecond[name]) : perSecond[name];
   });
 
-const perDatabase = (sources: Sources, cells: (name: string, totals: Totals) => readonly Cell[]): Row[] =>
+const perDatabase = (sources: Shown, cells: (name: string, totals: Totals) => readonly Cell[]): Row[] =>
   [...sources.traffic.databases].map(({ name, totals }) => row(name, ...cells(name, totals)));
 
-function showTotals({ traffic, statistics }: Sources): readonly Row[] {
+function showTotals({ traffic, statistics }: Shown): readonly Row[] {
   const sum = noTotals();
   const average = noTotals();
   for (const { name, totals } of traffic.databases) {
@@ -81,7 +81,7 @@ interface PoolRow {
 }
 
 /** Of each database's clients by user; connections that nobody holds are those of the role they logged in as. */
-function poolRows(sources: Sources): readonly PoolRow[] {
+function poolRows(sources: Shown): readonly PoolRow[] {
   const found = new Map<string, PoolRow>();
   const databases = new Map(sources.databases().map((database) => [database.name, database]));
   const at = (name: string, user: string): PoolRow | undefined => {
@@ -113,7 +113,7 @@ export interface PoolFigures {
 }
 
 /** What SHOW POOLS says, as numbers. */
-export const poolFigures = (sources: Sources): readonly PoolFigures[] =>
+export const poolFigures = (sources: Shown): readonly PoolFigures[] =>
   poolRows(sources).map(({ database, user, clients, servers }) => ({
     database: database.name,
     user,
@@ -129,7 +129,7 @@ export const poolFigures = (sources: Sources): readonly PoolFigures[] =>
 const loggingIn = ({ pools }: DatabaseView, user: string): number =>
   pools.reduce((sum, pool) => sum + (pool.user === user ? pool.servers.login : 0), 0);
 
-const showPools = (sources: Sources): readonly Row[] =>
+const showPools = (sources: Shown): readonly Row[] =>
   poolFigures(sources).map((one) =>
     row(
       one.database,
@@ -156,7 +156,7 @@ export const sum = (numbers: readonly number[]): number =>
 export const hostsOf = (pools: readonly PoolView[]): string =>
   pools.flatMap(({ host, role }) => (role === undefined ? [host] : [])).join(",");
 
-const showDatabases = (sources: Sources): readonly Row[] =>
+const showDatabases = (sources: Shown): readonly Row[] =>
   sources.databases().map(({ name, ownMode, mode, isConsole, clients, pools }) => {
     const [first] = pools;
     return row(
@@ -181,7 +181,7 @@ const showDatabases = (sources: Sources): readonly Row[] =>
   });
 
 /** The lists and their lengths. */
-export function listSizes(sources: Sources): readonly (readonly [name: string, items: number])[] {
+export function listSizes(sources: Shown): readonly (readonly [name: string, items: number])[] {
   const clients = sources.clients().length;
   const servers = sources.databases().flatMap(({ pools }) => pools);
   const used = sum(servers.map((pool) => pool.servers.active + pool.servers.idle + pool.servers.login));
@@ -203,7 +203,7 @@ export function listSizes(sources: Sources): readonly (readonly [name: string, i
   ];
 }
 
-const showUsers = (sources: Sources): readonly Row[] => {
+const showUsers = (sources: Shown): readonly Row[] => {
   const [clients, servers] = [sources.clients(), sources.servers()];
   return sources.users().map(({ name, mode }) => {
     const connections = servers.filter(({ user, client }) => client !== null && user === name).length;
@@ -211,8 +211,8 @@ const showUsers = (sources: Sources): readonly Row[] => {
   });
 };
 
-function showMemory(): readonly Row[] {
-  const { rss, heapTotal, heapUsed, external, arrayBuffers } = process.memoryUsage();
+function showMemory(sources: Shown): readonly Row[] {
+  const { rss, heapTotal, heapUsed, external, arrayBuffers } = sources.memory();
   const line = (name: string, total: number, used = total): Row => row(name, 1, used, total - used, total);
   return [
     line("rss", rss),
@@ -222,7 +222,7 @@ function showMemory(): readonly Row[] {
   ];
 }
 
-function showState({ operations }: Sources): readonly Row[] {
+function showState({ operations }: Shown): readonly Row[] {
   const state = operations?.state ?? "active";
   return ["active", "paused", "suspended"].map((name) => row(name, state === name ? "yes" : "no"));
 }
@@ -230,7 +230,7 @@ function showState({ operations }: Sources): readonly Row[] {
 /** What PgBouncer calls options that its readers look for. */
 const PEER_OPTIONS: Readonly<Record<string, string>> = { max_client_conn: "limits.clients_max" };
 
-function showConfig(sources: Sources): readonly Row[] {
+function showConfig(sources: Shown): readonly Row[] {
   const options = sources.options();
   const shown = options.map((one) => row(one.key, one.value, one.default, one.isLive ? "yes" : "no"));
   const named = Object.entries(PEER_OPTIONS).flatMap(([name, key]) =>
@@ -360,7 +360,7 @@ export const PEER_SHOWS: Readonly<Record<string, Show>> = {
     rows: showConfig,
   },
   MEM: {
-    says: "the memory of the process, in bytes",
+    says: "the memory of its processes, in bytes",
     columns: columns("name:text size:int8 used free memtotal"),
     rows: showMemory,
   },

@@ -2,7 +2,7 @@
 /** PgBouncer's SHOW CLIENTS, SERVERS and SOCKETS, which have the same columns. */
 import type { Column } from "../wire/backendWriters.ts";
 import { columns, type Row, row, utcTime } from "./consoleTable.ts";
-import type { ClientView, ServerView, Sources } from "./views.ts";
+import type { ClientView, ServerView, Shown } from "./views.ts";
 
 const COLUMNS =
   "type:text user database replication state addr port:int4 local_addr:text local_port:int4 connect_time:text " +
@@ -20,7 +20,7 @@ export const clientPtr = (pid: number): string => `client:${pid}`;
 
 /** `onlyActive`: with something running. In the long form states say whose they are. */
 export function sockets(
-  sources: Sources,
+  sources: Shown,
   withClients: boolean,
   withServers: boolean,
   isLong: boolean,

@@ -4,19 +4,21 @@
  *
  * One shard that is down is no reason to send nobody: the others serve theirs.
  */
-import type { Probes, ShardReadiness } from "./metricsEndpoint.ts";
-import type { Sources } from "./views.ts";
+import type { Probes, Readiness, ShardReadiness } from "./metricsEndpoint.ts";
+import type { Shown } from "./views.ts";
 
-export function probesOf(sources: Sources, isStarted: () => boolean): Probes {
-  return {
-    isStarted,
-    readiness: () => {
-      const shards = sources.shards().map(({ name, health }): ShardReadiness => {
-        return { name, state: health?.state ?? "unknown", reason: health?.reason ?? null };
-      });
-      const draining = sources.isDraining;
-      const ready = isStarted() && !draining && shards.some(({ state }) => state !== "down");
-      return { ready, draining, shards };
-    },
-  };
+export const probesOf = (sources: ReadinessSources, isStarted: () => boolean): Probes => ({
+  isStarted,
+  readiness: () => readinessOf(sources, isStarted()),
+});
+
+export type ReadinessSources = Pick<Shown, "shards" | "isDraining">;
+
+export function readinessOf(sources: ReadinessSources, isStarted: boolean): Readiness {
+  const shards = sources.shards().map(({ name, health }): ShardReadiness => {
+    return { name, state: health?.state ?? "unknown", reason: health?.reason ?? null };
+  });
+  const draining = sources.isDraining;
+  const ready = isStarted && !draining && shards.some(({ state }) => state !== "down");
+  return { ready, draining, shards };
 }

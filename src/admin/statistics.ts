@@ -20,6 +20,13 @@ export interface Averages {
   readonly queryMs: number;
 }
 
+/** With those of one transaction and one query. */
+export const averagesOf = (perSecond: Totals): Averages => ({
+  perSecond,
+  transactionMs: ratio(perSecond.transactionMs, perSecond.transactions),
+  queryMs: ratio(perSecond.queryMs, perSecond.queries),
+});
+
 export class Statistics {
   readonly #traffic: Traffic;
   readonly #clock: Clock;
@@ -42,11 +49,7 @@ export class Statistics {
     const seconds = Math.max(0.001, (to.atMs - this.#older.atMs) / 1_000);
     const perSecond = noTotals();
     for (const name of TOTAL_NAMES) perSecond[name] = (after[name] - before[name]) / seconds;
-    return {
-      perSecond,
-      transactionMs: ratio(perSecond.transactionMs, perSecond.transactions),
-      queryMs: ratio(perSecond.queryMs, perSecond.queries),
-    };
+    return averagesOf(perSecond);
   }
 
   stop(): void {

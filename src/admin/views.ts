@@ -6,9 +6,10 @@
 import type { DeadlockRecord } from "../deadlock/history.ts";
 import type { WaitRow } from "../deadlock/report.ts";
 import type { Buckets } from "../observe/buckets.ts";
-import type { Traffic } from "../observe/traffic.ts";
+import type { Totals } from "../observe/traffic.ts";
 import type { Operations } from "./operations.ts";
-import type { Statistics } from "./statistics.ts";
+import type { Averages } from "./statistics.ts";
+import type { FactName } from "./workers/facts.ts";
 
 /** Both ends of a connection; empty and 0 where there is none any more. */
 export interface EndpointView {
@@ -248,11 +249,44 @@ export interface CommitView {
   readonly resolved: number;
 }
 
-export interface Sources {
+/** What clients of one database have done. */
+export interface TrafficView {
+  readonly name: string;
+  readonly totals: Totals;
+  readonly errors: ReadonlyMap<string, number>;
+  readonly query: Buckets;
+  readonly transaction: Buckets;
+  readonly wait: Buckets;
+}
+
+/** Of the process, in bytes; as Node has it. */
+export interface MemoryView {
+  readonly rss: number;
+  readonly heapTotal: number;
+  readonly heapUsed: number;
+  readonly external: number;
+  readonly arrayBuffers: number;
+}
+
+/** The processes that serve clients. */
+export interface WorkersView {
+  readonly running: number;
+  /** How many were started in place of one that had died. */
+  readonly restarts: number;
+}
+
+/** How operators have set it. */
+export type OperationsView = Pick<Operations, "state" | "isPaused" | "isDisabled">;
+
+/** What can be shown, of one process or of all workers. */
+export interface Shown {
   readonly version: string;
   wallMs(): number;
-  readonly traffic: Traffic;
-  readonly statistics: Statistics;
+  readonly traffic: {
+    readonly databases: Iterable<TrafficView>;
+    readonly refusals: ReadonlyMap<string, number>;
+  };
+  readonly statistics: { of(database: string): Averages };
   clients(): readonly ClientView[];
   /** How many connections are on their way in. */
   handshakes(): number;
@@ -272,6 +306,8 @@ export interface Sources {
   heuristics(): Promise<readonly HeuristicView[]>;
   /** How many of them there are, by what is known of them. */
   heuristicCounts(): Readonly<Record<string, number>>;
+  /** The same by transaction. */
+  heuristicVerdicts(): Readonly<Record<string, string>>;
   decisions(): readonly DecisionView[];
   /** Null with one shard. */
   commits(): CommitView | null;
@@ -283,6 +319,16 @@ export interface Sources {
   readonly lockWaits: Buckets;
   /** Whether it is on its way to the end, by whatever way it was told. */
   readonly isDraining: boolean;
+  /** Null: nobody has. */
+  readonly operations: OperationsView | null;
+  memory(): MemoryView;
+  workers(): WorkersView;
+}
+
+/** A process that serves clients. */
+export interface Sources extends Shown {
   /** Null: nobody is there to perform them. */
   readonly operations: Operations | null;
+  /** Resolves with what all workers together have, as far as `facts` tell it. Null: there is one process. */
+  readonly everywhere: ((facts: readonly FactName[]) => Promise<Shown>) | null;
 }

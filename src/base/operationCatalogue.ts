@@ -22,6 +22,14 @@ export const OPERATION_FAULTS = {
     "another process of pgxa that this needs is gone",
     "Try again: pgxa starts it anew.",
   ),
+  "fleet.half_done": spec(
+    "58000",
+    "ERROR",
+    "statement",
+    "operator",
+    "not all workers have done it",
+    "Mend what the DETAIL says, and give the command again: where it was done it does no harm.",
+  ),
   "console.unknown_command": spec("42601", "ERROR", "statement", "client", "unknown command of the console"),
   "console.not_permitted": spec(
     "42501",

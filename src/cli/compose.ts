@@ -31,6 +31,7 @@ import {
 } from "./composeClients.ts";
 import { startCommits } from "./composeCommits.ts";
 import { createOperator } from "./composeOperations.ts";
+import { takePart } from "./composePart.ts";
 import { createAdmission, createQuotas } from "./composeQuotas.ts";
 import { createDeadlocks, watchShards } from "./composeShards.ts";
 import { createEndpoint, createView, healthOf } from "./composeView.ts";
@@ -155,14 +156,14 @@ async function build(config: Config, world: ProxyParts, inheritance: Inheritance
   view.health = (shard) => healthOf(health, shard);
   metrics.countPinned = () => registry.pinnedCount;
   let isStarted = false;
-  const endpoint = createEndpoint(config, metrics, view, () => isStarted);
+  const endpoint = createEndpoint(config, world, shared, () => isStarted);
   const { listener, ports, handover } = createDoors(config, world, shared, endpoint, generation);
   const drain = (): Promise<void> => {
     view.isStopping = true;
     return listener.drain(live.config.shutdown);
   };
   const operations = createOperator(world, { ...shared, listener, timeouts, health, limitAdmission }, drain);
-  view.operations = operations;
+  view.operations = world.membership === null ? operations : takePart(world.membership, shared, operations);
   return {
     handover,
     reachShards: () => backends.reachAll(),

@@ -3,6 +3,8 @@ import type { Gtrid } from "../base/brands.ts";
 import type { Environment } from "../base/environment.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
+import { openInTurn } from "../fleet/logTurns.ts";
+import type { SiblingView } from "../fleet/siblingCommits.ts";
 import { Buckets } from "../observe/buckets.ts";
 import type { Log } from "../observe/log.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
@@ -22,6 +24,7 @@ import { OldDecisions } from "../txn/shardLog/oldDecisions.ts";
 import { ShardLog } from "../txn/shardLog/shardLog.ts";
 import type { Inheritance, ProxyParts } from "./compose.ts";
 import { createHeuristics, endLeft, recordsOf } from "./composeHeuristics.ts";
+import { joinSiblings } from "./siblings.ts";
 
 export interface Commits {
   readonly protocol: CommitProtocol;
@@ -37,6 +40,8 @@ export interface Commits {
   readonly logSync: Buckets;
   /** Searches the shards for what another process left that is about to be gone. */
   searchSoon(): void;
+  /** What other workers know of these. */
+  siblings(gids: readonly string[]): Promise<SiblingView>;
   stop(): Promise<void>;
 }
 
@@ -83,6 +88,7 @@ export async function startCommits(
     onLeft: (left) => endLeft(left, resolution, () => resolver.wakeAll()),
     ...{ fleet, coordinator, controls, decisions, anchored, slots, isRunning, environment, log },
     intervalMs: transaction.resolveIntervalMs,
+    isWorker: world.membership !== null,
   });
   protocol.resolver = resolver;
   onShards?.start(() => resolver.wakeAll(), isRunning);
@@ -103,9 +109,11 @@ export async function startCommits(
   const searchSoon = (): void => {
     for (const delayMs of SEARCH_AFTER_MS) clock.after(delayMs, () => resolver.wakeAll());
   };
+  const joined = { coordinator, decisions, resolver, resolution, isRunning, searchSoon };
+  const siblings = joinSiblings(world.membership, joined);
   const logSync = files?.syncMs ?? new Buckets();
   const others = { controls, resolution, heuristics, review };
-  return { protocol, resolver, decisions, slots, ...others, logSync, searchSoon, stop };
+  return { protocol, resolver, decisions, slots, ...others, logSync, searchSoon, siblings, stop };
 }
 
 function cannotPrepare(unable: readonly SlotsOfShard[]): Fault {
@@ -118,20 +126,21 @@ function cannotPrepare(unable: readonly SlotsOfShard[]): Fault {
 /** The log of files, also if commits are decided on the shards now; null if there is none. */
 async function openFiles(
   { transaction: { logDirectory, sync } }: Config,
-  { environment: { clock }, log, faultPoint }: ProxyParts,
+  { environment: { clock }, log, faultPoint, membership }: ProxyParts,
   inheritance: Inheritance | null,
 ): Promise<FileLog | null> {
   const heir = heirOf(inheritance, logDirectory);
   if (logDirectory === "") return null;
-  return FileLog.open({
-    directory: logDirectory,
-    sync,
-    log,
+  const options = {
+    ...{ directory: logDirectory, sync, log, faultPoint },
     wallMs: clock.wallMs(),
     monotonicMs: () => clock.monotonicMs(),
-    faultPoint,
-    ...heir,
-  });
+  };
+  if (membership === null) return FileLog.open({ ...options, ...heir });
+  // The epoch is the parent's to give, who has looked at the clock.
+  return openInTurn(membership, heir.heirAfter ?? null, (after) =>
+    FileLog.open(after === null ? options : { ...options, wallMs: 0, heirAfter: after }),
+  );
 }
 
 /** Throws a Fault if the process before this one has its decisions in files elsewhere, where nobody would find them. */

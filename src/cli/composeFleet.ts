@@ -10,20 +10,23 @@ import type { Config } from "../config/config.ts";
 import { relaySignals } from "../fleet/clientSignals.ts";
 import { Crew } from "../fleet/crew.ts";
 import { DeadlockDesk } from "../fleet/deadlockDesk.ts";
+import { LogTurns } from "../fleet/logTurns.ts";
 import { QuotaDesk } from "../fleet/quotaDesk.ts";
+import { relayCommits } from "../fleet/siblingCommits.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import type { StreamHandle } from "../pool/byteStream.ts";
 import type { Port } from "../proxy/handover/handover.ts";
 import { removeSocketFile, type SocketFile } from "../proxy/unixSocket.ts";
 import type { Inheritance, Where } from "./compose.ts";
+import { createFleetView } from "./composeFleetView.ts";
 import { type ConfigSource, Reloading } from "./reloading.ts";
 import { unixPortName } from "./restartPorts.ts";
+import { relayResolve } from "./siblings.ts";
 import { systemEnvironment } from "./systemEnvironment.ts";
 import { workerCount } from "./workers/count.ts";
 import { FleetHandover, type HandoverSide } from "./workers/fleetHandover.ts";
 import { choosePort, closeHandle, Sockets } from "./workers/sockets.ts";
 import { Workers } from "./workers/workers.ts";
-import { RELOAD } from "./workers/workerTopics.ts";
 
 /** What the parent's parts are made with. */
 export interface ParentWorld {
@@ -56,20 +59,27 @@ export interface Parent {
  * or the system's error.
  */
 export async function startParent(crew: Crew, config: Config, world: ParentWorld): Promise<Parent> {
+  const { environment, reloading, letEnd } = world;
+  const view = createFleetView(crew, config, {
+    clock: environment.clock,
+    letEnd,
+    onReloaded: () => reloading.reload(),
+  });
+  new LogTurns(world.environment.clock, world.epoch).serve(crew);
+  relayCommits(crew);
+  relayResolve(crew);
   relaySignals(crew);
-  const quotas = new QuotaDesk(crew, workerCount(config), world.environment.clock);
-  const deadlocks = new DeadlockDesk(crew, world.environment.clock);
+  const quotas = new QuotaDesk(crew, workerCount(config), environment.clock);
+  const deadlocks = new DeadlockDesk(crew, environment.clock);
   return {
-    ports: [],
-    onServing() {},
-    onDraining() {},
-    async reload() {
-      world.reloading.reload();
-      await crew.askOthers(null, RELOAD, null);
-    },
+    ports: view.port === null ? [] : [view.port],
+    onServing: () => view.onServing(),
+    onDraining: () => view.onDraining(),
+    reload: async () => void (await view.command.give({ verb: "reload" })),
     async stop() {
       quotas.stop();
       deadlocks.close();
+      await view.endpoint.stop(); // last: a drain is to be watched to its end
     },
   };
 }
@@ -112,6 +122,7 @@ export async function startFleet(
   let live = config;
   const reloading = new Reloading(source, log, (next) => {
     live = next;
+    log.setLevel(next.log.level);
   });
   const crew = new Crew();
   const sockets = new Sockets(config, size, shared, handles);

@@ -9,6 +9,7 @@ import type { Shared } from "./composeClients.ts";
 import { performResolve } from "./composeHeuristics.ts";
 import { Operator } from "./operator.ts";
 import { Reloading } from "./reloading.ts";
+import { resolvesBy } from "./siblings.ts";
 
 export interface Operated extends Shared {
   readonly listener: Listener;
@@ -32,7 +33,7 @@ export function createOperator(world: ProxyParts, parts: Operated, drain: () => 
     end: world.onShutdown,
     reload: async () => reloading.reload(),
     set: async (option, value) => reloading.set(option, value),
-    resolve: async (request) => {
+    resolve: resolvesBy(world.membership, async (request) => {
       if (commits === null) throw new Fault("resolve.not_possible");
       const { resolution, review, resolver } = commits;
       const remarks = await performResolve(resolution, request);
@@ -40,7 +41,7 @@ export function createOperator(world: ProxyParts, parts: Operated, drain: () => 
       resolver.wakeAll();
       await review.look();
       return remarks;
-    },
+    }),
   });
 }
 

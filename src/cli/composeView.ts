@@ -1,5 +1,6 @@
 /** What the console and the metrics see: for compose.ts. */
-import { collectDefaultMetrics } from "prom-client";
+import { collectDefaultMetrics, type Registry } from "prom-client";
+import type { Instrument } from "../admin/instrument.ts";
 import { INSTRUMENTS, registerAll } from "../admin/instruments.ts";
 import { MetricsEndpoint } from "../admin/metricsEndpoint.ts";
 import { PEER_INSTRUMENTS } from "../admin/peerInstruments.ts";
@@ -7,7 +8,6 @@ import { probesOf } from "../admin/readiness.ts";
 import { Statistics } from "../admin/statistics.ts";
 import type * as view from "../admin/views.ts";
 import type { Config } from "../config/config.ts";
-import type { Metrics } from "../observe/metrics.ts";
 import { Traffic } from "../observe/traffic.ts";
 import type { ShardHealth } from "../pool/health/shardHealth.ts";
 import type { ProxyParts } from "./compose.ts";
@@ -36,17 +36,23 @@ export function healthOf(health: readonly ShardHealth[], name: string): view.Sha
   return { state: shard.state, reason, breaker };
 }
 
+/** That of a worker is not opened: its parent asks for facts and for what prom-client counts. */
 export function createEndpoint(
   config: Config,
-  metrics: Metrics,
-  view: ConsoleView,
+  { membership }: ProxyParts,
+  { metrics, view }: Pick<Shared, "metrics" | "view">,
   isStarted: () => boolean,
 ): MetricsEndpoint {
-  registerAll(metrics.registry, INSTRUMENTS, view);
-  if (config.metrics.pgbouncerNames) registerAll(metrics.registry, PEER_INSTRUMENTS, view);
-  if (config.metrics.port !== 0) {
-    collectDefaultMetrics({ register: metrics.registry });
-    for (const name of MISNAMED) metrics.registry.removeSingleMetric(name);
-  }
-  return new MetricsEndpoint(metrics, probesOf(view, isStarted));
+  if (membership === null) registerAll(metrics.registry, instrumentsOf(config), view);
+  if (config.metrics.port !== 0) collectOwn(metrics.registry);
+  return new MetricsEndpoint(metrics.registry, probesOf(view, isStarted));
+}
+
+export const instrumentsOf = (config: Config): readonly Instrument[] =>
+  config.metrics.pgbouncerNames ? [...INSTRUMENTS, ...PEER_INSTRUMENTS] : INSTRUMENTS;
+
+/** Lets `registry` have what prom-client knows of the process. */
+export function collectOwn(registry: Registry): void {
+  collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
 }

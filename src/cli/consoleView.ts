@@ -69,6 +69,10 @@ export class ConsoleView implements view.Sources {
   /** What a monitor knows of the shard of that name. */
   health: (shard: string) => view.ShardHealth | null = () => null;
   handshakes: () => number = () => 0;
+  /** Set where there are several workers. */
+  everywhere: view.Sources["everywhere"] = null;
+  readonly memory = (): view.MemoryView => process.memoryUsage();
+  readonly workers = (): view.WorkersView => ({ running: 1, restarts: 0 });
   readonly #parts: ConsoleViewParts;
   readonly #clients = new Momentary<readonly view.ClientView[]>();
   readonly #servers = new Momentary<readonly view.ServerView[]>();
@@ -245,6 +249,8 @@ export class ConsoleView implements view.Sources {
   async heuristics(): Promise<readonly view.HeuristicView[]> {
     return (await this.#parts.commits?.heuristics.list()) ?? [];
   }
+
+  heuristicVerdicts = (): Readonly<Record<string, string>> => this.#parts.commits?.review.verdicts ?? {};
 
   heuristicCounts = (): Readonly<Record<string, number>> => this.#parts.commits?.review.counts ?? {};
 

@@ -6,6 +6,7 @@
  */
 import type { InDoubtDetails, InDoubtView, ServerView } from "../admin/views.ts";
 import type { Clock, Timer } from "../base/environment.ts";
+import type { SiblingView } from "../fleet/siblingCommits.ts";
 import type { CommitProtocol } from "../txn/commitProtocol.ts";
 import { type GidParts, gidPrefix, gtrid, parseGid } from "../txn/gid.ts";
 import type { Resolution } from "../txn/heuristic/resolution.ts";
@@ -23,6 +24,8 @@ export interface DoubtSources {
   readonly resolution: Resolution;
   readonly clock: Clock;
   servers(): readonly ServerView[];
+  /** What other workers know of these branches. */
+  siblings(gids: readonly string[]): Promise<SiblingView>;
 }
 
 /** A commit that is under way is not in doubt. */
@@ -39,37 +42,57 @@ const DECISIONS: Readonly<Record<Knowledge, string>> = {
   unknowable: "unknown",
 };
 
+const NO_SIBLINGS: SiblingView = { running: [], known: [], left: [] };
+
 /** Everything of the fleet that is prepared and not under way, shard by shard, oldest first. */
 export async function lookAtDoubts(sources: DoubtSources): Promise<readonly InDoubtDetails[]> {
-  const shards = await Promise.all(sources.controls.map((control) => lookAtShard(control, sources)));
-  const rows = shards.flat();
-  const asked = rows.filter(({ gid }) => gid !== null).slice(0, ASKED_MAX);
-  const known = new Map(
-    await Promise.all(
-      asked.map(async ({ gid }) => {
-        const ask = sources.resolution.known(gid!).then((knowledge) => DECISIONS[knowledge]);
-        return [gid, await within(ask, "unknown", sources.clock)] as const;
-      }),
-    ),
-  );
+  const { controls, clock, fleet } = sources;
+  const looks = controls.map((control) => lookInDoubt(control, gidPrefix(fleet)).catch(() => null));
+  const shards = await Promise.all(looks.map((look) => within<ShardDetails | null>(look, null, clock)));
+  // Who is committing is asked after what is prepared: in between a transaction can only have ended.
+  const prepared = shards.flatMap((details) => details?.prepared.map(({ gid }) => gid) ?? []);
+  const siblings = await within(sources.siblings(prepared), NO_SIBLINGS, clock);
+  const rows = controls.flatMap((control, i) => rowsOf(control, shards[i]!, siblings, sources));
+  const known = await decisionsOf(rows, siblings, sources);
   return rows.map((row) => ({
     ...row,
     decision: row.gid === null ? null : (known.get(row.gid) ?? "unknown"),
   }));
 }
 
-async function lookAtShard(control: ShardControl, sources: DoubtSources): Promise<readonly InDoubtDetails[]> {
+/** What is known of the decisions, in words, by gid. */
+async function decisionsOf(
+  rows: readonly InDoubtDetails[],
+  siblings: SiblingView,
+  { resolution, clock }: DoubtSources,
+): Promise<ReadonlyMap<string, string>> {
+  const gids = rows.flatMap(({ gid }) => gid ?? []).slice(0, ASKED_MAX);
+  const elsewhere = new Map(siblings.known);
+  const asked = gids.map(async (gid) => {
+    const own = await within<Knowledge>(resolution.known(gid), "unknowable", clock);
+    return [gid, DECISIONS[own === "unknowable" ? (elsewhere.get(gid) ?? own) : own]] as const;
+  });
+  return new Map(await Promise.all(asked));
+}
+
+function rowsOf(
+  control: ShardControl,
+  details: ShardDetails | null,
+  siblings: SiblingView,
+  sources: DoubtSources,
+): readonly InDoubtDetails[] {
   const { fleet, resolver, protocol, clock } = sources;
-  const looked = lookInDoubt(control, gidPrefix(fleet)).catch(() => null);
-  const details = await within<ShardDetails | null>(looked, null, clock);
+  const running = new Set(siblings.running);
   const left = new Map(
-    resolver.inDoubt.filter(({ shard }) => shard === control.id).map((one) => [one.gid, one] as const),
+    [...siblings.left, ...resolver.inDoubt].flatMap((one) =>
+      one.shard === control.id ? [[one.gid, one] as const] : [],
+    ),
   );
   const nextLookMs = resolver.nextLookMs(control.id);
   const rows: InDoubtDetails[] = [];
   for (const one of details?.prepared ?? []) {
     const parts = parseGid(one.gid);
-    if (parts === null || protocol.isRunning(gtrid(parts))) continue;
+    if (parts === null || protocol.isRunning(gtrid(parts)) || running.has(one.gid)) continue;
     const doubt = left.get(one.gid);
     left.delete(one.gid);
     if (doubt === undefined && one.ageMs < IN_DOUBT_AFTER_MS) continue;

@@ -12,8 +12,8 @@ import { systemEnvironment } from "./systemEnvironment.ts";
 
 const HELP = `Usage: pgxa log dump|verify|compact [--config FILE | DIRECTORY] [--json]
 
-Looks at a decision log of files: transaction.log_directory of FILE, or DIRECTORY, with those of heirs below it, which an
-online restart makes.
+Looks at a decision log of files: transaction.log_directory of FILE, or DIRECTORY, with those of heirs below it: the other
+workers, and processes of an online restart.
 
   dump     every frame in plain words: segment, offset, epoch, which commits were decided, and which are concluded
   verify   checks every segment and frame, and says what damage means; nothing is changed

@@ -44,12 +44,19 @@ export class Operator implements Operations {
   /** Names of databases that are paused. */
   readonly #paused = new Set<string>();
   #isAllPaused = false;
+  /** Names of databases that are there, if perhaps not in this process yet. */
+  readonly #elsewhere = new Set<string>();
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
     parts.backends.onCreated = (name, backend) => {
       if (this.isPaused(name)) this.#pauseOne(backend);
     };
+  }
+
+  /** The database is there in another worker, and may come to be here. */
+  expect(database: string): void {
+    this.#elsewhere.add(database);
   }
 
   get state(): OperationState {
@@ -158,7 +165,7 @@ export class Operator implements Operations {
   #named(database: string | undefined): readonly Backend[] {
     const all = [...this.#parts.backends];
     const found = all.filter(([name]) => database === undefined || name === database);
-    if (found.length === 0 && database !== undefined) {
+    if (found.length === 0 && database !== undefined && !this.#elsewhere.has(database)) {
       throw new Fault("console.no_database", { message: `there is no database "${database}"` });
     }
     return found.map(([, backend]) => backend);

@@ -30,19 +30,17 @@ export class Ports {
   readonly all: readonly Port[];
   readonly #config: Config;
   readonly #listener: Listener;
-  readonly #endpoint: MetricsEndpoint;
   #where = { host: "", port: 0 };
   #reusesPort = false;
 
   constructor(config: Config, listener: Listener, endpoint: MetricsEndpoint, isWorker: boolean) {
     this.#config = config;
     this.#listener = listener;
-    this.#endpoint = endpoint;
     const hasUnix = config.listen.unixDirectory !== undefined;
     // That of workers is their parent's.
     const hasMetrics = config.metrics.port !== 0 && !isWorker;
     this.all = [
-      ...(hasMetrics ? [this.#metrics()] : []),
+      ...(hasMetrics ? [metricsPort(config, endpoint)] : []),
       this.#clients(),
       ...(hasUnix ? [this.#unix()] : []),
     ];
@@ -94,20 +92,17 @@ export class Ports {
       close: (isHandedOn) => listener.closeUnix(isHandedOn),
     };
   }
-
-  #metrics(): Port {
-    const { host, port } = this.#config.metrics;
-    const endpoint = this.#endpoint;
-    return {
-      name: `metrics ${host} ${port}`,
-      get handle() {
-        return handleOf(endpoint.server);
-      },
-      open: async (handle) => void (await endpoint.listen(host, port, handle)),
-      close: () => endpoint.close(),
-    };
-  }
 }
+
+/** Where Prometheus reads. */
+export const metricsPort = ({ metrics: { host, port } }: Config, endpoint: MetricsEndpoint): Port => ({
+  name: `metrics ${host} ${port}`,
+  get handle() {
+    return handleOf(endpoint.server);
+  },
+  open: async (handle) => void (await endpoint.listen(host, port, handle)),
+  close: () => endpoint.close(),
+});
 
 interface Closable {
   close(): void;

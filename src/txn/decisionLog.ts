@@ -34,6 +34,8 @@ export interface DecisionLog {
   readonly latestEpoch: number;
   /** Whether what transactions of `epoch` left is for this process to settle (responsibility.ts). */
   answersFor(epoch: number): boolean;
+  /** Whether it is for another process of this coordinator, which sees to it; absent: never. */
+  leavesToOthers?(epoch: number): boolean;
   /** Sees who else of this coordinator lives, and takes over the logs of those who are gone, if that falls to it. */
   survey(): Promise<void>;
   /** False once a write has failed: nothing more is decided, unless the log recovers. */

@@ -35,6 +35,8 @@ export interface ResolverOptions {
   readonly environment: Environment;
   readonly log: Log;
   readonly intervalMs: number;
+  /** What other processes of this coordinator leave is not shown here: these are workers, and it is shown of all together. */
+  readonly isWorker?: boolean;
 }
 
 /** A branch that is left as it is, and why. */
@@ -299,10 +301,12 @@ export class Resolver {
   /** Why a branch of others is still there; null while they may be at work on it. */
   #elsewhere({ owner, sighting }: Facts, { gid, ageMs }: PreparedBranch): string | null {
     if (owner !== "fleet" || sighting === "once" || ageMs < ELSEWHERE_MS) return null;
-    const { coordinator } = parseGid(gid)!;
-    return coordinator === this.#options.coordinator
-      ? "another process of this coordinator answers for it"
-      : `it belongs to coordinator "${coordinator}", in whose decision log its outcome is`;
+    const { coordinator, epoch } = parseGid(gid)!;
+    if (coordinator !== this.#options.coordinator)
+      return `it belongs to coordinator "${coordinator}", in whose decision log its outcome is`;
+    const { decisions, isWorker = false } = this.#options;
+    const isShown = isWorker && (decisions.leavesToOthers?.(epoch) ?? false);
+    return isShown ? null : "another process of this coordinator answers for it";
   }
 
   async #act(action: Action, branch: PreparedBranch, control: ShardControl): Promise<Acted> {

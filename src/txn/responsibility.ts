@@ -2,8 +2,8 @@
 /**
  * Which of a coordinator's processes settles what a transaction left behind: a total table.
  *
- * Usually there is one process. During an online restart there are two or more, each with a decision log of its own;
- * every epoch was given to one of them. One of the processes is *responsible*: it settles what those that are gone left,
+ * Usually there is one process. With workers, and during an online restart, there are two or more, each with a decision
+ * log of its own; every epoch was given to one of them. One of the processes is *responsible*: it settles what those that are gone left,
  * once it has taken over their logs. The others are its heirs, and settle only their own transactions until they are
  * responsible themselves. So for every epoch there is at most one process that acts, and it is one that knows all
  * decisions of that epoch.

@@ -104,7 +104,10 @@ type Given =
   | "deadlocks"
   | "lockWaits"
   | "isDraining"
-  | "operations";
+  | "operations"
+  | "memory"
+  | "workers"
+  | "everywhere";
 
 /** The server connections, by themselves and by database. */
 const connections = (): Pick<Sources, "servers" | "databases"> => ({
@@ -149,7 +152,10 @@ const connections = (): Pick<Sources, "servers" | "databases"> => ({
 });
 
 /** What is in doubt. */
-const doubts = (): Pick<Sources, "inDoubt" | "inDoubtNow" | "heuristics" | "heuristicCounts"> => ({
+const doubts = (): Pick<
+  Sources,
+  "inDoubt" | "inDoubtNow" | "heuristics" | "heuristicCounts" | "heuristicVerdicts"
+> => ({
   inDoubt: () => [
     {
       gid: "pgxa:f:c:1:2::east",
@@ -192,6 +198,7 @@ const doubts = (): Pick<Sources, "inDoubt" | "inDoubtNow" | "heuristics" | "heur
     },
   ],
   heuristicCounts: () => ({ unproven: 1 }),
+  heuristicVerdicts: () => ({ "f:c:1:2": "unproven" }),
 });
 
 /** What there is of transactions and of the configuration. */
@@ -262,5 +269,8 @@ export function sourcesOf(operations: Operations | null = noOperations([])): Sou
     lockWaits: new Buckets(),
     isDraining: false,
     operations,
+    memory: () => ({ rss: 100, heapTotal: 60, heapUsed: 50, external: 5, arrayBuffers: 2 }),
+    workers: () => ({ running: 1, restarts: 0 }),
+    everywhere: null,
   };
 }

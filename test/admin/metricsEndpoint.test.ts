@@ -14,7 +14,7 @@ const WELL: Probes = {
 };
 
 async function open(t: TestContext, metrics = new Metrics(), probes = WELL) {
-  const endpoint = new MetricsEndpoint(metrics, probes);
+  const endpoint = new MetricsEndpoint(metrics.registry, probes);
   const port = await endpoint.listen(HOST, 0);
   t.after(() => endpoint.stop());
   return { endpoint, port, url: `http://${HOST}:${port}` };
@@ -61,13 +61,13 @@ describe("the metrics endpoint", () => {
 
   it("says why it cannot be opened", async (t) => {
     const { port } = await open(t);
-    const second = new MetricsEndpoint(new Metrics(), WELL);
+    const second = new MetricsEndpoint(new Metrics().registry, WELL);
     await assert.rejects(second.listen(HOST, port), { code: "EADDRINUSE" });
     await second.stop();
   });
 
   it("stops at once, though somebody keeps a connection open", async () => {
-    const endpoint = new MetricsEndpoint(new Metrics(), WELL);
+    const endpoint = new MetricsEndpoint(new Metrics().registry, WELL);
     const port = await endpoint.listen(HOST, 0);
     const idle = connect(port, HOST);
     await new Promise((resolve) => idle.once("connect", resolve));

@@ -4,6 +4,7 @@ import { OWN_SHOWS } from "../../src/admin/ownShows.ts";
 import { PEER_SHOWS } from "../../src/admin/peerShows.ts";
 import { RESOLVE_SAYS, RESOLVE_USAGE } from "../../src/admin/resolveCommand.ts";
 import type { Show } from "../../src/admin/show.ts";
+import { ACROSS, type Across } from "../../src/admin/workers/shows.ts";
 import { MADE, table } from "./pageParts.ts";
 
 const ARGUMENTS = {
@@ -33,6 +34,12 @@ const controls = (): string =>
     ],
   );
 
+/** The tables that are made in one way of those of several workers. */
+const listOf = (how: Across["how"]): string =>
+  Object.entries(ACROSS)
+    .flatMap(([name, across]) => (across.how === how ? [name] : []))
+    .join(", ");
+
 export const consolePage = (): string => `# The console
 
 ${MADE}
@@ -50,6 +57,7 @@ psql -h 127.0.0.1 -p 6432 -U postgres pgxa -c 'SHOW POOLS'
   answered as by a database.
 - A cancel (Ctrl-C) ends the wait for a command such as \`PAUSE\`, and not what it has begun.
 - A user who may only look gets 42501 for every command that changes something.
+- With \`workers\` above one it is the same console in every worker, of all of them together: [With several workers](#with-several-workers).
 - ${Object.keys(SHOWS).length} tables can be shown; \`SHOW HELP\` lists them and the commands.
 
 ## pgxa's own tables
@@ -86,4 +94,22 @@ ${controls()}
 
 \`mode\` is \`WAIT_FOR_SERVERS\` or \`WAIT_FOR_CLIENTS\`. \`SET option = value\` changes an option of the configuration that can be
 changed live, by its path, until the next restart: \`SET log.level = debug\`.
+
+## With several workers
+
+A console is served by whichever worker accepted it, and what it shows and does is that of all. So two consoles never
+contradict each other:
+
+- ${listOf("rows")}: the rows of all workers, each once.
+- ${listOf("sums")}: numbers of all workers added up, and what follows from them: averages are those of all queries, a wait is the
+  longest, a shard is as the worker sees it that sees the worst.
+- ${listOf("same")}: the same in every worker.
+
+Ids are unique over the workers; \`SHOW DEADLOCKS\` numbers the deadlocks of all in the order of time. \`SHOW MEM\` has the memory of all
+processes, with their parent.
+
+A command is done when all workers have done it. PAUSE and WAIT_CLOSE wait for the transactions of all; KILL_CLIENT
+reaches the worker that has the client; SHUTDOWN and DRAIN end all. If some have done it and some have refused, the error
+is 58000, and its DETAIL says which worker refused, and why. A worker that dies is followed by one that is paused, has databases disabled and options
+set as the others. A worker that does not answer within five seconds is left out of a table.
 `;

@@ -58,7 +58,17 @@ The same endpoint has no login: keep \`metrics.host\` on an address that only th
 
 ${tableOf(INSTRUMENTS, counted())}
 
-Besides there are the \`process_\` and \`nodejs_\` metrics of prom-client: memory, processor time, event loop lag, garbage collection.
+With \`workers\` above one, the parent of the workers answers for all on the one port:
+
+- Counters and histograms are those of all workers, and of workers that have died as they were when somebody last asked: they do not
+  go backwards when a worker is followed by another.
+- Gauges of clients and connections add up; limits are there once; \`pgxa_longest_wait_seconds\` is the longest; a shard is as the
+  worker sees it that sees the worst.
+- \`/health\` is 200 while the parent lives. \`/ready\` is 503, too, while no worker answers; the death of one of several does not change it.
+- A worker that does not answer within five seconds is left out, but for what it had counted before.
+
+Besides there are the \`process_\` and \`nodejs_\` metrics of prom-client: memory, processor time, event loop lag, garbage collection;
+of several workers the sum with their parent's, of event loop lag the workers' average, and of its extremes the extreme.
 
 What is worth an alert:
 
@@ -67,6 +77,7 @@ What is worth an alert:
 - \`pgxa_heuristic_outcomes{verdict=~"contradicted|hazard"} > 0\`: an operator's guess has torn a transaction, or may have.
 - \`pgxa_longest_wait_seconds > 5\`, or a growing \`pgxa_client_wait_seconds\`: the pool is too small, or transactions too long.
 - \`increase(pgxa_commits_total{outcome="unknown"}[5m]) > 0\`: clients were told 08007.
+- \`increase(pgxa_worker_restarts_total[5m]) > 0\`: a worker has died; the log says how.
 - \`pgxa_pinned_clients\` near \`pool.max\`: state that cannot be carried keeps connections; SHOW PINS says whose.
 
 ## pgbouncer_exporter's names

@@ -1,5 +1,4 @@
 /** Several workers and their parent in this process, each worker with a port of its own. */
-import { join } from "node:path";
 import { type ProxyParts, type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { type ParentWorld, startParent } from "../../src/cli/composeFleet.ts";
 import { Reloading } from "../../src/cli/reloading.ts";
@@ -29,7 +28,7 @@ export async function startWorkers(
     const { index } = membership;
     const inheritance = {
       ...{ follows: false, epoch: null, logDirectory: "", generation: 0, handles: new Map() },
-      ...{ port: config.listen.port, reusesPort: false },
+      ...{ port: 0, reusesPort: false },
       ready: () => crew.crew.prepare(member),
     };
     return startProxy(configOf(config, index), { ...parts, membership }, inheritance);
@@ -49,14 +48,8 @@ export async function startWorkers(
   }
 }
 
-/** With a decision log of its own, as if it were alone, and metrics from the first only. */
+/** With metrics from the first only. */
 function configOf(config: Config, index: number): Config {
-  const { coordinator, metrics, transaction } = config;
-  const logDirectory = join(transaction.logDirectory, `worker ${index}`);
-  return {
-    ...config,
-    coordinator: `${coordinator}${index}`,
-    metrics: index === 0 ? metrics : { ...metrics, port: 0 },
-    transaction: { ...transaction, logDirectory },
-  };
+  const { metrics } = config;
+  return { ...config, metrics: index === 0 ? metrics : { ...metrics, port: 0 } };
 }

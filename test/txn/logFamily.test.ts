@@ -15,6 +15,8 @@ import { Fault } from "../../src/base/fault.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import type { Participant } from "../../src/txn/decisionLog.ts";
 import { FileLog, type FileLogOptions } from "../../src/txn/fileLog/fileLog.ts";
+import type { LogDisk } from "../../src/txn/fileLog/logDisk.ts";
+import { NODE_DISK } from "../../src/txn/fileLog/nodeDisk.ts";
 
 const FIRST = 100;
 const SECOND = 200;
@@ -220,4 +222,76 @@ test("decisions of a log that cannot be read are left to whoever can", async (t)
   await first.survey();
   assert.equal(first.lookup(nameOf(SECOND), SECOND), "commit");
   await first.close();
+});
+
+/** A moment that is held until the test goes on. */
+class Held {
+  #begin = (): void => {};
+  end = (): void => {};
+  readonly waiting = new Promise<void>((resolve) => {
+    this.#begin = resolve;
+  });
+  readonly #ended = new Promise<void>((resolve) => {
+    this.end = resolve;
+  });
+
+  wait(): Promise<void> {
+    this.#begin();
+    return this.#ended;
+  }
+}
+
+test("who becomes responsible answers for nobody before it has read the log of the one that was", async (t) => {
+  const { directory, first, second } = await two(t);
+  const held = new Held();
+  const slow: LogDisk = {
+    ...NODE_DISK,
+    async read(path) {
+      if (path.startsWith(heirOf(directory, SECOND))) await held.wait();
+      return NODE_DISK.read(path);
+    },
+  };
+  const third = await open(directory, THIRD, { disk: slow, heirAfter: second.latestEpoch });
+  await first.close();
+  await second.survey();
+  assert.equal(second.lookup(nameOf(FIRST, 2), FIRST), "absent");
+  await second.close();
+  const surveyed = third.survey();
+  await held.waiting;
+  assert.ok(!third.answersFor(FIRST) && !third.answersFor(SECOND), "it would not know what was decided");
+  held.end();
+  await surveyed;
+  assert.ok(third.answersFor(FIRST) && third.answersFor(SECOND));
+  assert.equal(third.lookup(nameOf(FIRST, 2), FIRST), "absent");
+  assert.equal(third.lookup(nameOf(SECOND), SECOND), "commit");
+  await third.close();
+});
+
+test("what is learned of an heir while the next segment is begun is in that segment, too", async (t) => {
+  const directory = await emptyDirectory(t);
+  const held = new Held();
+  const slow: LogDisk = {
+    ...NODE_DISK,
+    async create(path) {
+      if (path.endsWith("decisions-0000000002.log")) await held.wait();
+      return NODE_DISK.create(path);
+    },
+  };
+  const first = await open(directory, FIRST, { disk: slow, segmentBytesMax: 600 });
+  const second = await open(directory, SECOND, { heirAfter: first.latestEpoch });
+  await commit(second, nameOf(SECOND));
+  await second.close();
+  for (let seq = 1; seq <= 8; seq += 1) await commit(first, nameOf(FIRST, seq));
+  await held.waiting;
+  await first.survey();
+  held.end();
+  for (let seq = 9; !(await readdir(directory)).includes("decisions-0000000003.log"); seq += 1) {
+    assert.ok(seq < 1_000, "the next segment is used");
+    await commit(first, nameOf(FIRST, seq));
+  }
+  await first.close();
+  const next = await open(directory, THIRD);
+  assert.equal(next.lookup(nameOf(SECOND), SECOND), "commit");
+  assert.equal(next.lookup(nameOf(SECOND, 2), SECOND), "absent");
+  await next.close();
 });

@@ -283,6 +283,7 @@ export class DiskProcess implements LogDisk {
   async own(directory: string): Promise<OwnerLock> {
     await this.#turn();
     await this.#makeDurably(directory);
+    if (!this.isAlive) await new Promise(() => {}); // killed meanwhile, it takes nothing
     if (this.#owners.has(directory)) throw new Fault("log.owned", { detail: `${directory}.` });
     this.#owners.set(directory, this);
     return {

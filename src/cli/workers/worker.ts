@@ -22,7 +22,6 @@ import {
   HANDLE,
   HELLO,
   OPENED,
-  RELOAD,
   SERVING,
   SHUTDOWN,
   STOP,
@@ -56,7 +55,6 @@ export async function runWorker(parts: WorkerParts): Promise<number> {
   try {
     const proxy = await start(parent, parts, stopped, handles);
     if (proxy === null) return 1;
-    parent.serve(RELOAD, () => proxy.operations.reload());
     parent.serve(DRAIN, () => proxy.drain());
     joinRestarts(parent, proxy.handover, handles);
     for (const { name, handle } of proxy.handover.ports) {

@@ -40,7 +40,6 @@ export const SHUTDOWN = topic<null>("worker.shutdown");
 
 /** With a listening socket on which it is to accept. */
 export const HANDLE = topic<{ readonly name: string }>("worker.handle");
-export const RELOAD = topic<null>("worker.reload");
 /** Answered when it is done. */
 export const DRAIN = topic<null>("worker.drain");
 export const STOP = topic<null>("worker.stop");

@@ -1,5 +1,5 @@
 /**
- * The decision log in files of one directory; of several directories during an online restart (logFamily.ts).
+ * The decision log in files of one directory; of several with workers, and during an online restart (logFamily.ts).
  *
  * Decisions that arrive while the disk is busy with the ones before are written together and made durable by one
  * sync: group commit without a timer. A segment that has grown is replaced by a new one that begins with all commits
@@ -53,7 +53,7 @@ export interface FileLogOptions {
   readonly faultPoint: FaultPointListener;
   /** A segment that has grown beyond this is replaced, in bytes. */
   readonly segmentBytesMax?: number;
-  /** The latest epoch of the process that this one takes over from, which lives; absent in an ordinary start. */
+  /** The latest epoch of the processes beside which this one starts; absent in an ordinary start. */
   readonly heirAfter?: number;
 }
 
@@ -144,6 +144,10 @@ export class FileLog implements DecisionLog {
 
   answersFor(epoch: number): boolean {
     return this.#family.answersFor(epoch, this.epoch, this.latestEpoch);
+  }
+
+  leavesToOthers(epoch: number): boolean {
+    return this.#family.leaves(epoch, this.epoch);
   }
 
   survey(): Promise<void> {

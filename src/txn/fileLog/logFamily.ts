@@ -1,10 +1,11 @@
 /**
- * The decision logs of one coordinator: one in the log directory itself, and while an online restart goes on one more
- * for each process that was started by another, its *heir*, in a directory of its own below.
+ * The decision logs of one coordinator: one in the log directory itself, and one more for each other process of it, an
+ * *heir*, in a directory of its own below. Heirs are the workers of one pgxa, but for the first (fleet/logTurns.ts), and
+ * processes that were started by another in an online restart.
  *
  *     decisions/owner                      the lock of the process that is responsible (responsibility.ts)
  *     decisions/decisions-….log
- *     decisions/heir-<epoch>/owner         the lock of a process that took over from another
+ *     decisions/heir-<epoch>/owner         the lock of an heir
  *     decisions/heir-<epoch>/decisions-….log
  *
  * A log whose process is gone, however it ended, is taken over by the responsible one: its decisions are written to the
@@ -13,7 +14,7 @@
  * An heir becomes responsible when the lock of the directory itself is free; it keeps its own directory. A process that
  * nobody started as an heir refuses to run beside one that lives.
  */
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Log } from "../../observe/log.ts";
 import { answersFor, type Epochs, type Role } from "../responsibility.ts";
 import type { LogDisk, OwnerLock } from "./logDisk.ts";
@@ -49,6 +50,8 @@ export class LogFamily {
   readonly #own: OwnerLock;
   /** The lock of the log directory, once an heir has it. */
   #main: OwnerLock | null = null;
+  /** Whether it has also seen the logs of all others since: the one before it may have known of epochs that nobody else does. */
+  #isResponsible = false;
   /** What was found dead at the start. */
   #found: readonly DeadLog[] = [];
   #living: ReadonlySet<number> = new Set();
@@ -74,6 +77,10 @@ export class LogFamily {
     const lock = await disk.own(options.directory);
     const dead: DeadLog[] = [];
     try {
+      // Whoever made the directory may have died before that was durable.
+      await disk.syncDirectory(dirname(options.directory)).catch((error: unknown) => {
+        if (!isCode(error, "EACCES", "EPERM")) throw error;
+      });
       for (const { directory } of await listHeirs(disk, options.directory)) {
         dead.push(await open(options, directory, await disk.own(directory)));
       }
@@ -85,7 +92,7 @@ export class LogFamily {
     }
   }
 
-  /** Makes a log directory for a process that takes over from one whose latest epoch is `after`. */
+  /** Makes a log directory for a process beside others, or after one, whose latest epoch is `after`. */
   static async heir(options: FamilyOptions, after: number, wallMs: number): Promise<LogFamily> {
     const { disk } = options;
     let epoch = Math.max(after + 1, wallMs);
@@ -104,12 +111,17 @@ export class LogFamily {
   }
 
   get role(): Role {
-    return this.heirEpoch === null || this.#main !== null ? "responsible" : "heir";
+    return this.heirEpoch === null || this.#isResponsible ? "responsible" : "heir";
   }
 
   answersFor(epoch: number, own: number, latest: number): boolean {
     const epochs: Epochs = { role: this.role, own, latest, living: this.#living };
     return answersFor(epoch, epochs);
+  }
+
+  /** Whether another process that lives sees to what transactions of `epoch` left, or the one that is responsible does. */
+  leaves(epoch: number, own: number): boolean {
+    return this.role === "heir" ? epoch !== own : epoch !== own && this.#living.has(epoch);
   }
 
   /** What was found dead at the start says. */
@@ -125,13 +137,15 @@ export class LogFamily {
 
   /** Sees who lives, and takes over the logs of those who do not; `write` makes entries durable in the own log. */
   async survey(write: (entries: readonly Entry[]) => Promise<void>): Promise<void> {
-    if (this.role === "heir" && !(await this.#becomeResponsible(write))) return;
-    const living = new Set<number>();
-    for (const { directory, epoch } of await listHeirs(this.#options.disk, this.#options.directory)) {
-      if (directory === this.directory) continue;
-      if (!(await this.#takeOver(directory, write))) living.add(epoch);
-    }
+    if (this.role === "heir" && this.#main === null && !(await this.#takeMain(write))) return;
+    const heirs = await listHeirs(this.#options.disk, this.#options.directory);
+    // Who may live is known before a log is taken over that tells of later epochs.
+    const living = new Set(heirs.map(({ epoch }) => epoch));
     this.#living = living;
+    for (const { directory, epoch } of heirs) {
+      if (directory !== this.directory && (await this.#takeOver(directory, write))) living.delete(epoch);
+    }
+    this.#isResponsible = true;
   }
 
   async release(): Promise<void> {
@@ -140,7 +154,7 @@ export class LogFamily {
     await this.#main?.release();
   }
 
-  async #becomeResponsible(write: (entries: readonly Entry[]) => Promise<void>) {
+  async #takeMain(write: (entries: readonly Entry[]) => Promise<void>) {
     const { directory, disk, log } = this.#options;
     const lock = await tryOwnership(disk, directory);
     if (lock === null) return false;
@@ -148,8 +162,6 @@ export class LogFamily {
       const dead = await open(this.#options, directory, lock);
       if (dead.entries.length > 0) await write(dead.entries);
       await this.#removeFiles(dead);
-      // Until all heirs have been looked at, only those epochs are known of which none lives.
-      this.#living = new Set((await listHeirs(disk, directory)).map(({ epoch }) => epoch));
       this.#main = lock;
       log.info("log.adopted", { directory, commits: commitsOf(dead) });
       return true;

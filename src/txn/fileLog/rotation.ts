@@ -24,6 +24,8 @@ export class Rotation {
   /** When the segment in use has that many bytes, the next one is begun. */
   #atBytes: number;
   #draft: SegmentDraft | null = null;
+  /** What has become known of epochs since the next segment's opening was taken, until there is a draft that is told. */
+  #learned: Entry[] = [];
   /** What goes on in the background: a draft that is filled, or an old segment that is removed. */
   #work: Promise<void> | null = null;
 
@@ -38,7 +40,8 @@ export class Rotation {
 
   /** What happened to the log, for the draft. */
   note(entry: Entry): void {
-    this.#draft?.note(entry);
+    if (this.#draft !== null) this.#draft.note(entry);
+    else if (entry.kind === "open") this.#learned.push(entry);
   }
 
   /** Writes the next segment's first frame of decisions; null if there is none to be written to. */
@@ -93,11 +96,13 @@ export class Rotation {
   async #begin(number: number): Promise<void> {
     const { disk, directory } = this.#options;
     const opening = { ...this.#state.opening(), writer: this.#epoch };
+    this.#learned = [];
     this.#postpone();
     const draft = await SegmentDraft.begin(disk, directory, number, opening).catch(async (error) => {
       await this.#removeFile(number);
       throw error;
     });
+    for (const entry of this.#learned.splice(0)) draft.note(entry);
     this.#draft = draft;
     try {
       await draft.fill(this.#state.commits);

@@ -34,6 +34,8 @@ export class HeuristicReview {
   #hasFailed = false;
   /** How many there are, by what is known of them, as of the last look. */
   counts: Readonly<Record<Verdict, number>> = { unproven: 0, confirmed: 0, contradicted: 0, hazard: 0 };
+  /** The same by transaction. */
+  verdicts: Readonly<Record<string, Verdict>> = {};
 
   constructor(options: HeuristicReviewOptions) {
     this.#options = options;
@@ -59,8 +61,14 @@ export class HeuristicReview {
   async look(): Promise<void> {
     try {
       const counts = { unproven: 0, confirmed: 0, contradicted: 0, hazard: 0 };
-      for (const record of await this.#options.records.list()) counts[await this.#review(record)] += 1;
+      const verdicts: Record<string, Verdict> = {};
+      for (const record of await this.#options.records.list()) {
+        const verdict = await this.#review(record);
+        counts[verdict] += 1;
+        verdicts[record.gtrid] = verdict;
+      }
       this.counts = counts;
+      this.verdicts = verdicts;
       this.#hasFailed = false;
     } catch (error) {
       const reason = (error as Error).message;

@@ -63,6 +63,10 @@ export class ShardLog implements DecisionLog {
     return this.#options.previous?.answersFor(epoch) ?? epoch <= this.epoch;
   }
 
+  leavesToOthers(epoch: number): boolean {
+    return this.#options.previous?.leavesToOthers?.(epoch) ?? false;
+  }
+
   async survey(): Promise<void> {
     await this.#options.previous?.survey();
   }
