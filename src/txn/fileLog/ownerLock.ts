@@ -3,11 +3,16 @@
  *
  * The lock is a file `owner` that names a process: its pid, when that process started, and on which boot. A lock whose
  * process is gone is stale, however it died, and a pid that was given to another process does not pass for the owner.
- * A stale lock is taken over by linking a file of one's own to its place; of two who try, the link of one exists.
+ *
+ * A stale lock is taken over by making a link `owner.after-…`, named after the dead process, to a file of one's own: of those
+ * who try the link of one exists, and that one then puts its file in the lock's place. If it dies in between, who
+ * comes next makes a link named after it, and so on. Nothing is ever moved away that may be somebody's: many workers
+ * try at the same moment when the one that had the directory dies.
  *
  * The directory must not be shared between machines: a process elsewhere cannot be seen.
  */
-import { link, mkdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { link, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "../../base/fault.ts";
 import type { OwnerLock } from "./logDisk.ts";
@@ -20,6 +25,7 @@ export interface ProcessIdentity {
 
 const ATTEMPTS_MAX = 5;
 const GONE = "gone";
+const AFTER = "owner.after-";
 
 /** Takes the lock of `directory` for this process; rejects with `log.owned`. */
 export async function takeOwnership(directory: string): Promise<OwnerLock> {
@@ -30,8 +36,8 @@ export async function takeOwnership(directory: string): Promise<OwnerLock> {
   await writeFile(own, JSON.stringify(self), { mode: 0o600 });
   try {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-      if (await isLinked(own, path)) return { release: () => rm(path, { force: true }) };
-      await removeStale(directory, path);
+      if ((await isLinked(own, path)) || (await isTakenFromDead(directory, own, path)))
+        return { release: () => rm(path, { force: true }) };
     }
     throw owned(directory, "others keep taking it");
   } finally {
@@ -49,25 +55,72 @@ async function isLinked(own: string, path: string): Promise<boolean> {
   }
 }
 
-/** Removes the lock if its process is gone; throws `log.owned` if it lives. */
-async function removeStale(directory: string, path: string): Promise<void> {
-  const owner = await readOwner(path);
-  if (owner === null) return;
-  if (owner !== "broken" && (await isAlive(owner))) throw owned(directory, `process ${owner.pid} has it`);
-  // Moved aside under a name of one's own first: what is deleted is what was looked at, or a newer lock comes back.
-  const aside = join(directory, `stale.${process.pid}`);
-  await rename(path, aside).catch(ignoreMissing);
-  const moved = await readOwner(aside);
-  if (moved !== null && moved !== "broken" && (await isAlive(moved))) await link(aside, path).catch(() => {});
-  await unlink(aside).catch(ignoreMissing);
+/**
+ * Puts the file `own` in the place of a stale lock; false: it has changed meanwhile. Throws `log.owned` if its process lives,
+ * or one that has come before this one.
+ */
+async function isTakenFromDead(directory: string, own: string, path: string): Promise<boolean> {
+  const first = await readLock(path);
+  if (first === null) return false;
+  for (let lock = first; ; ) {
+    if (lock.owner !== null && (await isAlive(lock.owner)))
+      throw owned(directory, `process ${lock.owner.pid} has it`);
+    const after = join(directory, `${AFTER}${lock.key}`);
+    if (await isLinked(own, after)) return isReplaced(directory, { own, path, after }, first);
+    const next = await readLock(after);
+    if (next === null) return false;
+    lock = next;
+  }
 }
 
-async function readOwner(path: string): Promise<ProcessIdentity | "broken" | null> {
+interface Paths {
+  readonly own: string;
+  readonly path: string;
+  readonly after: string;
+}
+
+/** Who has made the link `after` is the only one to replace `first`, unless that was replaced before the link was made. */
+async function isReplaced(directory: string, { own, path, after }: Paths, first: Lock): Promise<boolean> {
   try {
-    const { pid, started } = JSON.parse(await readFile(path, "utf8"));
-    return typeof pid === "number" && typeof started === "string" ? { pid, started } : "broken";
+    if ((await readLock(path))?.key !== first.key) {
+      await rm(after, { force: true });
+      return false;
+    }
+    await rename(own, path);
   } catch (error) {
-    return isCode(error, "ENOENT") ? null : "broken";
+    await rm(after, { force: true });
+    throw error;
+  }
+  // They say nothing any more; whoever makes one now sees that the lock is another.
+  for (const name of await readdir(directory))
+    if (name.startsWith(AFTER)) await rm(join(directory, name), { force: true });
+  return true;
+}
+
+interface Lock {
+  /** Null if the file is broken, as a crash of the machine may leave it. */
+  readonly owner: ProcessIdentity | null;
+  /** Of what it says. */
+  readonly key: string;
+}
+
+async function readLock(path: string): Promise<Lock | null> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (isCode(error, "ENOENT")) return null;
+    throw error;
+  }
+  return { owner: ownerIn(text), key: createHash("sha256").update(text).digest("hex").slice(0, 24) };
+}
+
+function ownerIn(text: string): ProcessIdentity | null {
+  try {
+    const { pid, started } = JSON.parse(text);
+    return typeof pid === "number" && typeof started === "string" ? { pid, started } : null;
+  } catch {
+    return null;
   }
 }
 
@@ -97,10 +150,6 @@ async function startedAt(pid: number): Promise<string> {
 }
 
 const isCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException).code === code;
-
-function ignoreMissing(error: unknown): void {
-  if (!isCode(error, "ENOENT")) throw error;
-}
 
 /** Whether `error` says that a process which lives has the directory. */
 export const isOwned = (error: unknown): boolean => error instanceof Fault && error.id === "log.owned";
