@@ -139,7 +139,10 @@ export const PGBOUNCER_KEYS: readonly KeyMapping[] = [
     ],
     ["cancel_wait_timeout", "A cancel request is passed on at once, or removes the client from the queue."],
     ["suspend_timeout", "There is no SUSPEND; PAUSE, or an online restart by SIGUSR2, does what it is for."],
-    ["so_reuseport", "One process has the port; SIGUSR2 hands it to a new one without dropping clients."],
+    [
+      "so_reuseport",
+      "Set workers for several processes on one port; SIGUSR2 hands it to new ones without dropping clients.",
+    ],
     ["client_tls_protocols", TLS_CLIENTS],
     ["client_tls_ciphers", TLS_CLIENTS],
     ["client_tls13_ciphers", TLS_CLIENTS],
