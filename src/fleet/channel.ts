@@ -77,8 +77,9 @@ export class Channel {
     this.#servers.set(name, server);
   }
 
-  /** What the other process sent. */
+  /** What the other process sent; of one that is known to be gone it counts no more. */
   receive(envelope: Envelope, handle: object | undefined): void {
+    if (this.#isClosed) return;
     switch (envelope.kind) {
       case "told":
         return void this.#servers.get(envelope.topic)?.(envelope.body as never, handle);

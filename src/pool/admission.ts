@@ -169,17 +169,8 @@ export class Admission {
       const queue = this.#queueOf(client, pool);
       const sinceMs = this.#clock.monotonicMs();
       const steps = this.#steps;
-      const waiting: Waiting = {
-        client,
-        pool,
-        sinceMs,
-        steps,
-        stepsTaken: 0,
-        queue,
-        ticket: null,
-        resolve,
-        reject,
-      };
+      const place = { client, pool, queue, ticket: null };
+      const waiting: Waiting = { ...place, sinceMs, steps, stepsTaken: 0, resolve, reject };
       if (queue instanceof Set) queue.add(waiting);
       else waiting.ticket = queue.add(client.asker.share, waiting);
       this.#queued += 1;

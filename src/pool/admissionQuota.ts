@@ -87,9 +87,10 @@ export class AdmissionQuota implements QuotaHolder, PoolWatch {
     return this.#quotas.split(this.#config.reserve);
   }
 
-  /** What was granted, or those who are in, if they are more. */
+  /** What was granted, or those who are in, if they are more; but for a risk, which lets in more than the limit. */
   get #limitNow(): number {
-    return Math.max(this.#granted, this.#parts.admission.claimed - this.#reserve);
+    const claimed = this.#parts.admission.claimed - this.#reserve;
+    return Math.max(this.#granted, Math.min(this.#limit, claimed));
   }
 
   #apply(): void {

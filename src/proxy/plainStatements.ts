@@ -109,11 +109,9 @@ export class PlainStatements {
 
   /** A simple query. */
   query(lease: ServerConnection, buffer: Buffer, start: number, end: number): Understood {
-    if (!lease.isStandby && isOrdinary(buffer, start + QUERY_TEXT_AT, end - 1)) {
-      this.#statements.unnamed = null;
-      lease.unnamedStatement = null;
-      return PASS;
-    }
+    this.#statements.unnamed = null;
+    lease.unnamedStatement = null;
+    if (!lease.isStandby && isOrdinary(buffer, start + QUERY_TEXT_AT, end - 1)) return PASS;
     const text = readQuery(buffer, start, end, "latin1");
     this.#noteCommit(lease, text);
     const other = ABOUT_SESSIONS.test(text) ? this.#answerOf(lease, text) : null;
@@ -122,8 +120,6 @@ export class PlainStatements {
     const first = this.effects.missingChannel(effects);
     if (first !== null) return first;
     const fault = refusalOnStandby(lease, text, effects) ?? this.effects.note(lease, effects);
-    this.#statements.unnamed = null;
-    lease.unnamedStatement = null;
     if (fault !== null) refuseQuery(lease, fault);
     else if (other !== null) lease.outbox.put(send.queryBytes(Buffer.from(other, "latin1")));
     else return PASS;

@@ -62,6 +62,16 @@ describe("a channel", () => {
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(asked, 1);
   });
+
+  test("hears nothing of what a process that is gone has sent before", async () => {
+    const [here, there] = channelPair();
+    const notes: string[] = [];
+    here.serve(NOTE, (text) => void notes.push(text));
+    there.tell(NOTE, "late");
+    here.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(notes, []);
+  });
 });
 
 describe("a crew", () => {

@@ -139,4 +139,22 @@ describe("an admission whose limit is granted", () => {
       assert.equal(played.bound, Math.max(1, 2 - i));
     }
   });
+
+  it("says no more than was granted when a risk lets in one more than that", async () => {
+    const played = new Played();
+    played.grant(1);
+    const [idle, lucky] = [new AdmittedClient({}), new AdmittedClient({})];
+    for (const client of [idle, lucky]) played.admission.begin(client);
+    played.enter(idle, 0);
+    const entered = played.admission.enter(lucky, 1);
+    await played.environment.pass(1_000);
+    await entered;
+    assert.equal(played.admission.claimed, 2);
+    played.quota.reconfigure(CONFIG); // as a RELOAD does
+    played.hear();
+    assert.equal(played.bound, 1, "one connection to each shard");
+    const third = new AdmittedClient({});
+    played.admission.begin(third);
+    assert.equal(played.admission.tryEnter(third, 2), false);
+  });
 });
