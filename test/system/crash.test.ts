@@ -23,6 +23,7 @@ const PROXY = join(import.meta.dirname, "crashingProxy.ts");
 const RECOVERED_WITHIN_MS = 2_000;
 const STRUCK_WITHIN_MS = 10_000;
 const AMOUNT = 7;
+const TAKES_ALL = process.env["PGXA_EVERY_MOMENT"] !== undefined;
 
 /** Points that each participant passes that is prepared. */
 const PER_PARTICIPANT: readonly FaultPoint[] = [
@@ -284,6 +285,13 @@ const VICTIMS: readonly (Victims & { readonly name: string })[] = [
   { name: "pgxa and the first shard are killed", isPgxa: true, shard: 0 },
 ];
 
+/** Around the decision. */
+const DECISIVE = /^(?:votes|decision|anchor)|^commit-prepared\.(?:before|after)-send/;
+
+/** pgxa and a shard both: the usual run takes the moments around the decision, and with PGXA_EVERY_MOMENT set all of them. */
+const isUsual = ({ isPgxa, shard }: Victims, point: FaultPoint): boolean =>
+  !isPgxa || shard === null || TAKES_ALL || DECISIVE.test(point);
+
 for (const kind of KINDS) {
   describe(`a transfer that is decided ${kind.name} is atomic`, () => {
     let stage: Stage;
@@ -301,7 +309,7 @@ for (const kind of KINDS) {
     });
 
     for (const victims of VICTIMS) {
-      for (const moment of kind.moments) {
+      for (const moment of kind.moments.filter(({ point }) => isUsual(victims, point))) {
         const when = `when ${victims.name} at ${moment.point}, participant ${moment.index}`;
         test(when, { timeout: 60_000 }, () => crash.strikeAndTell(moment, victims));
       }

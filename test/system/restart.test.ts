@@ -17,7 +17,7 @@ for (const shards of [1, 2]) {
   describe(`in front of ${shards} shards`, () => {
     let stage: RestartStage;
     before(async () => {
-      stage = await RestartStage.open({ shards });
+      stage = await RestartStage.open({ shards, config: { shutdown: { timeout: "3s" } } });
     }, TIMEOUT);
     after(() => stage?.stop(), TIMEOUT);
     beforeEach(() => stage.start(), TIMEOUT);

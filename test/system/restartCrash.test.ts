@@ -3,12 +3,18 @@
  * is not part of. Each time both shards must agree in the end, what was acknowledged must be there, and whoever connects
  * must be served by the process that is left.
  *
- * Of the moments of a commit the usual run takes those around the decision; with PGXA_EVERY_MOMENT set, all of them.
+ * The usual run takes the moments of a commit around the decision, and those of a handover with one log; with
+ * PGXA_EVERY_MOMENT set, all of them.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type pg from "pg";
-import { FAULT_POINTS, type FaultPoint, HANDOVER_POINTS } from "../../src/base/faultPoint.ts";
+import {
+  FAULT_POINTS,
+  type FaultPoint,
+  HANDOVER_POINTS,
+  type HandoverPoint,
+} from "../../src/base/faultPoint.ts";
 import { isAlive, signalProcess } from "../../src/cli/osProcess.ts";
 import { RestartStage } from "./restartStage.ts";
 
@@ -24,6 +30,8 @@ interface Kind {
   /** Where a process's death may lose the decision, and need not. */
   readonly undecided: FaultPoint;
   readonly transaction: object;
+  /** Of the moments of a handover, which do not depend on the log, those of the usual run. */
+  takes(point: HandoverPoint): boolean;
 }
 
 const KINDS: readonly Kind[] = [
@@ -33,6 +41,7 @@ const KINDS: readonly Kind[] = [
     firstDecided: "decision.after-sync",
     undecided: "decision.before-sync",
     transaction: {},
+    takes: () => true,
   },
   {
     name: "on shards",
@@ -40,10 +49,11 @@ const KINDS: readonly Kind[] = [
     firstDecided: "anchor.acknowledged",
     undecided: "anchor.after-send",
     transaction: { log: "shard", log_directory: undefined },
+    takes: (point) => point === "client.after-go" || point === "arrival.accepting",
   },
 ];
 
-for (const { name, without, firstDecided, undecided, transaction } of KINDS) {
+for (const { name, without, firstDecided, undecided, transaction, takes } of KINDS) {
   describe(`a process of an online restart is killed, with decisions ${name}`, () => {
     let stage: RestartStage;
     let transfers = 0;
@@ -97,7 +107,7 @@ for (const { name, without, firstDecided, undecided, transaction } of KINDS) {
       assert.equal(await copies(id), 2);
     }
 
-    for (const point of HANDOVER_POINTS) {
+    for (const point of HANDOVER_POINTS.filter((one) => TAKES_ALL || takes(one))) {
       test(`at ${point}`, TIMEOUT, async () => {
         const committed: number[] = [];
         let isOver = false;
