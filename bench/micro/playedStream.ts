@@ -6,6 +6,8 @@ export class PlayedStream {
   status = "I";
   /** What the unnamed statement is. */
   unnamed = "";
+  /** The statement that is executed next. */
+  bound = "";
   writes = 0;
   bytes = 0;
   readonly isFlushed = true;

@@ -15,6 +15,7 @@ import type { ShardConfig } from "../config/config.ts";
 import type { Notification } from "../wire/backendReaders.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import * as send from "../wire/frontendWriters.ts";
+import { batchOf, type KeptStatement } from "../wire/keptStatement.ts";
 import type { ByteStream, StreamOwner } from "./byteStream.ts";
 import { sendCancelRequest } from "./cancelRequest.ts";
 import { BACKEND_START, connectFailed } from "./connecting.ts";
@@ -227,6 +228,20 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     return this.#answer(timeoutMs);
   }
 
+  /** Runs `first`, and behind it `sql` if that succeeded, as one batch; else as `run`. */
+  runBehind(
+    first: KeptStatement,
+    values: readonly string[],
+    sql: string,
+    timeoutMs: number,
+  ): Promise<ControlReply> {
+    if (this.#state === "closed") return Promise.resolve(CLOSED);
+    this.outbox.put(batchOf(first, this.statements.has(first.name), values, sql));
+    this.unnamedStatement = null;
+    this.statements.set(first.name, true);
+    return this.#answer(timeoutMs, first.name);
+  }
+
   /** Asks the shard to cancel what runs here. Resolves when the request has been taken. */
   async cancel(): Promise<void> {
     if (this.#state !== "leased") return;
@@ -331,10 +346,14 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   // --- inside ---
 
-  /** Sends what was put into the outbox, and waits for the answer. */
-  #answer(timeoutMs: number): Promise<ControlReply> {
+  /** Sends what was put into the outbox, and waits for the answer; behind an error nobody knows whether `kept` stands. */
+  #answer(timeoutMs: number, kept: string | null = null): Promise<ControlReply> {
     return new Promise((resolve) => {
-      this.#controls.add(resolve, timeoutMs);
+      const hear = (reply: ControlReply): void => {
+        if (reply.kind !== "complete") this.statements.delete(kept!);
+        resolve(reply);
+      };
+      this.#controls.add(kept === null ? resolve : hear, timeoutMs);
       this.replies.expectGroup(CONTROL);
       this.outbox.flush();
     });

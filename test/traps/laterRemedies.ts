@@ -78,10 +78,10 @@ export const REMEDIES_FROM_THE_DECISION_ON: readonly Remedy[] = [
   {
     trap: 19,
     test: "decision",
-    where: "src/txn/vote.ts: prepareQuery",
+    where: "src/txn/vote.ts: prepareStatement",
     without: "prepared under a name that is not the log's",
-    from: "; PREPARE TRANSACTION '",
-    to: "; PREPARE TRANSACTION 'of-this-process-",
+    from: "`PREPARE TRANSACTION '",
+    to: "`PREPARE TRANSACTION 'of-this-process-",
   },
   {
     trap: 20,
