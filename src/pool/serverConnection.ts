@@ -111,6 +111,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly #controls: ControlQueue;
   readonly #stream: ByteStream;
   readonly #secret: Buffer;
+  /** The names of pgxa's own statements that were made here. */
+  readonly #kept = new Set<string>();
   #state: ServerState = "connecting";
   #cancelsInFlight = 0;
   #afterCancels: (() => void)[] = [];
@@ -229,17 +231,13 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   }
 
   /** Runs `first`, and behind it `sql` if that succeeded, as one batch; else as `run`. */
-  runBehind(
-    first: KeptStatement,
-    values: readonly string[],
-    sql: string,
-    timeoutMs: number,
-  ): Promise<ControlReply> {
-    if (this.#state === "closed") return Promise.resolve(CLOSED);
+  runBehind(first: KeptStatement, values: readonly string[], sql: string, timeoutMs: number) {
+    if (this.#state === "closed") return Promise.resolve<ControlReply>(CLOSED);
     this.outbox.put(batchOf(first, this.statements.has(first.name), values, sql));
     this.unnamedStatement = null;
     this.statements.set(first.name, true);
-    return this.#answer(timeoutMs, first.name);
+    this.#kept.add(first.name);
+    return this.#answer(timeoutMs, true);
   }
 
   /** Asks the shard to cancel what runs here. Resolves when the request has been taken. */
@@ -346,17 +344,23 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
 
   // --- inside ---
 
-  /** Sends what was put into the outbox, and waits for the answer; behind an error nobody knows whether `kept` stands. */
-  #answer(timeoutMs: number, kept: string | null = null): Promise<ControlReply> {
+  /** Sends what was put into the outbox, and waits for the answer. */
+  #answer(timeoutMs: number, isBehindKept = false): Promise<ControlReply> {
     return new Promise((resolve) => {
       const hear = (reply: ControlReply): void => {
-        if (reply.kind !== "complete") this.statements.delete(kept!);
+        if (reply.kind !== "complete") this.#forgetKept();
         resolve(reply);
       };
-      this.#controls.add(kept === null ? resolve : hear, timeoutMs);
+      this.#controls.add(isBehindKept ? hear : resolve, timeoutMs);
       this.replies.expectGroup(CONTROL);
       this.outbox.flush();
     });
+  }
+
+  /** Behind an error nobody knows which of them stand. */
+  #forgetKept(): void {
+    for (const name of this.#kept) this.statements.delete(name);
+    this.#kept.clear();
   }
 
   async #identify(): Promise<void> {
