@@ -34,6 +34,7 @@ export function answersOf(bytes: Uint8Array, stream: PlayedStream): Buffer {
         break;
       case CLIENT_MESSAGE.parse:
         if (buffer[at + 5] === 0) stream.unnamed = wordAt(buffer, at + 6);
+        else stream.made += 1;
         answers.push(PARSE_COMPLETE);
         break;
       case CLIENT_MESSAGE.bind:

@@ -8,6 +8,8 @@ export class PlayedStream {
   unnamed = "";
   /** The statement that is executed next. */
   bound = "";
+  /** How many statements with a name were parsed. */
+  made = 0;
   writes = 0;
   bytes = 0;
   readonly isFlushed = true;
