@@ -17,6 +17,8 @@ export interface CommitFigure {
   /** What one transfer makes of them. */
   readonly writes: number;
   readonly timers: number;
+  /** Statements with a name that a shard parsed. */
+  readonly made: number;
   /** The least of the rounds: what else the machine does only adds. */
   readonly microseconds: number;
 }
@@ -38,13 +40,14 @@ export async function commitFigure(
     const after = process.cpuUsage();
     times.push((after.user + after.system - user - system) / transfers);
   }
-  const { writes, timers } = rig.counts();
+  const { writes, timers, made } = rig.counts();
   const all = transfers * rounds;
   return {
     log,
     transfers,
     writes: (writes - before.writes) / all,
     timers: (timers - before.timers) / all,
+    made: (made - before.made) / all,
     microseconds: Math.min(...times),
   };
 }

@@ -6,6 +6,10 @@ export class PlayedStream {
   status = "I";
   /** What the unnamed statement is. */
   unnamed = "";
+  /** The statement that is executed next. */
+  bound = "";
+  /** How many statements with a name were parsed. */
+  made = 0;
   writes = 0;
   bytes = 0;
   readonly isFlushed = true;

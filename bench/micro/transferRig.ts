@@ -91,9 +91,10 @@ export class TransferRig {
     );
   }
 
-  counts(): { readonly writes: number; readonly timers: number } {
+  counts(): { readonly writes: number; readonly timers: number; readonly made: number } {
     const writes = this.#streams.reduce((sum, stream) => sum + stream.writes, 0);
-    return { writes, timers: this.#clock.timers };
+    const made = this.#streams.reduce((sum, stream) => sum + stream.made, 0);
+    return { writes, timers: this.#clock.timers, made };
   }
 
   async transfer(): Promise<void> {

@@ -25,6 +25,14 @@ export const COMMIT_FAULTS = {
     "the transaction was rolled back: another pgxa took this one for dead and settled it",
     "Repeat the transaction. If it happens often, set transaction.lease higher.",
   ),
+  "commit.deallocated": spec(
+    "40000",
+    "ERROR",
+    "statement",
+    "client",
+    "the transaction was rolled back: a statement that pgxa keeps prepared on the shard had been deallocated",
+    "Repeat the transaction. Leave out DEALLOCATE ALL in DO blocks and functions, where pgxa does not see it.",
+  ),
   "commit.made_read_only": spec(
     "25006",
     "ERROR",

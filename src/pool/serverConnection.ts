@@ -15,6 +15,7 @@ import type { ShardConfig } from "../config/config.ts";
 import type { Notification } from "../wire/backendReaders.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import * as send from "../wire/frontendWriters.ts";
+import { batchOf, type KeptStatement } from "../wire/keptStatement.ts";
 import type { ByteStream, StreamOwner } from "./byteStream.ts";
 import { sendCancelRequest } from "./cancelRequest.ts";
 import { BACKEND_START, connectFailed } from "./connecting.ts";
@@ -110,6 +111,8 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   readonly #controls: ControlQueue;
   readonly #stream: ByteStream;
   readonly #secret: Buffer;
+  /** The names of pgxa's own statements that were made here. */
+  readonly #kept = new Set<string>();
   #state: ServerState = "connecting";
   #cancelsInFlight = 0;
   #afterCancels: (() => void)[] = [];
@@ -227,6 +230,16 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
     return this.#answer(timeoutMs);
   }
 
+  /** Runs `first`, and behind it `sql` if that succeeded, as one batch; else as `run`. */
+  runBehind(first: KeptStatement, values: readonly string[], sql: string, timeoutMs: number) {
+    if (this.#state === "closed") return Promise.resolve<ControlReply>(CLOSED);
+    this.outbox.put(batchOf(first, this.statements.has(first.name), values, sql));
+    this.unnamedStatement = null;
+    this.statements.set(first.name, true);
+    this.#kept.add(first.name);
+    return this.#answer(timeoutMs, true);
+  }
+
   /** Asks the shard to cancel what runs here. Resolves when the request has been taken. */
   async cancel(): Promise<void> {
     if (this.#state !== "leased") return;
@@ -332,12 +345,22 @@ export class ServerConnection implements StreamOwner, ReplyHandler {
   // --- inside ---
 
   /** Sends what was put into the outbox, and waits for the answer. */
-  #answer(timeoutMs: number): Promise<ControlReply> {
+  #answer(timeoutMs: number, isBehindKept = false): Promise<ControlReply> {
     return new Promise((resolve) => {
-      this.#controls.add(resolve, timeoutMs);
+      const hear = (reply: ControlReply): void => {
+        if (reply.kind !== "complete") this.#forgetKept();
+        resolve(reply);
+      };
+      this.#controls.add(isBehindKept ? hear : resolve, timeoutMs);
       this.replies.expectGroup(CONTROL);
       this.outbox.flush();
     });
+  }
+
+  /** Behind an error nobody knows which of them stand. */
+  #forgetKept(): void {
+    for (const name of this.#kept) this.statements.delete(name);
+    this.#kept.clear();
   }
 
   async #identify(): Promise<void> {

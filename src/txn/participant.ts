@@ -7,6 +7,7 @@
  */
 import type { BackendPid, ShardId } from "../base/brands.ts";
 import type { ControlReply } from "../pool/controlReply.ts";
+import type { KeptStatement } from "../wire/keptStatement.ts";
 
 export type { ControlReply };
 
@@ -23,4 +24,14 @@ export interface BranchConnection {
    * Runs `sql` as one simple query; resolves with the answer, never rejects. At `timeoutMs` the answer is lost.
    */
   run(sql: string, timeoutMs: number): Promise<ControlReply>;
+  /**
+   * Runs `first` with `values` and then `sql`, as one batch: `sql` only if `first` succeeded. Else as `run`. `first` stays
+   * prepared on the connection.
+   */
+  runBehind(
+    first: KeptStatement,
+    values: readonly string[],
+    sql: string,
+    timeoutMs: number,
+  ): Promise<ControlReply>;
 }

@@ -21,13 +21,14 @@ import type { BranchConnection } from "./participant.ts";
 import { writeParticipants } from "./shardLog/decisionTable.ts";
 import type { ShardLog } from "./shardLog/shardLog.ts";
 import {
-  anchorQuery,
   anchorReply,
+  COMMIT_DECISION,
   type CommitError,
   type CommitReply,
   type PrepareVote,
-  prepareQuery,
+  prepareStatement,
   prepareVote,
+  XID,
 } from "./vote.ts";
 
 export interface Member {
@@ -144,7 +145,7 @@ export class TwoPhaseCommit {
     faultPoint("prepare.before-send", participant);
     if (connection.isInTransaction) {
       connection
-        .run(prepareQuery(gid), prepareTimeoutMs)
+        .runBehind(XID, NO_VALUES, prepareStatement(gid), prepareTimeoutMs)
         .then((reply) => this.#voted(participant, prepareVote(reply)), throwLater);
     } else later(() => this.#voted(participant, { vote: "no", error: failedTransaction() }));
     faultPoint("prepare.after-send", participant);
@@ -207,10 +208,10 @@ export class TwoPhaseCommit {
     const { transaction, faultPoint, commitTimeoutMs } = this.#options;
     const connection = this.#connection(anchor);
     faultPoint("anchor.before-send", 0);
-    const query = anchorQuery(transaction, writeParticipants(this.#participants()));
     if (connection.isInTransaction) {
+      const decision = [transaction, writeParticipants(this.#participants())];
       connection
-        .run(query, commitTimeoutMs)
+        .runBehind(COMMIT_DECISION, decision, "COMMIT", commitTimeoutMs)
         .then((reply) => this.#anchorSaid(anchorReply(reply), anchor), throwLater);
     } else later(() => this.#anchorSaid({ kind: "aborted", error: failedTransaction() }, anchor));
     faultPoint("anchor.after-send", 0);
@@ -338,6 +339,8 @@ export class TwoPhaseCommit {
     return this.#options.members[participant]!.connection;
   }
 }
+
+const NO_VALUES: readonly string[] = [];
 
 const failedTransaction = (): Fault => new Fault("session.failed_transaction");
 

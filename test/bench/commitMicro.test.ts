@@ -26,4 +26,10 @@ describe("a transfer over two shards", () => {
     const figure = await commitFigure("shard", TRANSFERS, 1, clock);
     assert.equal(figure.timers, 0);
   });
+
+  it("has a shard parse nothing that was kept prepared before", async () => {
+    const { clock } = new ManualEnvironment(); // in which no shared name grows old
+    for (const log of ["shard", "file"] as const)
+      assert.equal((await commitFigure(log, TRANSFERS, 1, clock)).made, 0);
+  });
 });

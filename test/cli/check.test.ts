@@ -109,7 +109,7 @@ describe("pgxa check", { timeout: 150_000 }, () => {
       assert.equal(code, 0);
     }
     const { code, stdout } = await check(text);
-    assert.match(stdout, /✓ decision log +schema pgxa, version 1\n/);
+    assert.match(stdout, /✓ decision log +schema pgxa, version 2\n/);
     assert.match(stdout, /this machine\n {2}✓ decision log +on the shards/);
     assert.equal(code, 0);
   });
@@ -122,7 +122,7 @@ describe("pgxa check", { timeout: 150_000 }, () => {
     const printed = await run(["shards", "init", "--config", file, "--print"], {});
     assert.match(printed.stdout, /^-- shard east, database bank\nBEGIN;[\s\S]* TO "humble";[\s\S]*COMMIT;/);
     await execute(east, printed.stdout.split("-- shard north")[0]!);
-    assert.match((await check(text)).stdout, /✓ decision log +schema pgxa, version 1\n/);
+    assert.match((await check(text)).stdout, /✓ decision log +schema pgxa, version 2\n/);
     await execute(east, "DROP SCHEMA pgxa CASCADE");
     const refused = await run(["shards", "init", "--config", file], {});
     assert.equal(refused.code, 1);

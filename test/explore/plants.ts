@@ -48,13 +48,16 @@ function takesSilenceForNo(connection: BranchConnection): BranchConnection {
     get isInTransaction() {
       return connection.isInTransaction;
     },
-    async run(sql, timeoutMs): Promise<ControlReply> {
-      const reply = await connection.run(sql, timeoutMs);
-      if (reply.kind !== "lost") return reply;
-      const error = { severity: "ERROR", sqlstate: "XX000", message: reply.reason };
-      return { kind: "error", error, status: "I" };
-    },
+    run: async (sql, timeoutMs) => refusedIfLost(await connection.run(sql, timeoutMs)),
+    runBehind: async (first, values, sql, timeoutMs) =>
+      refusedIfLost(await connection.runBehind(first, values, sql, timeoutMs)),
   };
+}
+
+function refusedIfLost(reply: ControlReply): ControlReply {
+  if (reply.kind !== "lost") return reply;
+  const error = { severity: "ERROR", sqlstate: "XX000", message: reply.reason };
+  return { kind: "error", error, status: "I" };
 }
 
 export const PLANTS: readonly Plant[] = [

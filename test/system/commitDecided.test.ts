@@ -39,7 +39,7 @@ test("an anchor that is lost after it has committed is asked, and costs nobody m
   await loseStandby();
   const committing = client.query("COMMIT");
   const anchor = await patiently("the anchor waits for the standby", async () => {
-    const { rows } = await direct.query<{ pid: number }>(`${WAITING} AND query LIKE '%decide_commit%'`);
+    const { rows } = await direct.query<{ pid: number }>(`${WAITING} AND query = 'COMMIT'`);
     return rows[0]?.pid;
   });
   await direct.query("SELECT pg_terminate_backend($1)", [anchor]);

@@ -162,19 +162,18 @@ suite("traps of the decision on a shard", () => {
   test("trap 16: who comes late to commit loses to the abort that stands, and who comes late to abort to the commit", async () => {
     const one = await stage.join("one");
     const [other, anchor] = await stage.writers(one, 16);
-    const run = anchor.run.bind(anchor);
-    anchor.run = async (sql, timeoutMs) => {
-      const name = /decide_commit\('([^']+)'/.exec(sql)?.[1];
+    const runBehind = anchor.runBehind.bind(anchor);
+    anchor.runBehind = async (first, values, ...rest) => {
       const control = new ShardControl(shardConfig(shards.shards[1]!));
-      if (name !== undefined) assert.equal(await decideOn(control, gtridOf(name), "abort", []), "abort");
+      assert.equal(await decideOn(control, gtridOf(values[0]!), "abort", []), "abort");
       await control.close();
-      return run(sql, timeoutMs);
+      return runBehind(first, values, ...rest);
     };
     assert.equal(faultOf(await stage.commit(one, other, anchor)), "commit.taken_over");
     assert.equal(await stage.seen(16), 0);
     const control = new ShardControl(shardConfig(shards.shards[1]!));
     const decided = gtridOf("f:one:1:1");
-    await stage.query(1, `SELECT pgxa.decide_commit('${decided}', '[]')`);
+    await stage.query(1, `INSERT INTO pgxa.commit_decision VALUES ('${decided}', 'commit', '[]')`);
     assert.equal(await decideOn(control, decided, "abort", []), "commit");
     const rows = await stage.query(1, `SELECT outcome FROM pgxa.decision WHERE gtrid = '${decided}'`);
     assert.deepEqual(rows, [{ outcome: "commit" }]);

@@ -30,10 +30,10 @@ export const REMEDIES_FROM_THE_DECISION_ON: readonly Remedy[] = [
   {
     trap: 16,
     test: "decision",
-    where: "src/txn/shardLog/schema.ts: schemaScript",
+    where: "src/txn/shardLog/schema.ts: WRITE_COMMIT",
     without: "an unconditional update, by who commits",
-    from: "VALUES ($1, 'commit', $2);",
-    to: "VALUES ($1, 'commit', $2) ON CONFLICT (gtrid) DO UPDATE SET outcome = 'commit';",
+    from: "VALUES ($1, 'commit', $2)\"",
+    to: "VALUES ($1, 'commit', $2) ON CONFLICT (gtrid) DO UPDATE SET outcome = 'commit'\"",
   },
   {
     trap: 16,
@@ -78,10 +78,10 @@ export const REMEDIES_FROM_THE_DECISION_ON: readonly Remedy[] = [
   {
     trap: 19,
     test: "decision",
-    where: "src/txn/vote.ts: prepareQuery",
+    where: "src/txn/vote.ts: prepareStatement",
     without: "prepared under a name that is not the log's",
-    from: "; PREPARE TRANSACTION '",
-    to: "; PREPARE TRANSACTION 'of-this-process-",
+    from: "`PREPARE TRANSACTION '",
+    to: "`PREPARE TRANSACTION 'of-this-process-",
   },
   {
     trap: 20,
@@ -168,8 +168,8 @@ export const REMEDIES_FROM_THE_DECISION_ON: readonly Remedy[] = [
     test: "client",
     where: "src/proxy/localStatements.ts: commitSound",
     without: "nobody tells the client",
-    from: '[...(isNoted ? [noticeResponse(outcome.notice)] : []), commandComplete("COMMIT")]',
-    to: '[...(isNoted ? [] : []), commandComplete("COMMIT")]',
+    from: "isNoted ? [noticeResponse(outcome.notice), COMMITTED]",
+    to: "isNoted ? [COMMITTED]",
   },
   {
     trap: 26,

@@ -29,8 +29,8 @@ export const REMEDIES_BEFORE_THE_DECISION: readonly Remedy[] = [
     test: "phase1",
     where: "src/txn/twoPhaseCommit.ts: #prepare",
     without: "PREPARE is sent although no transaction is open",
-    from: "const vote: Promise<PrepareVote> = connection.isInTransaction\n",
-    to: "const vote: Promise<PrepareVote> = connection.pid !== undefined\n",
+    from: 'faultPoint("prepare.before-send", participant);\n    if (connection.isInTransaction) {',
+    to: "if (connection.pid !== undefined) {",
   },
   {
     trap: 2,
@@ -133,8 +133,8 @@ export const REMEDIES_BEFORE_THE_DECISION: readonly Remedy[] = [
     test: "phase1",
     where: "src/txn/twoPhaseCommit.ts: #prepare",
     without: "one PREPARE after the other",
-    from: "? connection.run(prepareQuery(gid), prepareTimeoutMs).then(prepareVote)",
-    to: "? ((this as any).turn = ((this as any).turn ?? Promise.resolve()).then(() => connection.run(prepareQuery(gid), prepareTimeoutMs).then(prepareVote)))",
+    from: "connection\n        .runBehind(XID, NO_VALUES, prepareStatement(gid), prepareTimeoutMs)\n",
+    to: "((this as any).turn = ((this as any).turn ?? Promise.resolve()).then(() => connection.runBehind(XID, NO_VALUES, prepareStatement(gid), prepareTimeoutMs)))\n",
   },
   {
     trap: 9,
@@ -205,8 +205,8 @@ export const REMEDIES_BEFORE_THE_DECISION: readonly Remedy[] = [
     test: "between",
     where: "src/txn/commitProtocol.ts: #twoPhases",
     without: "COMMIT is answered when it is decided",
-    from: 'if (config.commitAck === "applied") return ended;',
-    to: "",
+    from: 'config.commitAck === "decided" ? Promise',
+    to: "config.commitAck !== null ? Promise",
   },
   {
     trap: 14,

@@ -56,9 +56,9 @@ const DECISION = [
 ] as const;
 
 test("an anchor has committed only if both its tags are what they are when all is well", () => {
-  assert.equal(anchorReply(complete("SELECT 1", "COMMIT")).kind, "committed");
-  assert.equal(anchorReply(complete("SELECT 1", "ROLLBACK")).kind, "aborted");
-  for (const tags of [["COMMIT"], ["SELECT 0", "COMMIT"], ["SELECT 1", "COMMIT", "COMMIT"]])
+  assert.equal(anchorReply(complete("INSERT 0 1", "COMMIT")).kind, "committed");
+  assert.equal(anchorReply(complete("INSERT 0 1", "ROLLBACK")).kind, "aborted");
+  for (const tags of [["COMMIT"], ["INSERT 0 0", "COMMIT"], ["INSERT 0 1", "COMMIT", "COMMIT"]])
     assert.equal(anchorReply(complete(...tags)).kind, "unknown", tags.join());
 });
 

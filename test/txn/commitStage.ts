@@ -18,6 +18,7 @@ import type { BranchConnection } from "../../src/txn/participant.ts";
 import { PreparedSlots } from "../../src/txn/preparedSlots.ts";
 import { Resolver } from "../../src/txn/resolver.ts";
 import { ShardControl } from "../../src/txn/shardControl.ts";
+import type { KeptStatement } from "../../src/wire/keptStatement.ts";
 import type { TestShard, TestShards } from "../support/shards.ts";
 
 /** How a branch loses an answer: before the shard got the statement, or after it had done it. */
@@ -73,13 +74,26 @@ export class Branch implements BranchConnection {
     return this.connection.isInTransaction;
   }
 
-  async run(sql: string, timeoutMs: number): Promise<ControlReply> {
+  run(sql: string, timeoutMs: number): Promise<ControlReply> {
     this.said.push(sql);
-    const last = sql.split("; ").at(-1)!;
+    return this.#lossy(sql.split("; ").at(-1)!, () => this.connection.run(sql, timeoutMs));
+  }
+
+  runBehind(
+    first: KeptStatement,
+    values: readonly string[],
+    sql: string,
+    timeoutMs: number,
+  ): Promise<ControlReply> {
+    this.said.push(`${first.text}; ${sql}`);
+    return this.#lossy(sql, () => this.connection.runBehind(first, values, sql, timeoutMs));
+  }
+
+  async #lossy(last: string, run: () => Promise<ControlReply>): Promise<ControlReply> {
     const loss = [...this.losses].find(([beginning]) => last.startsWith(beginning));
-    if (loss === undefined) return this.connection.run(sql, timeoutMs);
+    if (loss === undefined) return run();
     this.losses.delete(loss[0]);
-    if (loss[1] === "after") await this.connection.run(sql, timeoutMs);
+    if (loss[1] === "after") await run();
     this.connection.close();
     return { kind: "lost", reason: "lost by the test" };
   }

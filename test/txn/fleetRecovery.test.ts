@@ -29,7 +29,7 @@ async function commitAnchor(transaction: string, seq: number, xid: string | null
   const participants = writeParticipants([
     { shard: EAST, gid: gid(transaction as never, EAST, NORTH), xid: xid as never, server: null },
   ]);
-  const decide = `SELECT pgxa.decide_commit('${transaction}', '${participants}')`;
+  const decide = `INSERT INTO pgxa.commit_decision VALUES ('${transaction}', 'commit', '${participants}')`;
   await stage.query(1, `BEGIN; INSERT INTO t VALUES (${seq}); ${decide}; COMMIT`);
 }
 
@@ -69,7 +69,7 @@ suite("what a pgxa of the fleet left", () => {
       const transaction = await leave(seq);
       const anchor = await stage.shards[1]!.connect();
       await anchor.query(`BEGIN; INSERT INTO t VALUES (${seq})`);
-      await anchor.query(`SELECT pgxa.decide_commit('${transaction}', '[]')`);
+      await anchor.query(`INSERT INTO pgxa.commit_decision VALUES ('${transaction}', 'commit', '[]')`);
       const member = await stage.join(`other${seq}`);
       await delay(1_500); // longer than an abort waits for the row at a time
       assert.equal((await stage.left()).prepared.length, 1, "nobody guesses");
@@ -156,10 +156,10 @@ suite("what a pgxa of the fleet left", () => {
     const epoch = Number((await stage.query(1, "SELECT epoch FROM pgxa.owner"))[0]!["epoch"]);
     const [other, anchor] = await stage.writers(one, 1);
     anchor.losses.set("COMMIT", "after");
-    const run = anchor.run.bind(anchor);
+    const runBehind = anchor.runBehind.bind(anchor);
     // As if it had been stopped after its COMMIT: the others have finished it, fenced its epoch and removed the row.
-    anchor.run = async (sql, timeoutMs) => {
-      const reply = await run(sql, timeoutMs);
+    anchor.runBehind = async (...batch) => {
+      const reply = await runBehind(...batch);
       await stage.query(1, "UPDATE pgxa.owner SET fenced = true; DELETE FROM pgxa.decision");
       return reply;
     };

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, suite, test } from "node:test";
 import { Fault } from "../../src/base/fault.ts";
 import { FAULT_POINTS, type FaultPoint } from "../../src/base/faultPoint.ts";
+import { makeSchema } from "../../src/cli/shardSchema.ts";
 import type { CommitOutcome } from "../../src/txn/commitProtocol.ts";
 import { startShards, type TestShards } from "../support/shards.ts";
+import { shardConfig } from "./commitStage.ts";
 import { FleetStage } from "./fleetStage.ts";
 
 let shards: TestShards;
@@ -170,10 +172,10 @@ suite("a commit decided on a shard", () => {
     const anchor = await stage.branch(one, 2, "SET LOCAL synchronous_commit = off; INSERT INTO t VALUES (1)");
     const setting = "SHOW synchronous_commit";
     assert.deepEqual(((await anchor.connection.run(setting, 5_000)) as { rows: unknown }).rows, [["off"]]);
-    const decide = "SELECT pgxa.decide_commit('f:x:1:1', '[]')";
+    const decide = "INSERT INTO pgxa.commit_decision VALUES ('f:x:1:1', 'commit', '[]')";
     assert.deepEqual(
       ((await anchor.connection.run(`${decide}; ${setting}`, 5_000)) as { rows: unknown }).rows,
-      [[""], ["on"]],
+      [["on"]],
     );
     assert.deepEqual(await stage.commit(one, other, anchor), { kind: "committed" });
   });
@@ -189,8 +191,9 @@ suite("a commit decided on a shard", () => {
     );
     assert.deepEqual(await stage.commit(one, other, anchor), { kind: "committed" });
     const teller = await stage.branch(one, 1, "SET SESSION AUTHORIZATION teller");
-    const refused = await teller.connection.run("SELECT pgxa.decide_commit('f:x:1:1', '[]')", 5_000);
-    assert.equal(refused.kind === "error" && refused.error.sqlstate, "42501");
+    const decide = "INSERT INTO pgxa.commit_decision VALUES ('f:x:1:1', 'commit', '[]')";
+    const refused = await teller.connection.run(decide, 5_000);
+    assert.equal(refused.kind === "error" && refused.error.sqlstate, "44000");
     await teller.connection.run("ROLLBACK", 5_000);
     await stage.query(1, "DROP TABLE t; DROP ROLE teller");
   });
@@ -218,15 +221,47 @@ suite("a commit decided on a shard", () => {
   test("a commit loses to an abort that others have decided, and says so", async () => {
     const one = await stage.join("one");
     const [other, anchor] = await stage.writers(one, 1);
-    const run = anchor.run.bind(anchor);
-    anchor.run = async (sql, timeoutMs) => {
-      const gtrid = /decide_commit\('([^']+)'/.exec(sql)?.[1];
-      const abort = `INSERT INTO pgxa.decision VALUES ('${gtrid}', 'abort', '[]')`;
-      if (gtrid !== undefined) await stage.query(1, abort);
-      return run(sql, timeoutMs);
+    const runBehind = anchor.runBehind.bind(anchor);
+    anchor.runBehind = async (first, values, ...rest) => {
+      await stage.query(1, `INSERT INTO pgxa.decision VALUES ('${values[0]}', 'abort', '[]')`);
+      return runBehind(first, values, ...rest);
     };
     assert.equal(faultOf(await stage.commit(one, other, anchor)), "commit.taken_over");
     assert.equal(await stage.seen(1), 0);
+  });
+
+  test("statements that a client deallocated unseen cost one transaction, which says so", async () => {
+    const one = await stage.join("one");
+    const writers = await stage.writers(one, 0);
+    const say = (sql: string) => Promise.all(writers.map(({ connection }) => connection.run(sql, 5_000)));
+    // Each has been a participant and the anchor: the last is that.
+    const commitBothWays = async (value: number) => {
+      assert.deepEqual(await stage.commit(one, ...writers), { kind: "committed" });
+      await say(`BEGIN; INSERT INTO t VALUES (${value})`);
+      assert.deepEqual(await stage.commit(one, ...writers.toReversed()), { kind: "committed" });
+      assert.equal(await stage.seen(value), 2);
+    };
+    await commitBothWays(1);
+    for (const { connection } of writers) {
+      await say("BEGIN; INSERT INTO t VALUES (2)");
+      await connection.run("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$", 5_000);
+      assert.equal(faultOf(await stage.commit(one, ...writers)), "commit.deallocated");
+      assert.equal(await stage.seen(2), 0);
+      await say("ROLLBACK");
+    }
+    await say("BEGIN; INSERT INTO t VALUES (3)");
+    await commitBothWays(4);
+  });
+
+  test("a schema of version 1 is refused at a start, and made new by running shards init again", async () => {
+    const config = shardConfig(shards.shards[1]!);
+    const check = "ALTER TABLE pgxa.decision ADD CHECK (outcome IN ('commit', 'abort'))";
+    await stage.query(1, `DROP VIEW pgxa.commit_decision; ${check}; UPDATE pgxa.installed SET version = 1`);
+    await assert.rejects(stage.join("one"), { id: "log.no_schema" });
+    assert.deepEqual([await makeSchema(config), await makeSchema(config)], ["made", "was there"]);
+    const two = await stage.join("two");
+    assert.deepEqual(await stage.commit(two, ...(await stage.writers(two, 1))), { kind: "committed" });
+    assert.equal(await stage.seen(1), 2);
   });
 
   test("many commits at once leave neither rows nor prepared transactions", async () => {

@@ -119,7 +119,7 @@ suite("an anchor where slots are short", () => {
     const member = await fleet.join("a", { prepare_timeout: "100ms" });
     const writers = await fleet.writers(member, 1);
     assert.deepEqual(await fleet.commit(member, ...writers), { kind: "committed" });
-    assert.match(writers[0].said.at(-1) ?? "", /^SELECT pgxa\.decide_commit/);
+    assert.match(writers[0].said.at(-1) ?? "", /^INSERT INTO pgxa\.commit_decision /);
     for (const gid of ["x1", "x2"]) await fleet.query(0, `ROLLBACK PREPARED '${gid}'`);
     assert.equal(await fleet.seen(1), 2);
   });

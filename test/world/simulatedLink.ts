@@ -10,9 +10,10 @@ import type { ControlReply } from "../../src/pool/controlReply.ts";
 import type { ControlSession, Row } from "../../src/txn/controlSession.ts";
 import type { BranchConnection } from "../../src/txn/participant.ts";
 import type { ErrorFields } from "../../src/wire/errorFields.ts";
+import type { KeptStatement } from "../../src/wire/keptStatement.ts";
 import { hash } from "./fingerprint.ts";
 import type { Backend, SimulatedPostgres } from "./simulatedPostgres.ts";
-import { type Answer, execute, isRead, mustWait, type StatementRules } from "./statements.ts";
+import { type Answer, batchText, execute, isRead, mustWait, type StatementRules } from "./statements.ts";
 
 interface Request {
   readonly sql: string;
@@ -199,6 +200,12 @@ export class SimulatedBranchConnection implements BranchConnection {
   run(sql: string): Promise<ControlReply> {
     return new Promise((resolve) => {
       this.#link.send(sql, [], (answer) => resolve(this.#reply(answer)));
+    });
+  }
+
+  runBehind(first: KeptStatement, values: readonly string[], sql: string): Promise<ControlReply> {
+    return new Promise((resolve) => {
+      this.#link.send(batchText(first, sql), values, (answer) => resolve(this.#reply(answer)));
     });
   }
 

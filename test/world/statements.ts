@@ -6,7 +6,7 @@
  * A statement that Postgres does not do in one go is done in two parts, and others may come in between: the anchor's
  * decision and its commit; the look for a prepared transaction and its end.
  */
-import { gidOf, gtridOf } from "../../src/base/brands.ts";
+import { gidOf } from "../../src/base/brands.ts";
 import { CONTROL_SETTINGS, IDENTITY, type Row } from "../../src/txn/controlSession.ts";
 import {
   ALIVE,
@@ -33,8 +33,9 @@ import {
   SCHEMA_VERSION,
   TAKE_EPOCH,
 } from "../../src/txn/shardLog/schema.ts";
-import { ASK_XID, anchorQuery, prepareQuery } from "../../src/txn/vote.ts";
+import { ASK_XID, COMMIT_DECISION, prepareStatement, XID } from "../../src/txn/vote.ts";
 import type { ErrorFields } from "../../src/wire/errorFields.ts";
+import type { KeptStatement } from "../../src/wire/keptStatement.ts";
 import type { Backend, SimulatedPostgres } from "./simulatedPostgres.ts";
 
 export type Answer =
@@ -51,6 +52,12 @@ export interface StatementRules {
 }
 export const POSTGRES_RULES: StatementRules = { lastWriterWins: false };
 
+/** A batch of two, as one text. */
+export const batchText = (first: KeptStatement, sql: string): string => `${first.text}; ${sql}`;
+
+/** Its values are the transaction's name and its participants. */
+const ANCHOR = batchText(COMMIT_DECISION, "COMMIT");
+
 /** Whether it has to wait for somebody else's transaction, which inserts the same key. */
 export function mustWait(
   shard: SimulatedPostgres,
@@ -58,7 +65,7 @@ export function mustWait(
   sql: string,
   values: Values,
 ): boolean {
-  const gtrid = sql === DECIDE ? String(values[0]) : anchorOf(sql)?.gtrid;
+  const gtrid = sql === DECIDE || sql === ANCHOR ? String(values[0]) : undefined;
   const insertion = gtrid === undefined ? undefined : shard.insertions.get(gtrid);
   return insertion !== undefined && insertion.by !== backend;
 }
@@ -87,13 +94,14 @@ export function execute(
   if (sql === DECIDE) return done(decide(shard, values, rules), "INSERT 0 1");
   const control = CONTROL[sql];
   if (control !== undefined) return done(control(shard, values), "SELECT");
-  return executeInBranch(shard, backend, sql, rules);
+  return executeInBranch(shard, backend, sql, values, rules);
 }
 
 function executeInBranch(
   shard: SimulatedPostgres,
   backend: Backend,
   sql: string,
+  values: Values,
   rules: StatementRules,
 ): Answer | null {
   const { branch } = backend;
@@ -104,8 +112,7 @@ function executeInBranch(
     shard.prepare(backend, gid);
     return done([{ xid: branch.xid }], "SELECT 1", "PREPARE TRANSACTION");
   }
-  const anchor = anchorOf(sql);
-  if (anchor !== null) return commitAnchor(shard, backend, anchor, rules);
+  if (sql === ANCHOR) return commitAnchor(shard, backend, values as AnchorValues, rules);
   switch (sql) {
     case ASK_XID:
       return done([{ xid: branch?.xid ?? null }], "SELECT 1");
@@ -121,19 +128,16 @@ function executeInBranch(
   }
 }
 
-interface AnchorStatement {
-  readonly gtrid: string;
-  readonly participants: string;
-}
+type AnchorValues = readonly [gtrid: string, participants: string];
 
 /** First the row, which makes others wait; then the commit. */
 function commitAnchor(
   shard: SimulatedPostgres,
   backend: Backend,
-  { gtrid, participants }: AnchorStatement,
+  [gtrid, participants]: AnchorValues,
   rules: StatementRules,
 ): Answer | null {
-  if (backend.branch === null) return done([], "SELECT 1", "ROLLBACK");
+  if (backend.branch === null) return done([], "INSERT 0 1", "ROLLBACK");
   if (!backend.isHalfway) {
     const isTaken = shard.decisions.has(gtrid) && !rules.lastWriterWins;
     if (isTaken) return duplicateKey(shard, backend);
@@ -143,7 +147,7 @@ function commitAnchor(
   }
   if (backend.branch.refuses === "commit") return refuse(shard, backend);
   shard.commit(backend);
-  return done([{ decide_commit: "" }], "SELECT 1", "COMMIT");
+  return done([], "INSERT 0 1", "COMMIT");
 }
 
 function finishPrepared(
@@ -274,7 +278,7 @@ const NAMES: Readonly<Record<string, string>> = {
 /** A statement in words. */
 export function inWords(sql: string): string {
   if (prepareOf(sql) !== null) return "PREPARE TRANSACTION";
-  if (anchorOf(sql) !== null) return "the decision and COMMIT";
+  if (sql === ANCHOR) return "the decision and COMMIT";
   const finish = finishOf(sql);
   return finish === null ? (NAMES[sql] ?? sql) : `${finish.verb} PREPARED`;
 }
@@ -283,15 +287,7 @@ export function inWords(sql: string): string {
 
 function prepareOf(sql: string): string | null {
   const gid = /; PREPARE TRANSACTION '([^']*)'$/.exec(sql)?.[1];
-  return gid !== undefined && prepareQuery(gidOf(gid)) === sql ? gid : null;
-}
-
-function anchorOf(sql: string): AnchorStatement | null {
-  const found = /^SELECT pgxa\.decide_commit\('([^']*)', '((?:[^']|'')*)'\); COMMIT$/.exec(sql);
-  if (found === null) return null;
-  const [, gtrid = "", written = ""] = found;
-  const participants = written.replaceAll("''", "'");
-  return anchorQuery(gtridOf(gtrid), participants) === sql ? { gtrid, participants } : null;
+  return gid !== undefined && batchText(XID, prepareStatement(gidOf(gid))) === sql ? gid : null;
 }
 
 function finishOf(sql: string): { readonly verb: "COMMIT" | "ROLLBACK"; readonly gid: string } | null {

@@ -1,5 +1,5 @@
 /** The disk of this machine, as decision logs use it. */
-import { ftruncate, writeSync } from "node:fs";
+import { fdatasync, ftruncate, writeSync } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rmdir, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
@@ -36,7 +36,7 @@ class NodeFile implements LogFile {
 
   async sync(kind: SyncKind): Promise<void> {
     if (kind === "fsync") await this.#handle.sync();
-    if (kind === "fdatasync") await this.#handle.datasync();
+    if (kind === "fdatasync") await dataSynced(this.#handle.fd);
   }
 
   truncate(bytes: number): Promise<void> {
@@ -47,6 +47,12 @@ class NodeFile implements LogFile {
     return this.#handle.close();
   }
 }
+
+/** As the handle's own `datasync`, for a few microseconds less: every decision waits for it. */
+const dataSynced = (fd: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    fdatasync(fd, (error) => (error === null ? resolve() : reject(error)));
+  });
 
 async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, "r");
