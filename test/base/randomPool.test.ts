@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { RandomPool } from "../../src/base/randomPool.ts";
+import { systemEnvironment } from "../../src/cli/systemEnvironment.ts";
 
 /** Counts up, so that each byte can be told from its neighbours. */
 class Counting {
   asked = 0;
-  readonly given: Uint8Array[] = [];
+  readonly given: Buffer[] = [];
   #next = 0;
 
-  bytes(count: number): Uint8Array {
+  bytes(count: number): Buffer {
     this.asked += 1;
-    const bytes = Uint8Array.from({ length: count }, () => (this.#next = (this.#next % 255) + 1));
+    const bytes = Buffer.from(Array.from({ length: count }, () => (this.#next = (this.#next % 255) + 1)));
     this.given.push(bytes);
     return bytes;
   }
@@ -39,5 +40,11 @@ describe("random bytes asked for in advance", () => {
     for (let i = 0; i < 1_000; i += 1) assert.equal(pool.bytes(36).length, 36);
     assert.equal(counting.asked, Math.ceil(1_000 / Math.floor(4_096 / 36)));
     assert.equal(pool.bytes(1_000).length, 1_000);
+  });
+
+  test("are no others' when they come from the system", () => {
+    const pool = new RandomPool(systemEnvironment.random);
+    const seen = new Set(Array.from({ length: 10_000 }, () => Buffer.from(pool.bytes(8)).toString("hex")));
+    assert.equal(seen.size, 10_000);
   });
 });
