@@ -56,7 +56,8 @@ export class Predecessor implements Peer<ToPredecessor> {
     const predecessor = new Predecessor(handoverPoint);
     predecessor.send({ kind: "hello", version: HANDOVER_VERSION });
     await predecessor.#until(() => predecessor.#hasAll);
-    return predecessor.#hasAll ? predecessor : null;
+    // If it has died meanwhile, some of its listening sockets may be missing; what there is goes on.
+    return predecessor.#welcome === null ? null : predecessor;
   }
 
   /** What this process gets; `stop` resolves when it is to stop before its turn. */
