@@ -205,8 +205,9 @@ function createDoors(
   const { registry, signals } = shared;
   const createSession = sessionsOf(config, world, shared);
   const listener = createListener(world, shared, createSession, (pid, secret) => {
-    handover.passCancel(pid, secret);
-    signals?.cancel(pid, secret);
+    // One worker alone asks other processes: a request that arrived twice could end two statements.
+    const isOthers = signals?.cancel(pid, secret) ?? false;
+    if (!isOthers) handover.passCancel(pid, secret);
   });
   const ports = new Ports(config, listener, endpoint, world.membership !== null);
   const own = { listener, ports: ports.all, createSession, generation };

@@ -64,10 +64,12 @@ export class ClientSignals {
     parent.serve(SIGNAL, ({ kind, pid }) => receiver.signal(kind, pid));
   }
 
-  /** Passes a cancel request on that is for no client here. */
-  cancel(pid: number, secret: Buffer): void {
+  /** Passes a cancel request on that is for no client here; false if it is for no other worker's either. */
+  cancel(pid: number, secret: Buffer): boolean {
     const worker = this.#otherOf(pid);
-    if (worker !== null) this.#membership.parent.tell(CANCEL, { worker, pid, secret });
+    if (worker === null) return false;
+    this.#membership.parent.tell(CANCEL, { worker, pid, secret });
+    return true;
   }
 
   /**
