@@ -10,6 +10,7 @@ import { comparisonMarkdown } from "../../bench/baselineReport.ts";
 import type { Results } from "../../bench/report.ts";
 import type { Row } from "../../bench/stats.ts";
 import { NO_STREAMS } from "../../bench/streamFigures.ts";
+import "../support/compileCache.ts";
 
 const RUN = join(import.meta.dirname, "../../bench/run.ts");
 

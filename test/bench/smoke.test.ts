@@ -12,6 +12,7 @@ import { test } from "node:test";
 import type { CommitFigures } from "../../bench/commit/figures.ts";
 import type { Results } from "../../bench/report.ts";
 import { findTool } from "../../bench/tools.ts";
+import "../support/compileCache.ts";
 
 const RUN = join(import.meta.dirname, "../../bench/run.ts");
 const SHORT = ["--rounds", "1", "--seconds", "0.5", "--scale", "1", "--clients", "4", "--no-install"];

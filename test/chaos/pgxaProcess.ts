@@ -9,6 +9,7 @@ import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { areGone, isAlive, signalProcess } from "../../src/cli/osProcess.ts";
+import "../support/compileCache.ts";
 
 const PROGRAM = join(import.meta.dirname, "..", "..", "src", "cli", "main.ts");
 const START_TIMEOUT_MS = 60_000;

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
+import "../support/compileCache.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/cli/main.ts");
 

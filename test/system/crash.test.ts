@@ -18,6 +18,7 @@ import { FAULT_POINTS, type FaultPoint } from "../../src/base/faultPoint.ts";
 import { areGone } from "../../src/cli/osProcess.ts";
 import type { Message, Order } from "./crashingProxy.ts";
 import { DATABASE, OPENING_BALANCE, Stage } from "./stage.ts";
+import "../support/compileCache.ts";
 
 const PROXY = join(import.meta.dirname, "crashingProxy.ts");
 const RECOVERED_WITHIN_MS = 2_000;

@@ -14,6 +14,7 @@ import pg from "pg";
 import { isAlive } from "../../src/cli/osProcess.ts";
 import { freePort } from "../../src/cli/postmaster.ts";
 import { lastEpoch } from "../support/logEpoch.ts";
+import "../support/compileCache.ts";
 
 const MAIN = join(import.meta.dirname, "../../src/cli/main.ts");
 const WAIT = { timeout: 120_000 };

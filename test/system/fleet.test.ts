@@ -13,6 +13,7 @@ import pg from "pg";
 import type { FaultPoint } from "../../src/base/faultPoint.ts";
 import type { Message, Order } from "./crashingProxy.ts";
 import { DATABASE, OPENING_BALANCE, Stage } from "./stage.ts";
+import "../support/compileCache.ts";
 
 const PROXY = join(import.meta.dirname, "crashingProxy.ts");
 /** The lease is one second; the rest is for a machine that is busy. */

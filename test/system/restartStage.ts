@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { areGone, isAlive, signalProcess } from "../../src/cli/osProcess.ts";
 import { DATABASE, OPENING_BALANCE, Stage, type StageOptions } from "./stage.ts";
+import "../support/compileCache.ts";
 
 const PROGRAM = join(import.meta.dirname, "restartingProxy.ts");
 const LISTENING = /^pgxa is listening on 127\.0\.0\.1:(\d+)/m;

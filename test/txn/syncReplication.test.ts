@@ -95,7 +95,7 @@ suite("a shard that waits for a standby which is not there", { timeout: 120_000 
     await wantStandby(1);
     const control = await shards.shards[1]!.connect();
     const outcome = one.commit(...(await one.writers(5)));
-    for (const verb of ["SELECT%PREPARE TRANSACTION", "COMMIT PREPARED"]) {
+    for (const verb of ["PREPARE TRANSACTION", "COMMIT PREPARED"]) {
       const cancel = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '${verb}%'`;
       while ((await control.query(cancel)).rowCount === 0) await delay(5);
     }
