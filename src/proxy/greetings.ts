@@ -6,7 +6,7 @@
  * that nearly every client sends it is known what the server makes of them; so an ordinary client is let in without a
  * server connection. What changes on a shard later is told with the first lease.
  */
-
+import { Fault } from "../base/fault.ts";
 import { NOBODY } from "../pool/nobody.ts";
 import type { Pool } from "../pool/pool.ts";
 import { applySettings, settingsOf } from "../pool/settings.ts";
@@ -15,6 +15,13 @@ import type { ClientParameters } from "./clientParameters.ts";
 /** How many sets of settings are remembered; the oldest go first. */
 const GREETINGS_MAX = 1_000;
 const ASK_TIMEOUT_MS = 10_000;
+/** With these another shard may answer. */
+const OUT_OF_REACH: ReadonlySet<string> = new Set([
+  "pool.shard_down",
+  "pool.no_primary",
+  "pool.connect_failed",
+  "pool.connection_lost",
+]);
 /** An application name that the server reports as it was given: printable ASCII, not cut. */
 const PLAIN_NAME = /^[ -~]{0,63}$/;
 const UTF8_NAME = /^'?utf-?8'?$/i;
@@ -45,8 +52,22 @@ export class Greetings {
     return asking;
   }
 
+  /** Asks one after the other of those that seem to be there: one that is tried again may turn out to be down still. */
   async #ask(settings: string): Promise<ReadonlyMap<string, string>> {
-    const pool = this.#pools.find(({ refusal }) => refusal === null) ?? this.#pools[0]!;
+    const [first, ...others] = this.#pools.filter(({ refusal }) => refusal === null);
+    let pool = first ?? this.#pools[0]!;
+    for (;;) {
+      try {
+        return await this.#askOne(pool, settings);
+      } catch (error) {
+        const next = others.shift();
+        if (next === undefined || !(error instanceof Fault) || !OUT_OF_REACH.has(error.id)) throw error;
+        pool = next;
+      }
+    }
+  }
+
+  async #askOne(pool: Pool, settings: string): Promise<ReadonlyMap<string, string>> {
     const lease = await pool.checkout(NOBODY, settings);
     try {
       if (lease.settings !== settings) await applySettings(lease, settings, ASK_TIMEOUT_MS);
