@@ -11,8 +11,8 @@
 
 /** What pgbench does in a round. */
 export interface PgbenchLoad {
-  /** pgbench's builtin script. */
-  readonly script: "select-only" | "tpcb-like";
+  /** One of pgbench's own scripts, or a file with one. */
+  readonly script: "select-only" | "tpcb-like" | { readonly file: string };
   readonly protocol: "simple" | "extended" | "prepared";
   readonly clients: number;
   /** Which part of the transactions goes to the log; writing it costs the load generator time. */

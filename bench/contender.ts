@@ -19,7 +19,7 @@ export interface Contender {
 export interface Turns {
   readonly rounds: number;
   readonly seconds: number;
-  /** Length of the round that does not count. */
+  /** Length of the round that does not count; 0: there is none. */
   readonly warmUpSeconds?: number;
 }
 
@@ -62,7 +62,7 @@ export async function takeTurns(
 ): Promise<TurnsDone> {
   const rounds = new Map<string, Round[]>(contenders.map(({ name }) => [name, []]));
   const failures = new Map<string, string>();
-  for (let index = 0; index <= turns.rounds; index++) {
+  for (let index = turns.warmUpSeconds === 0 ? 1 : 0; index <= turns.rounds; index++) {
     for (const contender of contenders) {
       const seconds = index === 0 ? (turns.warmUpSeconds ?? WARM_UP_SECONDS) : turns.seconds;
       if (!failures.has(contender.name)) {

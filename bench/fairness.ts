@@ -52,8 +52,11 @@ export async function runFairnessCase(
   return { fairness: { poolSize: POOL_SIZE, statementMs: STATEMENT_MS, seconds, tenants }, leftOut };
 }
 
-async function startProxy({ shards, belongings, directory }: Stage): Promise<Endpoint> {
-  const proxy = await startPgxa(shards.slice(0, 1), belongings, directory, [], { pool: { max: POOL_SIZE } });
+async function startProxy({ shards, belongings, directory, workers }: Stage): Promise<Endpoint> {
+  const proxy = await startPgxa(shards.slice(0, 1), belongings, directory, [], {
+    pool: { max: POOL_SIZE },
+    workers,
+  });
   return proxy.endpoint;
 }
 

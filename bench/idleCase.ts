@@ -26,7 +26,7 @@ export async function runIdleCase(
   // Proxies of its own: one that has run other cases has grown already.
   const contenders: readonly (readonly [name: string, start: () => Promise<RunningProxy>])[] = [
     ["pgbouncer", async () => startPgbouncer(stage.pgbouncerTool, shards[0]!, belongings, directory)],
-    ["pgxa", () => startPgxa(shards.slice(0, 1), belongings, directory)],
+    ["pgxa", () => startPgxa(shards.slice(0, 1), belongings, directory, [], { workers: stage.workers })],
   ];
   const idle: IdleFigures[] = [];
   const leftOut: string[] = [];

@@ -5,12 +5,16 @@
 import { parseArgs } from "node:util";
 import { ALL_CASES, CASES, type Case, MORE_CASES } from "./cases.ts";
 import { CLIENTS_USUAL, type CommitChoice, PARTICIPANTS_MAX, PARTICIPANTS_USUAL } from "./commit/plan.ts";
+import { DIMENSIONS, type GrowthChoice, quickly } from "./growth/plan.ts";
+import type { Workers } from "./pgxa.ts";
 
 export interface Options {
   /** The cases to run, in order. */
   readonly cases: readonly Case[];
   /** What of the commit case to run; null: nothing. */
   readonly commit: CommitChoice | null;
+  /** What of the growth case to run; null: nothing. */
+  readonly growth: GrowthChoice | null;
   /** Measured rounds for each contender. */
   readonly rounds: number;
   /** Length of a round. */
@@ -29,18 +33,24 @@ export interface Options {
   readonly mayInstall: boolean;
   /** Whether Pgpool-II takes part where it is installed. */
   readonly hasPgpool: boolean;
+  /** How many processes each pgxa is. */
+  readonly workers: Workers;
 }
 
 const COMMIT = "commit";
+const GROWTH = "growth";
+/** Those that keep results of their own. */
+const APART = [COMMIT, GROWTH];
 const QUICK = { rounds: "1", seconds: "0.3", warmUpSeconds: 0.1 };
 const THOROUGH = { rounds: "5", seconds: "1", warmUpSeconds: 0.5 };
+const WORKERS_MAX = 64;
 
 const NAME_WIDTH = 20;
 const caseLine = ({ name, about, clients }: Case): string =>
   `  ${name.padEnd(NAME_WIDTH)} ${about}, ${clients} client${clients === 1 ? "" : "s"}`;
 
 export const USAGE = `npm run bench -- [CASE…] [--rounds N] [--seconds S] [--clients N] [--scale N]
-                          [--all] [--output DIR] [--no-install] [--pgpool]
+                          [--all] [--output DIR] [--no-install] [--pgpool] [--workers N]
        npm run bench -- --baseline FILE [--results FILE] …
 
 Runs Postgres directly, PgBouncer and pgxa in turn, and prints throughput, latency and processor time.
@@ -50,20 +60,25 @@ ${CASES.map(caseLine).join("\n")}
 
 More, if they are named or with --all:
 ${MORE_CASES.map(caseLine).join("\n")}
+  ${GROWTH.padEnd(NAME_WIDTH)} how the cost grows with clients, size of rows, pipelining, shards and participants (about 6 min)
   ${COMMIT.padEnd(NAME_WIDTH)} commits and aborts over several shards (about 13 min; not with --all)
 
   --rounds N     measured rounds for each contender (default 5)
-  --seconds S    length of a round (default 3; of commit 1)
-  --clients N    clients, instead of the case's own number
+  --seconds S    length of a round (default 3; of growth and commit 1)
+  --clients N    clients, instead of the case's own number (not of growth)
   --all          every case but ${COMMIT}
   --megabytes N  of a round of a stream case (default 1024)
   --baseline F   compares with the results in file F, such as bench/results/latest.json, by ratio to the contender that
                  each case is measured by; ends with 1 if pgxa has become worse by more than the spread
   --results F    what is compared with the baseline in place of a new run
-  --scale N      pgbench's scale factor (default 10)
+  --scale N      pgbench's scale factor (default 10; of growth 1)
   --output DIR   where latest.md and latest.json go (default bench/results)
   --no-install   leave out what is missing, instead of installing it
   --pgpool       Pgpool-II, too, if it is installed
+  --workers N    how many processes each pgxa is, or auto (default 1)
+
+Of growth, whose results go to growth.md, growth.json and growth-*.svg:
+  --quick        one short round of the first two values of each, to see that all of it works
 
 Of commit, whose results go to commit.md, commit.json and commit-*.svg:
   --clients N[,N…]       default 1,8,32,100 with 2 participants, and 8 with more
@@ -82,20 +97,24 @@ export class UsageError extends Error {
 export function parseOptions(argv: readonly string[]): Options | "help" {
   const { values, positionals } = parsed(argv);
   if (values.help === true) return "help";
-  const names = positionals.filter((name) => name !== COMMIT);
-  const isCommit = names.length < positionals.length;
-  if (!isCommit) refuseCommitOptions(values);
+  const names = positionals.filter((name) => !APART.includes(name));
+  const isCommit = positionals.includes(COMMIT);
+  const isGrowth = positionals.includes(GROWTH);
+  if (!isCommit) refuseCommitOptions(values, isGrowth);
   const clients = values.clients === undefined ? null : counts("--clients", values.clients);
   const cases = chosenCases(values, positionals, names);
   if (values.results !== undefined && values.baseline === undefined)
     throw new UsageError("--results is for --baseline only");
-  if (isCommit && values.baseline !== undefined)
-    throw new UsageError(`there is no comparison with a baseline for ${COMMIT}`);
+  for (const name of APART)
+    if (positionals.includes(name) && values.baseline !== undefined)
+      throw new UsageError(`there is no comparison with a baseline for ${name}`);
+  if (isGrowth && clients !== null) throw new UsageError(`${GROWTH} has numbers of clients of its own`);
   if (cases.length > 0 && clients !== null && clients.length > 1)
     throw new UsageError("--clients takes several numbers with commit alone");
   return {
     cases: clients === null ? cases : cases.map((one) => ({ ...one, clients: clients[0]! })),
     commit: isCommit ? commitChoice(values, clients) : null,
+    growth: isGrowth || values.all === true ? growthChoice(values) : null,
     rounds: count("--rounds", values.rounds ?? "5"),
     seconds: positive("--seconds", values.seconds ?? "3"),
     scale: count("--scale", values.scale ?? "10"),
@@ -105,6 +124,7 @@ export function parseOptions(argv: readonly string[]): Options | "help" {
     output: values.output,
     mayInstall: values["no-install"] !== true,
     hasPgpool: values.pgpool === true,
+    workers: workersOf(values.workers ?? "1"),
   };
 }
 
@@ -140,9 +160,22 @@ function commitChoice(values: Values, clients: readonly number[] | null): Commit
   };
 }
 
-function refuseCommitOptions(values: Values): void {
+function growthChoice(values: Values): GrowthChoice {
+  const isQuick = values.quick === true;
+  const length = isQuick ? { ...QUICK, warmUpSeconds: 0 } : THOROUGH;
+  return {
+    dimensions: isQuick ? quickly(DIMENSIONS) : DIMENSIONS,
+    rounds: count("--rounds", values.rounds ?? length.rounds),
+    seconds: positive("--seconds", values.seconds ?? length.seconds),
+    warmUpSeconds: length.warmUpSeconds,
+    scale: count("--scale", values.scale ?? "1"),
+  };
+}
+
+function refuseCommitOptions(values: Values, isGrowth: boolean): void {
   for (const option of ["participants", "log", "flush", "ending", "quick", "full"] as const)
-    if (values[option] !== undefined) throw new UsageError(`--${option} is for the case ${COMMIT} only`);
+    if (values[option] !== undefined && !(isGrowth && option === "quick"))
+      throw new UsageError(`--${option} is for the case ${COMMIT} only`);
 }
 
 function parsed(argv: readonly string[]) {
@@ -162,6 +195,7 @@ function parsed(argv: readonly string[]) {
         results: text,
         all: { type: "boolean" },
         pgpool: { type: "boolean" },
+        workers: text,
         participants: text,
         log: text,
         flush: text,
@@ -181,8 +215,15 @@ function caseNamed(name: string): Case {
   const found = ALL_CASES.find((one) => one.name === name);
   if (found) return found;
   throw new UsageError(
-    `there is no case ${name}; there are ${[...ALL_CASES.map((one) => one.name), COMMIT].join(", ")}`,
+    `there is no case ${name}; there are ${[...ALL_CASES.map((one) => one.name), ...APART].join(", ")}`,
   );
+}
+
+function workersOf(text: string): Workers {
+  if (text === "auto") return text;
+  const workers = count("--workers", text);
+  if (workers > WORKERS_MAX) throw new UsageError(`--workers must be from 1 to ${WORKERS_MAX}, or auto`);
+  return workers;
 }
 
 function counts(option: string, text: string): number[] {

@@ -91,7 +91,7 @@ function roundArguments(one: PgbenchLoad, seconds: number): string[] {
   const threads = Math.min(one.clients, Math.max(1, Math.floor(cpus().length / 2)));
   return [
     "-n", // a pooler must not be asked for VACUUM in the middle of a comparison
-    `--builtin=${one.script}`,
+    typeof one.script === "string" ? `--builtin=${one.script}` : `--file=${one.script.file}`,
     `--protocol=${one.protocol}`,
     `--client=${one.clients}`,
     `--jobs=${threads}`,

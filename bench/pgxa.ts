@@ -37,12 +37,16 @@ const TABLES = [
 /** Where it decides. */
 export type DecisionLogKind = "file" | "shard";
 
+/** How many processes it is; `auto`: one for each processor. */
+export type Workers = number | "auto";
+
 export interface PgxaOptions {
   readonly log?: DecisionLogKind;
   /** The section `pool` of its configuration. */
   readonly pool?: object;
   /** How clients get in; by default without proving anything. */
   readonly identity?: ClientIdentity;
+  readonly workers?: Workers;
 }
 
 /** `nodeArguments` go to node, for example a profiler's. Throws if it does not come up. */
@@ -51,13 +55,13 @@ export async function startPgxa(
   belongings: Belongings,
   directory: string,
   nodeArguments: readonly string[] = [],
-  { log = "file", pool = { max: POOL_SIZE }, identity }: PgxaOptions = {},
+  { log = "file", pool = { max: POOL_SIZE }, identity, workers = 1 }: PgxaOptions = {},
 ): Promise<RunningPgxa> {
   const [port, metricsPort] = [await freePort(), await freePort()];
   const home = join(directory, `pgxa-${port}`);
   await mkdir(home);
   const file = join(home, "pgxa.yaml");
-  const general = configuration(shards, port, metricsPort, home, log);
+  const general = { ...configuration(shards, port, metricsPort, home, log), workers };
   await writeFile(file, stringify({ ...general, pool, ...(identity && access(identity, shards[0]!.user)) }));
   if (log === "shard") await makeSchemas(file);
   const child = belongings.spawn(process.execPath, [...nodeArguments, COMMAND, "up", "--config", file]);

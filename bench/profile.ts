@@ -40,6 +40,7 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 function profiledCase({ commit, cases }: Options): Case {
+  if (commit === null && cases.length === 0) throw new Error("there is no profile of growth");
   if (commit === null) return cases[0]!;
   const transfer = CASES.find((one) => one.kind === "transfer")!;
   return { ...transfer, clients: commit.clients?.[0] ?? transfer.clients };
@@ -52,6 +53,7 @@ async function profile(options: Options, one: Case, belongings: Belongings): Pro
   const identity = one.kind === "connect" ? await stage.identity(one.login) : undefined;
   const proxy = await startPgxa(stage.shards, belongings, stage.directory, flags, {
     log: options.commit?.logs[0] ?? "file",
+    workers: options.workers,
     ...(identity && { identity }),
   });
   const contender = await contenderOf(one, stage, proxy);

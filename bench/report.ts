@@ -10,6 +10,7 @@ import { type FairnessFigures, fairnessWords, tenantRows } from "./fairnessFigur
 import { IDLE_WORDS, type IdleFigures, idleRows } from "./idleFigures.ts";
 import { addedLatencies, addedRows } from "./latencyAdded.ts";
 import type { Machine } from "./machine.ts";
+import type { Workers } from "./pgxa.ts";
 import type { Row } from "./stats.ts";
 import { type StreamFigures, streamRows, streamWords } from "./streamFigures.ts";
 
@@ -17,6 +18,8 @@ export interface Results {
   readonly machine: Machine;
   readonly rounds: number;
   readonly secondsPerRound: number;
+  /** How many processes each pgxa was. Older results lack it: one. */
+  readonly workers?: Workers;
   readonly rows: readonly Row[];
   /** Null if the case was not run. */
   readonly conservation: ConservationFigures | null;
@@ -31,6 +34,8 @@ export interface Results {
   /** Contenders that were left out, and why. */
   readonly leftOut: readonly string[];
 }
+
+type Made = Pick<Results, "machine" | "rounds" | "secondsPerRound" | "workers">;
 
 const HEAD = [
   "case",
@@ -64,13 +69,15 @@ export function markdown(results: Results): string {
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
 
-function machineLines({ machine, rounds, secondsPerRound }: Results): string {
+/** What the figures were made on, and how. */
+export function machineLines({ machine, rounds, secondsPerRound, workers = 1 }: Made): string {
   const facts = [
     `${machine.cores} × ${machine.cpu}`,
     `Node ${machine.node}`,
     `Postgres ${machine.postgres}`,
     machine.pgbench === null ? "" : `pgbench ${machine.pgbench}`,
     machine.pgbouncer === null ? "" : `PgBouncer ${machine.pgbouncer}`,
+    workers === 1 ? "" : `pgxa with workers: ${workers}`,
   ];
   const turns = `${rounds} round${rounds === 1 ? "" : "s"} of ${secondsPerRound} s for each contender, in turn`;
   return `${facts.filter((fact) => fact !== "").join(", ")}. Medians of ${turns}. ${machine.date}`;

@@ -21,6 +21,10 @@ import { runDeadlockCase } from "./deadlockCase.ts";
 import type { DeadlockFigures } from "./deadlockFigures.ts";
 import { runFairnessCase } from "./fairness.ts";
 import type { FairnessFigures } from "./fairnessFigures.ts";
+import { runGrowthCase } from "./growth/case.ts";
+import { growthPictures } from "./growth/picture.ts";
+import type { GrowthChoice } from "./growth/plan.ts";
+import { growthMarkdown } from "./growth/report.ts";
 import { runIdleCase } from "./idleCase.ts";
 import type { IdleFigures } from "./idleFigures.ts";
 import { machineFacts } from "./machine.ts";
@@ -58,8 +62,10 @@ async function main(argv: readonly string[]): Promise<number> {
     const isCaseFine =
       options.cases.length === 0 || (await measureCases(options, baseline, belongings, directory));
     const isCommitFine =
-      options.commit === null || (await measureCommits(options.commit, belongings, directory));
-    return isCaseFine && isCommitFine ? 0 : 1;
+      options.commit === null || (await measureCommits(options.commit, options, belongings, directory));
+    const isGrowthFine =
+      options.growth === null || (await measureGrowth(options.growth, options, belongings, directory));
+    return isCaseFine && isCommitFine && isGrowthFine ? 0 : 1;
   } finally {
     await belongings.stopAll();
   }
@@ -99,11 +105,12 @@ async function readResults(path: string): Promise<Results> {
 /** Results of its own, which stay when other cases are run. */
 async function measureCommits(
   choice: CommitChoice,
+  { workers }: Options,
   belongings: Belongings,
   directory: string,
 ): Promise<boolean> {
   const progress = new Progress();
-  const figures = await runCommitCase(choice, belongings, progress);
+  const figures = await runCommitCase(choice, belongings, progress, workers);
   progress.end();
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, "commit.md"), commitMarkdown(figures));
@@ -111,6 +118,24 @@ async function measureCommits(
   for (const { file, svg } of plotsOf(figures.cells)) await writeFile(join(directory, file), svg);
   process.stdout.write(commitMarkdown(figures));
   return figures.cells.some(({ rows }) => rows.length > 0);
+}
+
+/** Results of its own, too. */
+async function measureGrowth(
+  choice: GrowthChoice,
+  { mayInstall, workers }: Options,
+  belongings: Belongings,
+  directory: string,
+): Promise<boolean> {
+  const progress = new Progress();
+  const figures = await runGrowthCase(choice, { belongings, progress, mayInstall, workers });
+  progress.end();
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, "growth.md"), growthMarkdown(figures));
+  await writeFile(join(directory, "growth.json"), `${JSON.stringify(figures, null, 2)}\n`);
+  for (const { file, svg } of growthPictures(figures)) await writeFile(join(directory, file), svg);
+  process.stdout.write(growthMarkdown(figures));
+  return figures.dimensions.some(({ points }) => points.length > 0);
 }
 
 async function measure(options: Options, belongings: Belongings): Promise<Results> {
@@ -126,6 +151,7 @@ async function measure(options: Options, belongings: Belongings): Promise<Result
     machine: machineFacts(await stage.versions()),
     rounds: options.rounds,
     secondsPerRound: options.seconds,
+    workers: options.workers,
     rows: done.flatMap(({ rows }) => rows),
     conservation: done.find(({ conservation }) => conservation !== null)?.conservation ?? null,
     deadlocks: done.find(({ deadlocks }) => deadlocks !== null)?.deadlocks ?? null,

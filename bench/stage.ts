@@ -14,7 +14,13 @@ import type { Versions } from "./machine.ts";
 import { Pgbench } from "./pgbench.ts";
 import { NOBODY, type RunningProxy, startPgbouncer } from "./pgbouncer.ts";
 import { startPgpool } from "./pgpool.ts";
-import { type DecisionLogKind, type RunningPgxa, type ShardEndpoint, startPgxa } from "./pgxa.ts";
+import {
+  type DecisionLogKind,
+  type RunningPgxa,
+  type ShardEndpoint,
+  startPgxa,
+  type Workers,
+} from "./pgxa.ts";
 import type { Progress } from "./progress.ts";
 import { findTool, type Tool } from "./tools.ts";
 
@@ -37,6 +43,8 @@ export class Stage {
   readonly progress: Progress;
   readonly directory: string;
   readonly shards: readonly ShardEndpoint[];
+  /** How many processes each pgxa is. */
+  readonly workers: Workers;
   readonly #tools: Tools;
   readonly #scale: number;
   readonly #made = new Map<string, Promise<unknown>>();
@@ -44,6 +52,7 @@ export class Stage {
   private constructor(parts: Parts, tools: Tools, directory: string, shards: readonly ShardEndpoint[]) {
     this.belongings = parts.belongings;
     this.progress = parts.progress;
+    this.workers = parts.workers;
     this.#scale = parts.scale;
     this.#tools = tools;
     this.directory = directory;
@@ -63,7 +72,8 @@ export class Stage {
     };
     const directory = await mkdtemp(join(tmpdir(), "pgxa-bench-"));
     parts.belongings.keep("the temporary directory", () => rm(directory, { recursive: true, force: true }));
-    const count = needs(["routed"]) ? 3 : needs(["transfer", "conserve", "deadlock"]) ? 2 : 1;
+    const needed = needs(["routed"]) ? 3 : needs(["transfer", "conserve", "deadlock"]) ? 2 : 1;
+    const count = Math.max(needed, parts.shardsMin ?? 1);
     say(`starting ${count === 1 ? "one shard" : `${count} shards`}…`);
     const running = await startShards(count, { settings: SHARD_SETTINGS });
     parts.belongings.keep("the shards", () => running.stop());
@@ -137,7 +147,10 @@ export class Stage {
   pgxaWithLogin(login: Login): Promise<RunningPgxa> {
     return this.#once(`pgxa ${login}`, async () => {
       const identity = await this.identity(login);
-      return startPgxa(this.shards.slice(0, 1), this.belongings, this.directory, [], { identity });
+      return startPgxa(this.shards.slice(0, 1), this.belongings, this.directory, [], {
+        identity,
+        workers: this.workers,
+      });
     });
   }
 
@@ -150,9 +163,12 @@ export class Stage {
   }
 
   /** pgxa in front of the first `count` shards. */
-  pgxa(count: 1 | 2 | 3, log: DecisionLogKind = "file"): Promise<RunningPgxa> {
+  pgxa(count: number, log: DecisionLogKind = "file"): Promise<RunningPgxa> {
     return this.#once(`pgxa ${count} ${log}`, () =>
-      startPgxa(this.shards.slice(0, count), this.belongings, this.directory, [], { log }),
+      startPgxa(this.shards.slice(0, count), this.belongings, this.directory, [], {
+        log,
+        workers: this.workers,
+      }),
     );
   }
 
@@ -180,6 +196,9 @@ interface Parts {
   readonly mayInstall: boolean;
   /** Whether Pgpool-II takes part where it is installed. */
   readonly hasPgpool: boolean;
+  readonly workers: Workers;
+  /** Shards that are started even if the cases need fewer. */
+  readonly shardsMin?: number;
 }
 
 /** A string says why there is none. */

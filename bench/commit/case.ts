@@ -3,6 +3,7 @@ import { preparedCount, TOTAL, totalBalance } from "../bank.ts";
 import type { Belongings } from "../belongings.ts";
 import { secondsOfTurns, takeTurns } from "../contender.ts";
 import { machineFacts } from "../machine.ts";
+import type { Workers } from "../pgxa.ts";
 import type { Progress } from "../progress.ts";
 import type { Bank } from "../stage.ts";
 import { rowsOf } from "../stats.ts";
@@ -15,8 +16,9 @@ export async function runCommitCase(
   choice: CommitChoice,
   belongings: Belongings,
   progress: Progress,
+  workers: Workers,
 ): Promise<CommitFigures> {
-  const stage = await CommitStage.set(belongings);
+  const stage = await CommitStage.set(belongings, workers);
   const cells = cellsOf(choice);
   const figures: CellFigures[] = [];
   const leftOut = new Set<string>();
@@ -68,7 +70,7 @@ async function runCell(
 }
 
 /** Whoever loses money, or leaves something prepared, has no figures. */
-async function requireMoney(title: string, { shards }: Bank): Promise<void> {
+export async function requireMoney(title: string, { shards }: Bank): Promise<void> {
   const [total, left] = [await totalBalance(shards), await preparedCount(shards)];
   if (total !== TOTAL) throw new Error(`${title}: the accounts hold ${total} instead of ${TOTAL}`);
   if (left !== 0) throw new Error(`${title}: ${left} branches were left prepared`);

@@ -23,7 +23,7 @@ export interface CellContenders {
   close(): Promise<void>;
 }
 
-type Made = Pick<CellContenders, "contenders" | "close">;
+export type Made = Pick<CellContenders, "contenders" | "close">;
 
 const ENDINGS: readonly Ending[] = ["commit", "rollback", "refused"];
 const DIRECT: readonly CWay[] = ["sequential", "parallel", "anchor", "plain"];
@@ -90,7 +90,7 @@ function aborting(cell: Cell, logs: readonly Log[], stage: CommitStage, bank: Ba
 }
 
 /** On Node's `pg`; with several endings a contender for each, on the same connections. */
-async function application(
+export async function application(
   name: string,
   cell: Cell,
   endings: readonly Ending[],

@@ -98,7 +98,7 @@ function draw(title: string, axis: string, places: readonly string[], lines: rea
 }
 
 /** 1, 2 or 5 times a power of ten, so that there are about six lines. */
-function niceStep(most: number): number {
+export function niceStep(most: number): number {
   const rough = most / LABEL_LINES_MAX;
   const power = 10 ** Math.floor(Math.log10(rough));
   return power * ([1, 2, 5].find((factor) => factor * power >= rough) ?? 10);

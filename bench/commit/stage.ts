@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { startShards, type TestShards } from "../../test/support/shards.ts";
 import { connect, openBank } from "../bank.ts";
 import type { Belongings } from "../belongings.ts";
-import { type RunningPgxa, type ShardEndpoint, startPgxa } from "../pgxa.ts";
+import { type RunningPgxa, type ShardEndpoint, startPgxa, type Workers } from "../pgxa.ts";
 import type { Bank } from "../stage.ts";
 import { type CitusCluster, startCitus } from "./citus.ts";
 import { compile } from "./compiled.ts";
@@ -32,22 +32,24 @@ const ALONE = ["--import", join(import.meta.dirname, "eachDecisionAlone.ts")];
 export class CommitStage {
   readonly belongings: Belongings;
   readonly directory: string;
+  readonly #workers: Workers;
   #shards: TestShards | null = null;
   #bank: Bank | null = null;
   #cProgram: Promise<string> | null = null;
   readonly #proxies = new Map<ProxyKind, Promise<RunningPgxa>>();
   #citus: Promise<CitusCluster> | null = null;
 
-  private constructor(belongings: Belongings, directory: string) {
+  private constructor(belongings: Belongings, directory: string, workers: Workers) {
     this.belongings = belongings;
+    this.#workers = workers;
     this.directory = directory;
   }
 
-  static async set(belongings: Belongings): Promise<CommitStage> {
+  static async set(belongings: Belongings, workers: Workers = 1): Promise<CommitStage> {
     const directory = await mkdtemp(join(tmpdir(), "pgxa-bench-"));
     await chmod(directory, 0o755); // shards run as another user, and load a library from it
     belongings.keep("the temporary directory", () => rm(directory, { recursive: true, force: true }));
-    const stage = new CommitStage(belongings, directory);
+    const stage = new CommitStage(belongings, directory, workers);
     belongings.keep("the shards", async () => stage.#shards?.stop());
     return stage;
   }
@@ -99,6 +101,7 @@ export class CommitStage {
       this.#proxies.get(kind) ??
       startPgxa(this.#bank!.shards, this.belongings, this.directory, kind === "file alone" ? ALONE : [], {
         log,
+        workers: this.#workers,
       });
     this.#proxies.set(kind, made);
     return made;

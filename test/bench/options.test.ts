@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ALL_CASES, CASES, MORE_CASES } from "../../bench/cases.ts";
+import { DIMENSIONS } from "../../bench/growth/plan.ts";
 import { parseOptions, UsageError } from "../../bench/options.ts";
 import { remaining } from "../../bench/progress.ts";
 
@@ -36,6 +37,38 @@ test("more cases run if they are named, and all with --all", () => {
   assert.deepEqual(all.cases, ALL_CASES);
 });
 
+test("growth runs apart from the cases, if it is named and with all of them", () => {
+  const named = parseOptions(["growth", "--rounds", "2"]);
+  assert.ok(named !== "help");
+  assert.deepEqual([named.cases, named.growth?.rounds, named.growth?.seconds], [[], 2, 1]);
+  assert.deepEqual(named.growth?.dimensions, DIMENSIONS);
+  const quick = parseOptions(["growth", "select", "--quick"]);
+  assert.ok(quick !== "help");
+  assert.deepEqual(
+    quick.growth?.dimensions.map(({ values }) => values.length),
+    [2, 2, 2, 2, 2],
+  );
+  assert.deepEqual(
+    quick.cases.map(({ name }) => name),
+    ["select"],
+  );
+  const [usual, all] = [parseOptions([]), parseOptions(["--all"])];
+  assert.ok(usual !== "help" && all !== "help");
+  assert.deepEqual([usual.growth, all.growth?.dimensions], [null, DIMENSIONS]);
+});
+
+test("pgxa is one process unless workers are asked for", () => {
+  const workersOf = (...argv: string[]) => {
+    const options = parseOptions(argv);
+    assert.ok(options !== "help");
+    return options.workers;
+  };
+  assert.deepEqual(
+    [workersOf(), workersOf("--workers", "2"), workersOf("--workers", "auto")],
+    [1, 2, "auto"],
+  );
+});
+
 test("no two cases have one name", () => {
   const names = [...CASES, ...MORE_CASES].map(({ name }) => name);
   assert.equal(new Set(names).size, names.length);
@@ -56,6 +89,12 @@ for (const argv of [
   ["--results", "a.json"],
   ["commit", "--baseline", "a.json"],
   ["--megabytes", "none"],
+  ["growth", "--clients", "4"],
+  ["growth", "--baseline", "a.json"],
+  ["growth", "--full"],
+  ["select", "--quick"],
+  ["--workers", "65"],
+  ["--workers", "many"],
 ]) {
   test(`${argv.join(" ")} is refused`, () => {
     assert.throws(() => parseOptions(argv), UsageError);

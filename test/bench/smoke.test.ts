@@ -10,11 +10,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { CommitFigures } from "../../bench/commit/figures.ts";
+import type { GrowthFigures } from "../../bench/growth/figures.ts";
 import type { Results } from "../../bench/report.ts";
 import { findTool } from "../../bench/tools.ts";
 import "../support/compileCache.ts";
 
 const RUN = join(import.meta.dirname, "../../bench/run.ts");
+const PLOT = join(import.meta.dirname, "../../bench/plot.ts");
 const SHORT = ["--rounds", "1", "--seconds", "0.5", "--scale", "1", "--clients", "4", "--no-install"];
 
 interface Bench {
@@ -111,6 +113,43 @@ test("a short run of commits measures who commits, with slow flushes, and loses 
         kind === "commits" ? ["hand-written", "pgxa shard", "pgxa file"] : ["pgxa shard · refused"];
       for (const name of expected) assert.ok(names.includes(name), bench.said());
     }
+  } finally {
+    await rm(output, { recursive: true });
+  }
+});
+
+test("a short run of growth measures every dimension and draws it", {
+  skip: process.platform !== "linux",
+}, async (t) => {
+  const pgbench = await findTool("pgbench", false, () => {});
+  if (typeof pgbench === "string") return t.skip(pgbench);
+  const output = await mkdtemp(join(tmpdir(), "pgxa-bench-smoke-"));
+  try {
+    const bench = startBench(["growth", "--quick", "--no-install", "--output", output]);
+    const [code] = await bench.ended;
+    assert.equal(code, 0, bench.said());
+    const { dimensions, leftOut } = JSON.parse(
+      await readFile(join(output, "growth.json"), "utf8"),
+    ) as GrowthFigures;
+    assert.deepEqual(
+      leftOut.filter((line) => !line.startsWith("pgbouncer ")),
+      [],
+    );
+    for (const { name, points, values, contenders } of dimensions) {
+      assert.equal(points.length, values.length * contenders, name);
+      for (const { contender, perSecond, cpuUs } of points) {
+        assert.ok(perSecond.median > 0, `${name} ${contender}`);
+        assert.equal(cpuUs === null, ["direct", "hand-written"].includes(contender), `${name} ${contender}`);
+      }
+      const svg = await readFile(join(output, `growth-${name}.svg`), "utf8");
+      const figures = points.length + points.filter(({ cpuUs }) => cpuUs !== null).length;
+      assert.equal(svg.match(/<circle /g)?.length, figures);
+      await rm(join(output, `growth-${name}.svg`));
+    }
+    assert.match(await readFile(join(output, "growth.md"), "utf8"), /^# How the cost grows\n/);
+    const plot = spawn(process.execPath, [PLOT, join(output, "growth.json"), "--output", output]);
+    assert.deepEqual(await once(plot, "close"), [0, null]);
+    for (const { name } of dimensions) assert.ok(existsSync(join(output, `growth-${name}.svg`)), name);
   } finally {
     await rm(output, { recursive: true });
   }
