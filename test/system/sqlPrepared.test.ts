@@ -198,7 +198,7 @@ describe("pg_prepared_statements", () => {
     await one.query({ name: "kept", text: "SELECT 1" });
     await other.query("DROP TABLE soon_gone");
     await stage.onShards(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+      "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
     );
     const { rows } = await one.query("SELECT count(*) AS n FROM pg_prepared_statements");
     assert.equal(rows.length, 1);
