@@ -39,7 +39,10 @@ export function pgbenchContenders(
   const pgxa = stage.pgxa(dimension === "shards" ? value : 1).then((proxy) => ({ name: "pgxa", ...proxy }));
   const each = dimension === "pipelining" ? value : 1;
   const sides = dimension === "shards" ? [pgxa] : [Promise.resolve(peer), pgxa];
-  return sides.map(async (side) => pgbenchContender(await side, await load, each, stage));
+  return sides.map(async (starting) => {
+    const [side, made] = await Promise.all([starting, load]); // both may fail
+    return pgbenchContender(side, made, each, stage);
+  });
 }
 
 async function loadOf(
