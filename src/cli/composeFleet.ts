@@ -84,12 +84,14 @@ export async function startParent(crew: Crew, config: Config, world: ParentWorld
   };
 }
 
+/** What serves clients: one process, or its workers. */
 export interface RunningFleet {
   readonly host: string;
   readonly port: number;
   readonly log: Log;
   readonly handover: HandoverSide;
   reload(): Promise<void>;
+  /** As RunningProxy's. */
   drain(): Promise<void>;
   stop(): Promise<void>;
 }

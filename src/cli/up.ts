@@ -2,9 +2,8 @@
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
-import type { Log } from "../observe/log.ts";
 import { type Inheritance, type ProxyParts, startProxy } from "./compose.ts";
-import { startFleet } from "./composeFleet.ts";
+import { type RunningFleet, startFleet } from "./composeFleet.ts";
 import { loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
 import type { ConfigSource } from "./reloading.ts";
@@ -14,7 +13,6 @@ import { Restarts } from "./restartSuccessor.ts";
 import { explainStart } from "./startFailure.ts";
 import { StopRequested } from "./stopRequest.ts";
 import { workerCount } from "./workers/count.ts";
-import type { HandoverSide } from "./workers/fleetHandover.ts";
 import { isWorker, runWorker } from "./workers/worker.ts";
 import { WorkerFailed } from "./workers/workerProcess.ts";
 
@@ -110,24 +108,12 @@ async function run(
   return 0;
 }
 
-/** What serves clients: this process, or its workers. */
-interface Running {
-  readonly host: string;
-  readonly port: number;
-  readonly log: Log;
-  readonly handover: HandoverSide;
-  reload(): Promise<void>;
-  /** As RunningProxy's. */
-  drain(): Promise<void>;
-  stop(): Promise<void>;
-}
-
 /** Null if it could not start, or was told to stop before; the user knows why. */
 async function start(
   config: Config,
   parts: StartParts,
   inheritance: Inheritance | undefined,
-): Promise<Running | null> {
+): Promise<RunningFleet | null> {
   const workers = workerCount(config);
   try {
     if (workers > 1) return await startFleet(config, workers, parts, inheritance);

@@ -11,8 +11,11 @@
  */
 import {
   changed,
+  freeOf,
   type Grant,
+  grantedOf,
   isPending,
+  maxOf,
   newClaim,
   type QuotaClaim,
   type QuotaReport,
@@ -42,13 +45,13 @@ export class LastingBroker<Claimant> {
   report(claimant: Claimant, report: QuotaReport): readonly Grant<Claimant>[] {
     const known = this.#claims.get(claimant);
     const claim = known ?? newClaim();
-    const max = this.#max;
+    const max = maxOf(this.#claims);
     const { bound } = claim;
     this.#claims.set(claimant, claim);
     take(claim, report);
     claim.need = report.need; // beyond the maximum, too: then it is to be told that there are no more
-    if (this.#max < max || report.held > bound) this.#isOverdrawn = true;
-    const before = this.#granted();
+    if (maxOf(this.#claims) < max || report.held > bound) this.#isOverdrawn = true;
+    const before = grantedOf(this.#claims);
     if (!isPending(claim)) {
       claim.granted = claim.bound; // it keeps what it holds
       before.set(claimant, claim.granted); // as it knows
@@ -61,7 +64,7 @@ export class LastingBroker<Claimant> {
     if (!this.#claims.delete(claimant)) return [];
     this.#askers.delete(claimant);
     this.#asked.delete(claimant);
-    return this.#go(this.#granted(), null);
+    return this.#go(grantedOf(this.#claims), null);
   }
 
   rotate(): readonly Grant<Claimant>[] {
@@ -69,22 +72,6 @@ export class LastingBroker<Claimant> {
   }
 
   // --- inside ---
-
-  get #max(): number {
-    let max = Number.POSITIVE_INFINITY;
-    for (const claim of this.#claims.values()) max = Math.min(max, claim.max);
-    return max;
-  }
-
-  get #free(): number {
-    let free = this.#max;
-    for (const { bound } of this.#claims.values()) free -= bound;
-    return free;
-  }
-
-  #granted(): Map<Claimant, number> {
-    return new Map([...this.#claims].map(([claimant, { granted }]) => [claimant, granted]));
-  }
 
   #go(before: ReadonlyMap<Claimant, number>, newcomer: QuotaClaim | null): readonly Grant<Claimant>[] {
     const full = new Set<Claimant>();
@@ -99,7 +86,7 @@ export class LastingBroker<Claimant> {
 
   /** What is free to those who need it, with some more while there is enough, so that they need not ask for each. */
   #giveFree(newcomer: QuotaClaim | null): void {
-    const share = Math.floor(this.#max / Math.max(this.#size, this.#claims.size));
+    const share = Math.floor(maxOf(this.#claims) / Math.max(this.#size, this.#claims.size));
     for (const claim of this.#claims.values()) {
       if (claim.need > claim.granted) this.#raise(claim, claim.need);
     }
@@ -113,7 +100,7 @@ export class LastingBroker<Claimant> {
   }
 
   #raise(claim: QuotaClaim, upTo: number): void {
-    const beyond = Math.max(0, Math.min(upTo - claim.bound, this.#free));
+    const beyond = Math.max(0, Math.min(upTo - claim.bound, freeOf(this.#claims)));
     const granted = Math.min(upTo, claim.bound + beyond);
     if (granted <= claim.granted) return;
     claim.granted = granted;
@@ -128,7 +115,7 @@ export class LastingBroker<Claimant> {
       missing += need - granted;
     }
     if (missing === 0 && !this.#isOverdrawn) return;
-    missing += Math.max(0, -this.#free);
+    missing += Math.max(0, -freeOf(this.#claims));
     this.#isOverdrawn = false;
     for (const [claimant, claim] of this.#claims) {
       if (missing === 0 || this.#askers.has(claimant) || claim.granted === 0) continue;

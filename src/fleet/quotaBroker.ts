@@ -11,7 +11,17 @@
  * holds, and of that, never exceeds the maximum, unless the maximum was lowered or somebody brought what it holds along.
  */
 import { divideFairly } from "./fairDivision.ts";
-import { changed, type Grant, newClaim, type QuotaClaim, type QuotaReport, take } from "./quotaClaim.ts";
+import {
+  changed,
+  freeOf,
+  type Grant,
+  grantedOf,
+  maxOf,
+  newClaim,
+  type QuotaClaim,
+  type QuotaReport,
+  take,
+} from "./quotaClaim.ts";
 
 export class QuotaBroker<Claimant> {
   /** How many claimants are expected. */
@@ -39,7 +49,7 @@ export class QuotaBroker<Claimant> {
     const claim = known ?? newClaim();
     this.#claims.set(claimant, claim);
     take(claim, report);
-    const before = this.#granted();
+    const before = grantedOf(this.#claims);
     this.#balance();
     this.#giveMore(claim, known === undefined ? this.#share : 0);
     return changed(this.#claims, before);
@@ -48,7 +58,7 @@ export class QuotaBroker<Claimant> {
   /** It is gone, with all it held. */
   leave(claimant: Claimant): readonly Grant<Claimant>[] {
     if (!this.#claims.delete(claimant)) return [];
-    const before = this.#granted();
+    const before = grantedOf(this.#claims);
     this.#balance();
     return changed(this.#claims, before);
   }
@@ -64,43 +74,25 @@ export class QuotaBroker<Claimant> {
       this.#claims.delete(claimant);
       this.#claims.set(claimant, claim);
     }
-    const before = this.#granted();
+    const before = grantedOf(this.#claims);
     this.#balance();
     return changed(this.#claims, before);
   }
 
   // --- inside ---
 
-  /** While a changed maximum is on its way to all, the lowest that one of them knows. */
-  get #max(): number {
-    let max = Number.POSITIVE_INFINITY;
-    for (const claim of this.#claims.values()) max = Math.min(max, claim.max);
-    return max;
-  }
-
-  /** What nobody may hold. */
-  get #free(): number {
-    let free = this.#max;
-    for (const { bound } of this.#claims.values()) free -= bound;
-    return free;
-  }
-
   /** What each has without asking, where there is enough. */
   get #share(): number {
-    return Math.floor(this.#max / Math.max(this.#size, this.#claims.size));
-  }
-
-  #granted(): ReadonlyMap<Claimant, number> {
-    return new Map([...this.#claims].map(([claimant, { granted }]) => [claimant, granted]));
+    return Math.floor(maxOf(this.#claims) / Math.max(this.#size, this.#claims.size));
   }
 
   #balance(): void {
     if (this.isEmpty) return;
     const claims = [...this.#claims.values()];
-    const max = this.#max;
+    const max = maxOf(this.#claims);
     const needs = claims.map(({ need }) => need);
     const fair = withLeast(claims, divideFairly(needs, max), max);
-    let free = this.#free;
+    let free = freeOf(this.#claims);
     let missing = -max;
     for (const [i, claim] of claims.entries()) {
       const wanted = Math.max(claim.granted, fair[i]!);
@@ -121,7 +113,7 @@ export class QuotaBroker<Claimant> {
     for (const { need, granted } of this.#claims.values()) if (need > granted) return;
     const isAsking = claim.need > 0 && claim.need === claim.granted;
     const upTo = Math.max(share, isAsking ? claim.need + Math.floor(this.#share / 4) : 0);
-    const more = Math.max(0, Math.min(upTo - claim.bound, this.#free));
+    const more = Math.max(0, Math.min(upTo - claim.bound, freeOf(this.#claims)));
     if (upTo <= claim.granted) return;
     claim.granted = Math.max(claim.granted, Math.min(upTo, claim.bound + more));
     claim.bound = Math.max(claim.bound, claim.granted);

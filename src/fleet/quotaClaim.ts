@@ -81,3 +81,22 @@ export function changed<Claimant>(
   }
   return grants;
 }
+
+type Claims<Claimant> = ReadonlyMap<Claimant, QuotaClaim>;
+
+/** While a changed maximum is on its way to all, the lowest that one of them knows. */
+export function maxOf<Claimant>(claims: Claims<Claimant>): number {
+  let max = Number.POSITIVE_INFINITY;
+  for (const claim of claims.values()) max = Math.min(max, claim.max);
+  return max;
+}
+
+/** What nobody may hold. */
+export function freeOf<Claimant>(claims: Claims<Claimant>): number {
+  let free = maxOf(claims);
+  for (const { bound } of claims.values()) free -= bound;
+  return free;
+}
+
+export const grantedOf = <Claimant>(claims: Claims<Claimant>): Map<Claimant, number> =>
+  new Map([...claims].map(([claimant, { granted }]) => [claimant, granted]));
