@@ -28,8 +28,8 @@ const CLAIMS: Readonly<Record<string, Claim>> = {
   "forward-query": { times: 2_000, bytesMax: 1_500, counts: { writes: 1, messages: 1, bytes: 14 } },
   "forward-pipeline": { times: 500, bytesMax: 3_000, counts: { writes: 1, messages: 60, bytes: 1_380 } },
   "seat-free": { times: 20_000, bytesMax: 64, counts: { taken: 1 } },
-  "seat-queued-1": { times: 2_000, bytesMax: 1_000, counts: { served: 1 } },
-  "seat-queued-480": { times: 2_000, bytesMax: 1_000, counts: { served: 1 } },
+  "seat-queued-1": { times: 20_000, bytesMax: 1_000, counts: { served: 1 } },
+  "seat-queued-480": { times: 20_000, bytesMax: 1_000, counts: { served: 1 } },
   // No Parse goes to a connection where the statement stands, and the Bind is one write.
   "rename-1": { times: 2_000, bytesMax: 1_500, counts: { writes: 1, parses: 0, bytes: BIND_BYTES } },
   "rename-20": { times: 2_000, bytesMax: 1_500, counts: { writes: 1, parses: 0, bytes: BIND_BYTES } },
