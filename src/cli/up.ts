@@ -6,6 +6,7 @@ import { type Inheritance, type ProxyParts, startProxy } from "./compose.ts";
 import { type RunningFleet, startFleet } from "./composeFleet.ts";
 import { loadOrComplain } from "./configFile.ts";
 import { readConfigOptions } from "./configOption.ts";
+import { collectYoungAlone } from "./garbage.ts";
 import type { ConfigSource } from "./reloading.ts";
 import { removePidFile, writePidFile } from "./restartPidFile.ts";
 import { Predecessor } from "./restartPredecessor.ts";
@@ -46,6 +47,7 @@ export async function runUp(args: readonly string[], parts: UpParts = {}): Promi
     console.error(options.says);
     return 2;
   }
+  collectYoungAlone();
   if (isWorker()) return runWorker(parts);
   const stop = signalToStop();
   const restart = new RestartSignal();
