@@ -1,9 +1,9 @@
 /**
- * What a transfer over two shards costs pgxa itself: BEGIN, an UPDATE on each shard, COMMIT, over the real session, the
+ * What a transfer over two shards, or more, costs pgxa itself: BEGIN, an UPDATE on each shard, COMMIT, over the real session, the
  * real protocol of the commit and streams that are no sockets. The shards answer at once, so what is left is pgxa's own
  * work; the system's calls, a write and a read for each of those counted here, come on top of it.
  *
- * Run by hand: `npx node bench/micro/commit.ts [--log shard|file] [--transfers N] [--rounds N]`.
+ * Run by hand: `npx node bench/micro/commit.ts [--log shard|file] [--participants N] [--transfers N] [--rounds N]`.
  */
 import { parseArgs } from "node:util";
 import type { Clock } from "../../src/base/environment.ts";
@@ -29,8 +29,9 @@ export async function commitFigure(
   transfers: number,
   rounds: number,
   clock: Clock = systemEnvironment.clock,
+  participants = 2,
 ): Promise<CommitFigure> {
-  const rig = await TransferRig.open(log, clock);
+  const rig = await TransferRig.open(log, clock, participants);
   for (let i = 0; i < transfers; i += 1) await rig.transfer();
   const before = rig.counts();
   const times: number[] = [];
@@ -57,6 +58,7 @@ async function main(argv: readonly string[]): Promise<void> {
     args: [...argv],
     options: {
       log: { type: "string" },
+      participants: { type: "string", default: "2" },
       transfers: { type: "string", default: "2000" },
       rounds: { type: "string", default: "40" },
     },
@@ -64,8 +66,9 @@ async function main(argv: readonly string[]): Promise<void> {
   await loadParser();
   const logs: readonly LogKind[] =
     values.log === undefined ? ["shard", "file"] : [values.log === "file" ? "file" : "shard"];
+  const counts = [Number(values.transfers), Number(values.rounds)] as const;
   for (const log of logs) {
-    const figure = await commitFigure(log, Number(values.transfers), Number(values.rounds));
+    const figure = await commitFigure(log, ...counts, undefined, Number(values.participants));
     const { writes, timers, microseconds } = figure;
     process.stdout.write(
       `${log.padEnd(6)} ${microseconds.toFixed(1).padStart(6)} µs, ${writes} writes, ${timers.toFixed(2)} timers a transfer\n`,

@@ -1,5 +1,5 @@
 /**
- * A client of two shards without a network: what the client and the shards would send is played by this file, and what
+ * A client of two shards or more without a network: what the client and the shards would send is played by this file, and what
  * pgxa writes is counted. Each read is a turn of the event loop, as it is with sockets.
  */
 import { serialize } from "pg-protocol/dist/serializer.js";
@@ -31,13 +31,12 @@ import { PlayedStream } from "./playedStream.ts";
 
 export type LogKind = "shard" | "file";
 
-const CONFIG = `
+const configOf = (shards: number): string => `
 database: bench
 coordinator: bench
 auth: { method: trust }
 shards:
-  - { name: north, host: 127.0.0.1, user: bench }
-  - { name: south, host: 127.0.0.1, port: 5433, user: bench }
+${Array.from({ length: shards }, (_, i) => `  - { name: shard${i}, host: 127.0.0.1, port: ${5432 + i}, user: bench }`).join("\n")}
 tables: [{ name: accounts, key: id, key_type: int8 }]
 transaction: { log_directory: /nowhere }
 `;
@@ -66,9 +65,9 @@ export class TransferRig {
     };
   }
 
-  static async open(log: LogKind, real: Clock): Promise<TransferRig> {
+  static async open(log: LogKind, real: Clock, participants = 2): Promise<TransferRig> {
     const clock = new CountingClock(real);
-    const config = parseConfig(CONFIG, "the rig", {});
+    const config = parseConfig(configOf(participants), "the rig", {});
     const environment: Environment = {
       clock,
       random: { bytes: (n) => new Uint8Array(n), fraction: () => 0 },

@@ -21,12 +21,16 @@ const NO_PARAMETERS: ParameterReader = {
 const DEFAULT_SHARD: ShardIndex = 0;
 /** Longer texts are looked up each time. */
 const REMEMBERED_CHARACTERS_MAX = 16_384;
+/** As long as what opens and ends a transaction usually is. */
+const SHORT_CHARACTERS_MAX = 16;
 const AT_PRIMARY = { isForPrimary: true } as const;
 
 /** Whether a parameter of type text decides where the statement goes. */
 export function hasTextKey(plan: Plan): boolean {
   if (plan.kind !== "statement" || plan.target.kind !== "keys") return false;
-  return plan.target.keys.some((key) => key.kind === "parameter" && /^(text|varchar)$/.test(key.keyType));
+  return plan.target.keys.some(
+    (key) => key.kind === "parameter" && (key.keyType === "text" || key.keyType === "varchar"),
+  );
 }
 
 /** Whether `bind` lacks a parameter that decides where the statement goes. */
@@ -44,6 +48,11 @@ export class DestinationFinder {
   /** The text that was planned last and its plan: a prepared statement is asked for with Parse, Bind and Describe. */
   #text = "";
   #plan: Plan = { kind: "empty" };
+  /** The two short texts without literals that were planned last, as BEGIN and COMMIT are, and their plans. */
+  #short = "";
+  #shortPlan: Plan = { kind: "empty" };
+  #shortBefore = "";
+  #shortPlanBefore: Plan = { kind: "empty" };
 
   constructor(router: Router, hints: Hints, transaction: ClientTransaction, first: ShardIndex) {
     this.#router = router;
@@ -65,7 +74,17 @@ export class DestinationFinder {
 
   /** The same of a text that is likely to have literals; throws a Fault. */
   planWithLiterals(text: string): Exclude<Plan, { kind: "refused" }> {
-    return this.#allowed(this.#router.planWithLiterals(text));
+    if (text.length > SHORT_CHARACTERS_MAX) return this.#allowed(this.#router.planWithLiterals(text));
+    if (text === this.#short) return this.#allowed(this.#shortPlan);
+    if (text === this.#shortBefore) return this.#allowed(this.#shortPlanBefore);
+    const plan = this.#router.planWithLiterals(text);
+    if (plan.kind !== "refused") {
+      this.#shortBefore = this.#short;
+      this.#shortPlanBefore = this.#shortPlan;
+      this.#short = text;
+      this.#shortPlan = plan;
+    }
+    return this.#allowed(plan);
   }
 
   #allowed(plan: Plan): Exclude<Plan, { kind: "refused" }> {

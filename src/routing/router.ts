@@ -10,11 +10,11 @@ import type { ShardId } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import type { TableConfig } from "../config/config.ts";
 import { type CommentHint, commentHint } from "./hint.ts";
-import { checkForm, checkParameterType, hashOfBinary, hashOfText } from "./keyValue.ts";
+import { checkForm, checkParameterType, hashOfBinary, hashOfText, smallInteger } from "./keyValue.ts";
 import { LiteralUses } from "./literalUse.ts";
 import { NormalisedPlans } from "./normalisedPlans.ts";
 import { isParserReady, type ParsedStatement, parse } from "./parse.ts";
-import { shardOfHash } from "./partitionHash.ts";
+import { shardOfHash, shardOfInt32 } from "./partitionHash.ts";
 import type { KeySource, Plan, ShardIndex, StatementPlan, Target } from "./plan.ts";
 import { PlanCache } from "./planCache.ts";
 import { hintedPlan, planStatement } from "./planner.ts";
@@ -134,6 +134,8 @@ export class Router {
     checkParameterType(keyType, oid);
     if (isShared && oid === 0) checkForm(keyType, bind.format(index));
     const value = bind.parameter(index);
+    const small = smallInteger(keyType, bind.format(index), value);
+    if (!Number.isNaN(small)) return shardOfInt32(small, this.#tables.shardCount);
     const hash =
       bind.format(index) === 1 || keyType === "text" || keyType === "varchar"
         ? hashOfBinary(keyType, value)

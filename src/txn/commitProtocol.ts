@@ -18,7 +18,7 @@ import type { Log } from "../observe/log.ts";
 import type { ErrorFields } from "../wire/errorFields.ts";
 import { CommitTimes } from "./commitTimes.ts";
 import type { DecisionLog } from "./decisionLog.ts";
-import { gid, gtrid } from "./gid.ts";
+import { GtridSequence, gid } from "./gid.ts";
 import { lookUpCommit } from "./lostCommit.ts";
 import type { BranchConnection } from "./participant.ts";
 import type { PreparedSlots } from "./preparedSlots.ts";
@@ -79,7 +79,7 @@ export class CommitProtocol {
   readonly #running = new Set<Gtrid>();
   /** Set by whoever composes: the two know each other. */
   resolver: Resolver | null = null;
-  #seq = 0;
+  readonly #names: GtridSequence;
   #inFlight = 0;
   #onIdle: (() => void)[] = [];
   /** Outcomes so far, by kind. */
@@ -88,6 +88,7 @@ export class CommitProtocol {
 
   constructor(options: CommitProtocolOptions) {
     this.#options = options;
+    this.#names = new GtridSequence(options.fleet, options.coordinator);
     this.#controls = new Map(options.controls.map((control) => [control.id, control]));
     this.times = new CommitTimes(options.clock);
   }
@@ -349,9 +350,7 @@ export class CommitProtocol {
 
   /** A name for a transaction that nobody else has, now or later. */
   newGtrid(): Gtrid {
-    const { fleet, coordinator, decisions } = this.#options;
-    this.#seq += 1;
-    return gtrid({ fleet, coordinator, epoch: decisions.epoch, seq: this.#seq });
+    return this.#names.next(this.#options.decisions.epoch);
   }
 
   #controlOf(connection: BranchConnection): ShardControl | undefined {
@@ -369,7 +368,9 @@ const writerOf = (
  * null if they are not known to be the same: after a failover that session may be ahead.
  */
 function serverOf({ timeline }: BranchConnection, server: string | null): string | null {
-  return timeline === "" || server?.endsWith(`/${timeline}`) ? server : null;
+  if (timeline === "" || server === null) return server;
+  // "/" and the timeline, which is not worth a new string for every branch.
+  return server.endsWith(timeline) && server[server.length - timeline.length - 1] === "/" ? server : null;
 }
 
 function errorOf(connection: BranchConnection, reply: ReturnType<typeof commitReply>): CommitError {

@@ -149,10 +149,14 @@ export class Resolver {
   noteApplied(transaction: Gtrid, shard: ShardId): void {
     const participants = this.#options.decisions.unconcludedParticipants(transaction);
     if (participants === null) return;
-    const applied = this.#applied.get(transaction) ?? new Set();
-    this.#applied.set(transaction, applied.add(shard));
-    if (!participants.every((participant) => applied.has(participant.shard))) return;
-    this.#applied.delete(transaction);
+    const isOnly = participants.length === 1 && participants[0]!.shard === shard;
+    if (!isOnly) {
+      let applied = this.#applied.get(transaction);
+      if (applied === undefined) this.#applied.set(transaction, (applied = new Set()));
+      applied.add(shard);
+      for (const participant of participants) if (!applied.has(participant.shard)) return;
+      this.#applied.delete(transaction);
+    }
     this.#options.decisions.conclude(transaction);
   }
 

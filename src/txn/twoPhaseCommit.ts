@@ -7,7 +7,8 @@ import type { Gid, Gtrid, Xid } from "../base/brands.ts";
 import { Fault } from "../base/fault.ts";
 import type { FaultPointListener } from "../base/faultPoint.ts";
 import { invariant } from "../base/invariant.ts";
-import type { CommitStep, CommitTimes } from "./commitTimes.ts";
+import type { Buckets } from "../observe/buckets.ts";
+import type { CommitTimes } from "./commitTimes.ts";
 import {
   type CoordinatorEffect,
   type CoordinatorEvent,
@@ -83,6 +84,8 @@ export class TwoPhaseCommit {
   /** When the step that runs began. */
   #stepFromMs: number;
   #settled = 0;
+  /** How many are prepared: all but an anchor. */
+  readonly #preparedCount: number;
   readonly #events: CoordinatorEvent[] = [];
   #isStepping = false;
   #written: readonly Participant[] | null = null;
@@ -92,6 +95,7 @@ export class TwoPhaseCommit {
 
   constructor(options: TwoPhaseOptions) {
     this.#options = options;
+    this.#preparedCount = options.members.length - (options.anchoring === null ? 0 : 1);
     this.outcome = new Promise((resolve) => {
       this.#tell = resolve;
     });
@@ -101,16 +105,19 @@ export class TwoPhaseCommit {
     for (const effect of effects) this.#perform(effect);
   }
 
+  /** What happens while an event is dealt with comes after it. */
   #dispatch(event: CoordinatorEvent): void {
-    this.#events.push(event);
-    if (this.#isStepping) return;
+    if (this.#isStepping) return void this.#events.push(event);
     this.#isStepping = true;
-    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-      const { state, effects } = step(this.#state, next);
-      this.#state = state;
-      for (const effect of effects) this.#perform(effect);
-    }
+    this.#step(event);
+    while (this.#events.length > 0) this.#step(this.#events.shift()!);
     this.#isStepping = false;
+  }
+
+  #step(event: CoordinatorEvent): void {
+    const { state, effects } = step(this.#state, event);
+    this.#state = state;
+    for (let i = 0; i < effects.length; i += 1) this.#perform(effects[i]!);
   }
 
   #perform(effect: CoordinatorEffect): void {
@@ -158,7 +165,7 @@ export class TwoPhaseCommit {
     else this.#refusals[participant] = vote;
     if (this.#votes === this.#preparedCount) {
       this.#options.faultPoint("votes.all-received", 0);
-      this.#endStep("prepare");
+      this.#endStep(this.#options.times.prepare);
     }
     this.#dispatch({ kind: "voted", participant, vote: vote.vote });
   }
@@ -170,7 +177,7 @@ export class TwoPhaseCommit {
     decisions.decide(transaction, "commit", this.#participants()).then(
       (outcome) => {
         invariant(outcome === "commit", "nobody else decides a transaction that runs here");
-        this.#endStep("decide");
+        this.#endStep(this.#options.times.decide);
         this.#options.onDecided();
         this.#dispatch({ kind: "decided" });
       },
@@ -180,12 +187,6 @@ export class TwoPhaseCommit {
         this.#dispatch({ kind: isRefusal(error) ? "refused" : "logFailed" });
       },
     );
-  }
-
-  /** How many are prepared: all but an anchor. */
-  get #preparedCount(): number {
-    const { members, anchoring } = this.#options;
-    return members.length - (anchoring === null ? 0 : 1);
   }
 
   /** Those who were prepared, once all have voted. */
@@ -254,7 +255,7 @@ export class TwoPhaseCommit {
     const { anchoring, transaction } = this.#options;
     const { anchor, log } = anchoring!;
     log.noteCommitted(transaction, this.#connection(anchor).shard, this.#participants());
-    this.#endStep("decide");
+    this.#endStep(this.#options.times.decide);
     this.#options.onDecided();
     this.#dispatch({ kind: "decided" });
   }
@@ -289,7 +290,7 @@ export class TwoPhaseCommit {
         onLeft(connection);
       }
       this.#settled += 1;
-      if (this.#settled === this.#preparedCount) this.#endStep("commit_prepared");
+      if (this.#settled === this.#preparedCount) this.#endStep(this.#options.times.commit_prepared);
       this.#dispatch({ kind: "settled", participant });
     }, throwLater);
   }
@@ -304,10 +305,9 @@ export class TwoPhaseCommit {
   }
 
   /** Notes how long a step took, and that the next one begins. */
-  #endStep(step: CommitStep): void {
-    const { times } = this.#options;
-    const nowMs = times.nowMs();
-    times[step].observe(nowMs - this.#stepFromMs);
+  #endStep(step: Buckets): void {
+    const nowMs = this.#options.times.nowMs();
+    step.observe(nowMs - this.#stepFromMs);
     this.#stepFromMs = nowMs;
   }
 

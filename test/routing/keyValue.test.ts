@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Fault } from "../../src/base/fault.ts";
 import type { KeyType } from "../../src/config/config.ts";
-import { checkParameterType, hashOfBinary, hashOfText } from "../../src/routing/keyValue.ts";
+import { checkParameterType, hashOfBinary, hashOfText, smallInteger } from "../../src/routing/keyValue.ts";
 import { hashInt64, shardOfHash, shardOfInt32 } from "../../src/routing/partitionHash.ts";
 
 /** Texts of one value each; no two rows of a type have the same. */
@@ -161,6 +161,35 @@ describe("the shard of a hash", () => {
         assert.equal(shardOfHash({ high, low }, shards), Number(combined % BigInt(shards)));
       }),
     );
+  });
+});
+
+describe("a small integer key", () => {
+  const shardOf = (bytes: Buffer, format: 0 | 1): number =>
+    shardOfInt32(smallInteger("int8", format, bytes), 7);
+
+  it("is read as it is elsewhere, in text and in binary", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: -999_999_999, max: 999_999_999 }), (value) => {
+        const binary = Buffer.alloc(4);
+        binary.writeInt32BE(value);
+        const expected = shardOfHash(hashOfText("int8", String(value)), 7);
+        assert.equal(shardOf(Buffer.from(String(value)), 0), expected);
+        assert.equal(shardOf(binary, 1), expected);
+        assert.equal(shardOfHash(hashOfBinary("int8", binary), 7), expected);
+      }),
+    );
+    assert.equal(shardOf(Buffer.from("-007"), 0), shardOfHash(hashOfText("int8", "-7"), 7));
+    assert.equal(shardOf(Buffer.from("-0"), 0), shardOfHash(hashOfText("int8", "0"), 7));
+  });
+
+  it("is left to those who know more where it is longer, or anything else", () => {
+    for (const text of ["", "-", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "--1", "1-", "1234567890", "١"])
+      assert.ok(Number.isNaN(smallInteger("int8", 0, Buffer.from(text))), text);
+    for (const bytes of [0, 1, 2, 3, 5, 8])
+      assert.ok(Number.isNaN(smallInteger("int4", 1, Buffer.alloc(bytes))), `${bytes} bytes`);
+    for (const type of ["int2", "text", "varchar", "numeric", "date"] as const)
+      assert.ok(Number.isNaN(smallInteger(type, 0, Buffer.from("1"))), type);
   });
 });
 

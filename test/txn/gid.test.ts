@@ -3,7 +3,15 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { shardId } from "../../src/base/brands.ts";
 import { InvariantError } from "../../src/base/invariant.ts";
-import { GID_BYTES_MAX, gid, gidPrefix, gtrid, parseGid, parseGtrid } from "../../src/txn/gid.ts";
+import {
+  GID_BYTES_MAX,
+  GtridSequence,
+  gid,
+  gidPrefix,
+  gtrid,
+  parseGid,
+  parseGtrid,
+} from "../../src/txn/gid.ts";
 
 const name = fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/);
 const count = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER });
@@ -34,6 +42,16 @@ test("the gids of a transaction share its gtrid and nothing else does", () => {
   assert.equal(transaction, "f:c:7:10");
   assert.equal(gid(transaction, shardId("east")), "pgxa:f:c:7:10::east");
   assert.equal(gid(transaction, shardId("east"), shardId("west")), "pgxa:f:c:7:10:west:east");
+});
+
+test("the gtrids of a sequence count on from 1, also when the epoch changes", () => {
+  const [fleet, coordinator] = ["f", "c"];
+  const sequence = new GtridSequence(fleet, coordinator);
+  const epochOf = (seq: number): number => (seq < 50 || seq % 7 > 3 ? 1_000 : 1_001 + (seq % 5));
+  for (let seq = 1; seq <= 3_000; seq += 1) {
+    const epoch = epochOf(seq);
+    assert.equal(sequence.next(epoch), gtrid({ fleet, coordinator, epoch, seq }));
+  }
 });
 
 test("the prefix of a fleet is not the prefix of one with a longer name", () => {

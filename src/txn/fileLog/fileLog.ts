@@ -290,17 +290,18 @@ export class FileLog implements DecisionLog {
 
   async #write(batch: readonly Waiting[]): Promise<void> {
     const { faultPoint, monotonicMs } = this.#options;
-    const entries = batch.flatMap((one) => one.entries);
+    const entries: Entry[] = [{ kind: "reached", seq: this.#reachedSeq }];
+    for (const one of batch) for (const entry of one.entries) entries.push(entry);
     faultPoint("decision.before-write", 0);
-    const segment = await this.#put([{ kind: "reached", seq: this.#reachedSeq }, ...entries]);
+    const segment = await this.#put(entries);
     faultPoint("decision.before-sync", 0);
     const fromMs = monotonicMs?.() ?? 0;
     await segment.sync(this.#sync);
     this.syncs += 1;
     this.syncMs.observe((monotonicMs?.() ?? 0) - fromMs);
-    for (const entry of entries) {
-      this.#state.apply(entry);
-      this.#rotation.note(entry);
+    for (let i = 1; i < entries.length; i += 1) {
+      this.#state.apply(entries[i]!);
+      this.#rotation.note(entries[i]!);
     }
     this.#rotation.wrote(segment);
     faultPoint("decision.after-sync", 0);
@@ -316,7 +317,7 @@ export class FileLog implements DecisionLog {
     }
     const lazy = this.#lazy.splice(0, FRAME_WEIGHT_MAX);
     try {
-      this.#segment.append([...lazy, ...entries]);
+      this.#segment.append(lazy.length === 0 ? entries : [...lazy, ...entries]);
     } catch (error) {
       const certain = await this.#segment.cutBack(error);
       this.#lazy.unshift(...lazy);
@@ -329,7 +330,7 @@ export class FileLog implements DecisionLog {
   async #seal(): Promise<void> {
     if (this.#sync === "none") return;
     try {
-      this.#segment.append([{ kind: "sealed" }]);
+      this.#segment.seal();
     } catch (error) {
       const certain = await this.#segment.cutBack(error).catch((unknown: unknown) => unknown);
       this.#fail(certain, []);

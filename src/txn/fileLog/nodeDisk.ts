@@ -34,9 +34,9 @@ class NodeFile implements LogFile {
     return writeSync(this.#handle.fd, bytes);
   }
 
-  async sync(kind: SyncKind): Promise<void> {
-    if (kind === "fsync") await this.#handle.sync();
-    if (kind === "fdatasync") await dataSynced(this.#handle.fd);
+  sync(kind: SyncKind): Promise<void> {
+    if (kind === "fdatasync") return dataSynced(this.#handle.fd);
+    return kind === "fsync" ? this.#handle.sync() : Promise.resolve();
   }
 
   truncate(bytes: number): Promise<void> {

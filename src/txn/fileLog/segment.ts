@@ -56,13 +56,25 @@ const SECTOR_BYTES = 512;
 
 /** A frame that is to stand at `offset` of its segment. */
 export function encodeFrame(entries: readonly Entry[], offset: number): Buffer {
-  const payload = Buffer.from(JSON.stringify(entries));
-  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + payload.length);
-  frame.writeUInt32BE(payload.length, 0);
+  const payload = JSON.stringify(entries);
+  const bytes = Buffer.byteLength(payload);
+  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + bytes);
+  frame.write(payload, FRAME_HEADER_BYTES);
+  frame.writeUInt32BE(bytes, 0);
   frame.writeUInt32BE(offset % 2 ** 32, 4);
-  frame.writeUInt32BE(crc32c(payload), 8);
+  frame.writeUInt32BE(crc32c(frame, FRAME_HEADER_BYTES), 8);
   frame.writeUInt32BE(crc32c(frame, 0, CHECKED_BYTES), CHECKED_BYTES);
-  payload.copy(frame, FRAME_HEADER_BYTES);
+  return frame;
+}
+
+const SEALED: readonly Entry[] = [{ kind: "sealed" }];
+const SEAL = encodeFrame(SEALED, 0);
+
+/** A frame `sealed`, of which nothing but the place is ever different. */
+export function encodeSeal(offset: number): Buffer {
+  const frame = Buffer.from(SEAL);
+  frame.writeUInt32BE(offset % 2 ** 32, 4);
+  frame.writeUInt32BE(crc32c(frame, 0, CHECKED_BYTES), CHECKED_BYTES);
   return frame;
 }
 

@@ -1,6 +1,6 @@
 /** A segment that is written: frames are appended, and one that could not be written leaves no trace. */
 import { type LogFile, type SyncKind, writeAll } from "./logDisk.ts";
-import { type Entry, encodeFrame, MAGIC } from "./segment.ts";
+import { type Entry, encodeFrame, encodeSeal, MAGIC } from "./segment.ts";
 
 /** A write failed, and for sure nothing of it is in the log, now or after a crash. */
 export class NotWritten extends Error {
@@ -32,6 +32,11 @@ export class SegmentWriter {
   /** Throws the system's error; then `cutBack` is needed. */
   append(entries: readonly Entry[]): void {
     this.#write(encodeFrame(entries, this.#bytes));
+  }
+
+  /** Appends that all before is durable; throws as `append` does. */
+  seal(): void {
+    this.#write(encodeSeal(this.#bytes));
   }
 
   sync(kind: SyncKind): Promise<void> {
