@@ -113,7 +113,8 @@ export class ClientRegistry {
   newKey(minor: number): ClientKey {
     const secretBytes = minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES;
     for (;;) {
-      const bytes = Buffer.from(this.#random.bytes(4 + secretBytes));
+      const own = this.#random.bytes(4 + secretBytes);
+      const bytes = Buffer.from(own.buffer, own.byteOffset, own.length);
       const secret = bytes.subarray(4);
       const random = bytes.readUInt32BE(0) & PID_MAX;
       const pid = this.#mark(random);

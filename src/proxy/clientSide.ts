@@ -228,9 +228,11 @@ export class ClientSide {
     else this.end();
   }
 
-  end(): true {
+  /** `hasLeft`: the client has said that it goes. */
+  end(hasLeft = false): true {
     this.#isOver = true;
-    this.stream.end();
+    if (hasLeft) this.stream.leave();
+    else this.stream.end();
     return true;
   }
 
