@@ -231,8 +231,7 @@ export class ClientSide {
   /** `hasLeft`: the client has said that it goes. */
   end(hasLeft = false): true {
     this.#isOver = true;
-    if (hasLeft) this.stream.leave();
-    else this.stream.end();
+    hasLeft ? this.stream.leave() : this.stream.end();
     return true;
   }
 

@@ -15,7 +15,7 @@ import { FieldReader } from "./fieldReader.ts";
 export type Format = 0 | 1;
 
 const NOTHING = Buffer.alloc(0);
-const NO_PLACES = new Int32Array(0);
+const NO_PLACES = Int32Array.of();
 /** Memory for more parameters than this is given back with the next Bind. */
 const PARAMETERS_KEPT = 256;
 const NULL_LENGTH = -1;
