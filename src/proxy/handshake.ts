@@ -28,6 +28,7 @@ import type { ClientKey } from "./clientRegistry.ts";
 import type { ClientTls, SecuredClient } from "./clientTls.ts";
 import type { Gate, Place } from "./gate.ts";
 import type { Greeting } from "./greeting.ts";
+import type { Guest } from "./handshakeRoom.ts";
 import { asRefusal, type Refusal, refusalFields } from "./refusal.ts";
 import type { StartupPackets } from "./startupPackets.ts";
 
@@ -87,7 +88,8 @@ interface Entrant {
 
 const NOTHING_OWED: readonly Buffer[] = [];
 
-export class Handshake implements StreamOwner {
+export class Handshake implements StreamOwner, Guest<Handshake> {
+  berth: Guest<Handshake>["berth"] = null;
   readonly link: AcceptedLink;
   readonly #stream: ByteStream;
   readonly #host: HandshakeHost;
