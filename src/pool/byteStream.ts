@@ -38,6 +38,8 @@ const EMPTY = Buffer.alloc(0);
 /** A stream whose reads fill its buffer moves to one of this size, in bytes. */
 const BUFFER_BYTES_LARGE = 64 * 1024;
 
+const NOBODY: StreamOwner = { onChunk() {}, onDrain() {}, onClosed() {} };
+
 interface OnRead {
   readonly buffer: () => Buffer;
   readonly callback: (bytesRead: number, buffer: Buffer) => boolean;
@@ -269,7 +271,11 @@ export class ByteStream {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#grace !== null) clearTimeout(this.#grace);
-    this.#owner.onClosed(this.#error?.message ?? "connection closed");
+    const owner = this.#owner;
+    // Sockets that are gone may stay in memory until the next full collection; what hangs on them need not.
+    this.#owner = NOBODY;
+    this.#buffer = EMPTY;
+    owner.onClosed(this.#error?.message ?? "connection closed");
   };
 
   #onRead(buffer: Buffer, bytesRead: number): void {

@@ -9,8 +9,10 @@ import { Fault } from "../base/fault.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { applySettings, captureSettings, settingsOf } from "../pool/settings.ts";
 import { parameterStatus } from "../wire/backendWriters.ts";
+import type { Greeting } from "./greeting.ts";
 
 const CUSTOM_MAX = 1_000;
+const NO_MESSAGES: readonly Buffer[] = [];
 const NOTHING_TOLD: ReadonlyMap<string, string> = new Map();
 /** How long a shard may take over settings, in ms. */
 const SETTINGS_TIMEOUT_MS = 10_000;
@@ -53,6 +55,8 @@ export class ClientParameters {
   /** May be the greeting's, which is others' too. */
   #told: ReadonlyMap<string, string> = NOTHING_TOLD;
   #ownTold: Map<string, string> | null = null;
+  /** All that the client was told; null: it was told more. */
+  #greeting: Greeting | null = null;
   #toldKey: string | null = null;
   /** Whether every text means to pgxa what it means to a shard. */
   #isPlain = true;
@@ -142,8 +146,9 @@ export class ClientParameters {
   }
 
   /** Notes what the client, which has seen nothing else yet, was told at login. */
-  noteGreeting(greeting: ReadonlyMap<string, string>): void {
-    this.#told = greeting;
+  noteGreeting(greeting: Greeting): void {
+    this.#greeting = greeting;
+    this.#told = greeting.parameters;
     this.#ownTold = null;
     this.#look();
   }
@@ -157,6 +162,7 @@ export class ClientParameters {
 
   #tell(name: string, value: string): void {
     if (this.#ownTold === null) {
+      this.#greeting = null;
       this.#ownTold = new Map(this.#told);
       this.#told = this.#ownTold;
     }
@@ -164,15 +170,21 @@ export class ClientParameters {
   }
 
   /** The ParameterStatus messages that a client needs who is handed `connection`. */
-  differences(connection: ServerConnection): Buffer[] {
-    if (connection.parametersKey === this.#toldKey) return [];
+  differences(connection: ServerConnection): readonly Buffer[] {
+    const { parametersKey } = connection;
+    if (parametersKey === this.#toldKey) return NO_MESSAGES;
+    if (this.#greeting?.agreesWith === parametersKey) {
+      this.#toldKey = parametersKey;
+      return NO_MESSAGES;
+    }
     const messages: Buffer[] = [];
     for (const [name, value] of connection.parameters) {
       if (this.#told.get(name) === value || (connection.isStandby && OF_STANDBYS.has(name))) continue;
       this.#tell(name, value);
       messages.push(parameterStatus(name, value));
     }
-    this.#toldKey = connection.parametersKey;
+    this.#toldKey = parametersKey;
+    if (this.#greeting !== null && !connection.isStandby) this.#greeting.agreesWith = parametersKey;
     this.#look();
     return messages;
   }

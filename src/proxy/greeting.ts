@@ -6,6 +6,8 @@ export class Greeting {
   readonly parameters: ReadonlyMap<string, string>;
   /** A ParameterStatus for each; nobody may write into it. */
   readonly messages: Buffer;
+  /** What a connection reported (its `parametersKey`) that was found to be no news after this; null: nothing yet. */
+  agreesWith: string | null = null;
 
   constructor(parameters: ReadonlyMap<string, string>) {
     this.parameters = parameters;

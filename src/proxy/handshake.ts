@@ -330,7 +330,7 @@ export class Handshake implements StreamOwner, Guest<Handshake> {
 
   #finish({ message, credentials, parameters, place, identity }: Entrant, greeting: Greeting): void {
     const key = this.#host.newKey(Math.min(message.minor, PROTOCOL_MINOR_MAX));
-    parameters.noteGreeting(greeting.parameters);
+    parameters.noteGreeting(greeting);
     this.#say(greeting.messages, write.backendKeyData(key.pid, key.secret), write.readyForQuery("I"));
     this.#isOver = true;
     this.#timer.cancel();

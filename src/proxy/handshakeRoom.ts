@@ -13,6 +13,9 @@ export interface RoomLimits {
   readonly handshakesPerAddressMax: number;
 }
 
+/** So many origins are remembered of which nobody is there: who was there comes again. */
+const CROWDS_KEPT = 100;
+
 /** Whoever can be in a room, in one at a time. */
 export interface Guest<Self extends Guest<Self>> {
   /** Where it stands; null: not in a room. */
@@ -122,7 +125,7 @@ export class HandshakeRoom<Self extends Guest<Self>> {
     crowd.remove(berth);
     if (crowd === this.#proven) return;
     this.#strangerCount -= 1;
-    if (crowd.size === 0) this.#strangers.delete(crowd.origin);
+    if (crowd.size === 0 && this.#strangers.size > CROWDS_KEPT) this.#strangers.delete(crowd.origin);
   }
 
   #largestCrowd(): Crowd<Self> | undefined {
