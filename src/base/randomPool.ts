@@ -23,7 +23,7 @@ export class RandomPool {
     }
     const from = this.#at;
     this.#at += count;
-    const taken = Uint8Array.from(this.#bytes.subarray(from, this.#at)); // a Buffer's slice would be no copy
+    const taken = new Uint8Array(this.#bytes.subarray(from, this.#at)); // a Buffer's slice would be no copy
     this.#bytes.fill(0, from, this.#at);
     return taken;
   }

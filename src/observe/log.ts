@@ -89,7 +89,9 @@ export function createLog(
     (event: LogEvent, fields: object = {}) =>
       write({ event, ...fields });
   return {
-    debug: at((fields) => logger.debug(fields)),
+    debug: (event, fields = {}) => {
+      if (logger.isLevelEnabled("debug")) logger.debug({ event, ...fields });
+    },
     info: at((fields) => logger.info(fields)),
     warn: at((fields) => logger.warn(fields)),
     error: at((fields) => logger.error(fields)),

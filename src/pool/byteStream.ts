@@ -38,6 +38,8 @@ const EMPTY = Buffer.alloc(0);
 /** A stream whose reads fill its buffer moves to one of this size, in bytes. */
 const BUFFER_BYTES_LARGE = 64 * 1024;
 
+const NOBODY: StreamOwner = { onChunk() {}, onDrain() {}, onClosed() {} };
+
 interface OnRead {
   readonly buffer: () => Buffer;
   readonly callback: (bytesRead: number, buffer: Buffer) => boolean;
@@ -56,6 +58,8 @@ export class ByteStream {
   #error: Error | null = null;
   /** What is written while something else has to come first. */
   #kept: Buffer[] | null = null;
+  /** Ends the wait for a slow reader. */
+  #grace: NodeJS.Timeout | null = null;
 
   private constructor(owner: StreamOwner, bufferBytes: number, open: (onread: OnRead) => Socket) {
     this.#owner = owner;
@@ -71,19 +75,11 @@ export class ByteStream {
     this.#listen();
   }
 
-  /**
-   * Takes over a socket that `net.Server` accepted with `pauseOnConnect`. The server gives no way to ask for a
-   * reused buffer, so the handle moves to a new Socket that does.
-   */
-  static accept(accepted: Socket, owner: StreamOwner, bufferBytes: number): ByteStream {
+  /** Takes over a connection that was accepted, and reads (accepting.ts). */
+  static accept(handle: StreamHandle, owner: StreamOwner, bufferBytes: number): ByteStream {
     return new ByteStream(owner, bufferBytes, (onread) => {
-      const holder = accepted as unknown as { _handle: unknown };
-      const handle = holder._handle;
-      holder._handle = null;
-      accepted.destroy(); // an empty shell now; the server stops counting it
-      return new Socket({ handle, onread, allowHalfOpen: false } as unknown as ConstructorParameters<
-        typeof Socket
-      >[0]);
+      const options = { handle, onread, allowHalfOpen: false };
+      return new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
     });
   }
 
@@ -244,9 +240,15 @@ export class ByteStream {
     if (this.#isClosed) return;
     if (this.#kept !== null) this.release([], null);
     this.#socket.end();
-    const timer = setTimeout(() => this.#socket.destroy(), graceMs);
-    timer.unref();
+    // Without the timer's end whatever hangs on this stream would stay in memory so much longer.
+    this.#grace ??= setTimeout(() => this.#socket.destroy(), graceMs).unref();
     this.#socket.once("finish", () => this.#socket.destroySoon());
+  }
+
+  /** The same after the other end's last word: it reads no more, and if everything has left there is no long goodbye. */
+  leave(): void {
+    if (this.#isSecure || !this.isFlushed) this.end();
+    else this.#socket.destroy();
   }
 
   destroy(): void {
@@ -268,7 +270,12 @@ export class ByteStream {
   readonly #onClose = (): void => {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#owner.onClosed(this.#error?.message ?? "connection closed");
+    if (this.#grace !== null) clearTimeout(this.#grace);
+    const owner = this.#owner;
+    // Sockets that are gone may stay in memory until the next full collection; what hangs on them need not.
+    this.#owner = NOBODY;
+    this.#buffer = EMPTY;
+    owner.onClosed(this.#error?.message ?? "connection closed");
   };
 
   #onRead(buffer: Buffer, bytesRead: number): void {

@@ -9,8 +9,11 @@ import { Fault } from "../base/fault.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { applySettings, captureSettings, settingsOf } from "../pool/settings.ts";
 import { parameterStatus } from "../wire/backendWriters.ts";
+import type { Greeting } from "./greeting.ts";
 
 const CUSTOM_MAX = 1_000;
+const NO_MESSAGES: readonly Buffer[] = [];
+const NOTHING_TOLD: ReadonlyMap<string, string> = new Map();
 /** How long a shard may take over settings, in ms. */
 const SETTINGS_TIMEOUT_MS = 10_000;
 /** SQL_ASCII: the bytes go to the shard as they are. */
@@ -30,6 +33,18 @@ export interface ParametersState {
   readonly told: readonly (readonly [name: string, value: string])[];
 }
 
+/** What a startup packet sets, and the canonical form of that. */
+export interface StartupSettings {
+  readonly startup: ReadonlyMap<string, string>;
+  readonly settings: string;
+}
+
+/** `packet`: the startup packet's parameters. Throws a Fault if its `options` are beyond understanding. */
+export function readStartupSettings(packet: ReadonlyMap<string, string>): StartupSettings {
+  const startup = startupSettings(packet);
+  return { startup, settings: settingsOf(startup) };
+}
+
 export class ClientParameters {
   readonly #packet: ReadonlyMap<string, string>;
   /** What the startup packet set, by name. */
@@ -37,16 +52,20 @@ export class ClientParameters {
   settings: string;
   /** The names of an application's own settings that the client may have set. */
   readonly #custom = new Set<string>();
-  readonly #told = new Map<string, string>();
+  /** May be the greeting's, which is others' too. */
+  #told: ReadonlyMap<string, string> = NOTHING_TOLD;
+  #ownTold: Map<string, string> | null = null;
+  /** All that the client was told; null: it was told more. */
+  #greeting: Greeting | null = null;
   #toldKey: string | null = null;
   /** Whether every text means to pgxa what it means to a shard. */
   #isPlain = true;
 
-  /** `startup`: the startup packet's parameters. Throws a Fault if its `options` are beyond understanding. */
-  constructor(startup: ReadonlyMap<string, string>) {
-    this.#packet = startup;
-    this.startup = startupSettings(startup);
-    this.settings = settingsOf(this.startup);
+  /** `packet`: the startup packet's parameters. Throws a Fault if its `options` are beyond understanding. */
+  constructor(packet: ReadonlyMap<string, string>, { startup, settings } = readStartupSettings(packet)) {
+    this.#packet = packet;
+    this.startup = startup;
+    this.settings = settings;
     for (const name of this.startup.keys()) this.noteName(name);
   }
 
@@ -126,23 +145,46 @@ export class ClientParameters {
     if (buffer.subarray(start, end).some((byte) => byte > 0x7f)) throw new Fault("session.invalid_encoding");
   }
 
+  /** Notes what the client, which has seen nothing else yet, was told at login. */
+  noteGreeting(greeting: Greeting): void {
+    this.#greeting = greeting;
+    this.#told = greeting.parameters;
+    this.#ownTold = null;
+    this.#look();
+  }
+
   /** Notes a ParameterStatus that the client has seen. */
   noteTold(name: string, value: string): void {
-    this.#told.set(name, value);
+    this.#tell(name, value);
     this.#toldKey = null;
     this.#look();
   }
 
+  #tell(name: string, value: string): void {
+    if (this.#ownTold === null) {
+      this.#greeting = null;
+      this.#ownTold = new Map(this.#told);
+      this.#told = this.#ownTold;
+    }
+    this.#ownTold.set(name, value);
+  }
+
   /** The ParameterStatus messages that a client needs who is handed `connection`. */
-  differences(connection: ServerConnection): Buffer[] {
-    if (connection.parametersKey === this.#toldKey) return [];
+  differences(connection: ServerConnection): readonly Buffer[] {
+    const { parametersKey } = connection;
+    if (parametersKey === this.#toldKey) return NO_MESSAGES;
+    if (this.#greeting?.agreesWith === parametersKey) {
+      this.#toldKey = parametersKey;
+      return NO_MESSAGES;
+    }
     const messages: Buffer[] = [];
     for (const [name, value] of connection.parameters) {
       if (this.#told.get(name) === value || (connection.isStandby && OF_STANDBYS.has(name))) continue;
-      this.#told.set(name, value);
+      this.#tell(name, value);
       messages.push(parameterStatus(name, value));
     }
-    this.#toldKey = connection.parametersKey;
+    this.#toldKey = parametersKey;
+    if (this.#greeting !== null && !connection.isStandby) this.#greeting.agreesWith = parametersKey;
     this.#look();
     return messages;
   }

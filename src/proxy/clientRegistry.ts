@@ -51,8 +51,13 @@ export interface Entry extends TimedClient {
 export class ClientRegistry {
   readonly #random: RandomPool;
   readonly limits: ClientLimits;
-  readonly #entries = new Map<number, Entry>();
-  readonly #pids = new Map<Session, number>();
+  /**
+   * The clients, and null where none is; by process id where each is. No map has the clients themselves: the tables that a
+   * map leaves behind as it grows and shrinks would keep in memory whoever was in them until the next full collection.
+   */
+  readonly #entries: (Entry | null)[] = [];
+  readonly #free: number[] = [];
+  readonly #places = new Map<number, number>();
   readonly #generation: number;
   readonly #worker: number | null;
   #onEmpty: (() => void)[] = [];
@@ -69,36 +74,44 @@ export class ClientRegistry {
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#places.size;
   }
 
   get entries(): IterableIterator<Entry> {
-    return this.#entries.values();
+    return this.#present();
   }
 
   get sessions(): IterableIterator<Session> {
-    return this.#pids.keys();
+    return this.#sessions();
   }
 
   get timed(): Iterable<TimedClient> {
-    return this.#entries.values();
+    return this.#present();
+  }
+
+  *#present(): IterableIterator<Entry> {
+    for (const entry of this.#entries) if (entry !== null) yield entry;
+  }
+
+  *#sessions(): IterableIterator<Session> {
+    for (const { session } of this.#present()) yield session;
   }
 
   /** Those whose waits may be part of a deadlock. */
   *participants(): IterableIterator<Participant> {
-    for (const { participant } of this.#pids.keys()) if (participant !== null) yield participant;
+    for (const { participant } of this.sessions) if (participant !== null) yield participant;
   }
 
   /** Every server connection that a client keeps, with the process id of the client. */
   *pins(): IterableIterator<PinnedConnection & { readonly client: number }> {
-    for (const [session, client] of this.#pids) {
-      for (const pin of session.pins()) yield { client, ...pin };
+    for (const { session, client } of this.#present()) {
+      for (const pin of session.pins()) yield { client: client.key.pid, ...pin };
     }
   }
 
   /** Does to the client of `pid` what the functions of that name do to a backend; false if there is none. */
   signal(kind: SignalKind, pid: number): boolean {
-    const session = this.#entries.get(pid)?.session;
+    const session = this.#of(pid)?.session;
     if (session === undefined) return false;
     if (kind === "cancel") session.cancel();
     else session.terminate(new Fault("session.terminated"));
@@ -113,11 +126,12 @@ export class ClientRegistry {
   newKey(minor: number): ClientKey {
     const secretBytes = minor >= 2 ? SECRET_BYTES_LONG : SECRET_BYTES;
     for (;;) {
-      const bytes = Buffer.from(this.#random.bytes(4 + secretBytes));
+      const own = this.#random.bytes(4 + secretBytes);
+      const bytes = Buffer.from(own.buffer, own.byteOffset, own.length);
       const secret = bytes.subarray(4);
       const random = bytes.readUInt32BE(0) & PID_MAX;
       const pid = this.#mark(random);
-      if (pid > 0 && !this.#entries.has(pid)) return { pid, secret };
+      if (pid > 0 && !this.#places.has(pid)) return { pid, secret };
     }
   }
 
@@ -130,43 +144,52 @@ export class ClientRegistry {
 
   add(client: NewClient, session: Session): void {
     const { pid } = client.key;
-    invariant(!this.#entries.has(pid), "a process id names one client");
+    invariant(!this.#places.has(pid), "a process id names one client");
     const { user, database } = client.identity;
-    this.#entries.set(pid, { client, session, user, database, watch: new ActivityWatch() });
+    const place = this.#free.pop() ?? this.#entries.length;
+    session.client.place = place;
+    this.#entries[place] = { client, session, user, database, watch: new ActivityWatch() };
+    this.#places.set(pid, place);
     this.limits.add(client.identity);
-    this.#pids.set(session, pid);
   }
 
   remove(session: Session): void {
-    const pid = this.#pids.get(session);
-    if (pid === undefined) return;
-    this.#pids.delete(session);
-    this.limits.remove(this.#entries.get(pid)!.client.identity);
-    this.#entries.delete(pid);
-    if (this.#entries.size === 0) for (const tell of this.#onEmpty.splice(0)) tell();
+    const entry = this.entryOf(session);
+    if (entry === null) return;
+    const { place } = session.client;
+    this.#entries[place] = null;
+    this.#free.push(place);
+    this.#places.delete(entry.client.key.pid);
+    this.limits.remove(entry.client.identity);
+    if (this.size === 0) for (const tell of this.#onEmpty.splice(0)) tell();
   }
 
   /** Resolves when there is no client any more. */
   whenEmpty(): Promise<void> {
-    if (this.#entries.size === 0) return Promise.resolve();
+    if (this.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#onEmpty.push(resolve);
     });
   }
 
   entryOf(session: Session): Entry | null {
-    const pid = this.#pids.get(session);
-    return pid === undefined ? null : this.#entries.get(pid)!;
+    const entry = this.#entries[session.client.place] ?? null;
+    return entry?.session === session ? entry : null;
+  }
+
+  #of(pid: number): Entry | null {
+    const place = this.#places.get(pid);
+    return place === undefined ? null : this.#entries[place]!;
   }
 
   has(pid: number): boolean {
-    return this.#entries.has(pid);
+    return this.#places.has(pid);
   }
 
   /** The client of that key, if the secret is right. */
   find(pid: number, secret: Buffer): Session | null {
-    const entry = this.#entries.get(pid);
-    if (entry === undefined || entry.client.key.secret.length !== secret.length) return null;
+    const entry = this.#of(pid);
+    if (entry === null || entry.client.key.secret.length !== secret.length) return null;
     return timingSafeEqual(entry.client.key.secret, secret) ? entry.session : null;
   }
 }

@@ -82,6 +82,8 @@ export class ClientSide {
   readonly outbox: Outbox;
   readonly activity = new Activity();
   readonly meter: ClientMeter;
+  /** Where the register has it. */
+  place = -1;
   readonly #messages: ClientMessages;
   readonly #scanner: FrameScanner;
   readonly #collector = new MessageCollector();
@@ -224,13 +226,13 @@ export class ClientSide {
 
   /** The same while a shard's message may have been passed on in part: then there is no place for a last error. */
   refuseBetween(fault: Fault, isBetweenMessages: boolean): void {
-    if (isBetweenMessages) this.refuse(fault);
-    else this.end();
+    isBetweenMessages ? this.refuse(fault) : this.end();
   }
 
-  end(): true {
+  /** `hasLeft`: the client has said that it goes. */
+  end(hasLeft = false): true {
     this.#isOver = true;
-    this.stream.end();
+    hasLeft ? this.stream.leave() : this.stream.end();
     return true;
   }
 
@@ -250,8 +252,7 @@ export class ClientSide {
     this.#chunkEnd = end;
     this.#scanner.begin(chunk, 0, end);
     // While the session waits, what comes is kept where it lies.
-    if (this.#waiting === 0) this.#pump();
-    else this.stream.pause();
+    this.#waiting === 0 ? this.#pump() : this.stream.pause();
   }
 
   /** What follows a message that waits goes before the chunk that comes; the message itself is where it can stay. */
@@ -357,8 +358,7 @@ export class ClientSide {
   }
 
   #noteBatch(type: number): void {
-    if (type === CLIENT_MESSAGE.sync) this.#isBatchOpen = false;
-    else if (!BETWEEN_BATCHES.has(type)) this.#isBatchOpen = true;
+    if (!BETWEEN_BATCHES.has(type)) this.#isBatchOpen = type !== CLIENT_MESSAGE.sync;
   }
 
   /** A piece of a message that is too long to be held. */

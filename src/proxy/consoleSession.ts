@@ -74,7 +74,7 @@ export class ConsoleSession implements Session, ClientMessages {
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
     switch (type) {
       case CLIENT_MESSAGE.terminate:
-        this.client.end();
+        this.client.end(true);
         return true;
       case CLIENT_MESSAGE.sync:
         this.#isSkipping = false;

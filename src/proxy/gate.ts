@@ -112,8 +112,11 @@ export class Gate {
     await this.#parts.query?.close();
   }
 
-  /** How this client proves who it is. Rejects with a Fault for one that may not come in whatever it proves. */
-  async open(startup: ReadonlyMap<string, string>, link: ClientLink): Promise<Authentication> {
+  /**
+   * How this client proves who it is: at once, unless somebody else has to be asked. Throws, or rejects with, a Fault for
+   * one that may not come in whatever it proves.
+   */
+  open(startup: ReadonlyMap<string, string>, link: ClientLink): Authentication | Promise<Authentication> {
     const user = startup.get("user") ?? "";
     const database = startup.get("database") || user;
     if (isReplication(startup.get("replication"))) throw new Fault("login.replication");
@@ -122,8 +125,18 @@ export class Gate {
     const rule = this.#ruleFor(link, user, database);
     this.#checkCertificate(rule, link, user);
     if (rule.method === "password") this.#checkSafe(link);
-    if (rule.method === "peer") await this.#checkPeer(rule, link, user);
-    const known = await this.#users.find(user);
+    if (rule.method === "peer") return this.#openForPeer(rule, link, user);
+    const known = this.#users.find(user);
+    if (!(known instanceof Promise)) return this.#authentication(rule, link, user, known);
+    return known.then((found) => this.#authentication(rule, link, user, found));
+  }
+
+  async #openForPeer(rule: LoginRule, link: ClientLink, user: string): Promise<Authentication> {
+    await this.#checkPeer(rule, link, user);
+    return this.#authentication(rule, link, user, await this.#users.find(user));
+  }
+
+  #authentication(rule: LoginRule, link: ClientLink, user: string, known: KnownUser | null): Authentication {
     if (rule.method === "trust" || rule.method === "cert" || rule.method === "peer") {
       if (known !== null || !this.#users.isComplete) return new TrustedAuthentication(user);
       throw new Fault("login.not_permitted", { message: `role "${user}" does not exist` });

@@ -11,6 +11,7 @@ import { NOBODY } from "../pool/nobody.ts";
 import type { Pool } from "../pool/pool.ts";
 import { applySettings, settingsOf } from "../pool/settings.ts";
 import type { ClientParameters } from "./clientParameters.ts";
+import { Greeting } from "./greeting.ts";
 
 /** How many sets of settings are remembered; the oldest go first. */
 const GREETINGS_MAX = 1_000;
@@ -29,6 +30,8 @@ const UTF8_NAME = /^'?utf-?8'?$/i;
 export class Greetings {
   readonly #pools: readonly Pool[];
   readonly #known = new Map<string, ReadonlyMap<string, string>>();
+  /** Those that were given, by all that the startup packet sets. */
+  readonly #given = new Map<string, Greeting>();
   /** Questions that are out; clients that come meanwhile wait for the same answer. */
   readonly #asking = new Map<string, Promise<ReadonlyMap<string, string>>>();
 
@@ -37,12 +40,16 @@ export class Greetings {
     this.#pools = pools;
   }
 
-  /** Rejects with a Refusal: no shard to ask, or settings that it refuses. */
-  async of({ startup }: ClientParameters): Promise<ReadonlyMap<string, string>> {
+  /** Of a client whose settings are those that it came with. Rejects with a Refusal: no shard to ask, or settings that it refuses. */
+  of({ startup, settings: all }: ClientParameters): Greeting | Promise<Greeting> {
+    const given = this.#given.get(all);
+    if (given !== undefined) return given;
     const { known, others } = split(startup);
     const settings = settingsOf(others);
-    const greeting = this.#known.get(settings) ?? (await this.#askOnce(settings));
-    return new Map([...greeting, ...known]);
+    const give = (greeting: ReadonlyMap<string, string>): Greeting =>
+      keep(this.#given, all, new Greeting(new Map([...greeting, ...known])));
+    const greeting = this.#known.get(settings);
+    return greeting === undefined ? this.#askOnce(settings).then(give) : give(greeting);
   }
 
   #askOnce(settings: string): Promise<ReadonlyMap<string, string>> {
@@ -71,20 +78,20 @@ export class Greetings {
     const lease = await pool.checkout(NOBODY, settings);
     try {
       if (lease.settings !== settings) await applySettings(lease, settings, ASK_TIMEOUT_MS);
-      return this.#keep(settings, new Map(lease.parameters));
+      return keep(this.#known, settings, new Map(lease.parameters));
     } finally {
       pool.checkIn(lease);
     }
   }
+}
 
-  #keep(settings: string, greeting: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
-    this.#known.set(settings, greeting);
-    if (this.#known.size > GREETINGS_MAX) {
-      const [oldest] = this.#known.keys();
-      this.#known.delete(oldest!);
-    }
-    return greeting;
+function keep<T>(kept: Map<string, T>, settings: string, one: T): T {
+  kept.set(settings, one);
+  if (kept.size > GREETINGS_MAX) {
+    const [oldest] = kept.keys();
+    kept.delete(oldest!);
   }
+  return one;
 }
 
 /** Settings of which the server's report is known, as it reports them, and all others. */

@@ -27,13 +27,17 @@ import { ClientParameters } from "./clientParameters.ts";
 import type { ClientKey } from "./clientRegistry.ts";
 import type { ClientTls, SecuredClient } from "./clientTls.ts";
 import type { Gate, Place } from "./gate.ts";
+import type { Greeting } from "./greeting.ts";
+import type { Guest } from "./handshakeRoom.ts";
 import { asRefusal, type Refusal, refusalFields } from "./refusal.ts";
+import type { StartupPackets } from "./startupPackets.ts";
 
 /** How long somebody waits for an answer who has failed too often, in ms. */
 const TOO_OFTEN_MS = 1_000;
 
 /** A password or SASL message has at most this many bytes. */
 const ANSWER_BYTES_MAX = 16_384;
+const NOTHING = Buffer.alloc(0);
 const NO = Buffer.from("N");
 const YES = Buffer.from("S");
 /** The first byte of TLS; no startup packet is that long. */
@@ -43,16 +47,18 @@ const TLS_HANDSHAKE = 0x16;
 export interface HandshakeHost {
   readonly gate: Gate;
   readonly tls: ClientTls;
+  readonly packets: StartupPackets;
   newKey(minor: number): ClientKey;
   /** Throws a Fault if there is no room for one more such client. */
   checkRoom(client: ClientIdentity): void;
   /** The same; with several workers it may have to be looked again when it resolves, instead of null. Rejects with a Fault. */
   findRoom(client: ClientIdentity): Promise<void> | null;
+  /** Throws, or rejects with, a Refusal. */
   greeting(
     parameters: ClientParameters,
     place: Place,
     credentials: Credentials,
-  ): Promise<ReadonlyMap<string, string>>;
+  ): Greeting | Promise<Greeting>;
   onCancel(pid: number, secret: Buffer): void;
   /** It has proved who it is. */
   onProven(handshake: Handshake): void;
@@ -71,13 +77,26 @@ export interface NewClient {
   readonly identity: ClientIdentity;
 }
 
-export class Handshake implements StreamOwner {
+/** One who has proved who it is, on the way to a session. */
+interface Entrant {
+  readonly message: StartupMessage;
+  readonly credentials: Credentials;
+  readonly parameters: ClientParameters;
+  readonly place: Place;
+  readonly identity: ClientIdentity;
+}
+
+const NOTHING_OWED: readonly Buffer[] = [];
+
+export class Handshake implements StreamOwner, Guest<Handshake> {
+  berth: Guest<Handshake>["berth"] = null;
   readonly link: AcceptedLink;
   readonly #stream: ByteStream;
   readonly #host: HandshakeHost;
   readonly #timer: Timer;
   readonly #startup: StartupReader;
-  readonly #answers = new MessageFeed("client", ANSWER_BYTES_MAX);
+  /** What came after the startup packet; null: nothing yet, as of most who have nothing to prove. */
+  #answers: MessageFeed | null = null;
   #message: StartupMessage | null = null;
   #authentication: Authentication | null = null;
   #penalty: Timer | null = null;
@@ -86,14 +105,14 @@ export class Handshake implements StreamOwner {
   #isSecuring = false;
   #isOver = false;
   /** For the client, with what comes next: each write costs as much as the rest of a login. */
-  #owed: readonly Buffer[] = [];
+  #owed: readonly Buffer[] = NOTHING_OWED;
 
   constructor(stream: ByteStream, link: AcceptedLink, host: HandshakeHost) {
     this.link = link;
     this.#stream = stream;
     this.#host = host;
     const { limits, clock } = host.gate;
-    this.#startup = new StartupReader(limits.startupBytesMax);
+    this.#startup = new StartupReader(limits.startupBytesMax, (packet) => host.packets.read(packet));
     this.#timer = clock.after(limits.startupTimeoutMs, () => this.refuse(new Fault("login.timeout")));
     stream.setOwner(this);
   }
@@ -116,8 +135,9 @@ export class Handshake implements StreamOwner {
     const isFirst = !this.#hasBegun;
     this.#hasBegun = true;
     if (isFirst && bytes[0] === TLS_HANDSHAKE) return this.#beginTls(bytes);
-    if (this.#message === null) this.#readStartup(bytes);
-    else this.#readAnswers(bytes);
+    if (this.#message === null) return this.#readStartup(bytes);
+    this.#hear(bytes);
+    this.#readAnswers();
   }
 
   onDrain(): void {}
@@ -178,19 +198,30 @@ export class Handshake implements StreamOwner {
 
   #begin(message: StartupMessage): void {
     this.#message = message;
-    this.#stream.pause(); // what the client has sent ahead stays where it is
-    detach(this.#open(message), "it ends in a question or an error to the client");
-  }
-
-  async #open(message: StartupMessage): Promise<void> {
+    if (this.#startup.rest.length > 0) this.#hear(this.#startup.rest);
     try {
       this.#host.tls.permit(this.link, message.parameters.get("user") ?? "");
-      const authentication = await this.#host.gate.open(message.parameters, this.link);
+      const authentication = this.#host.gate.open(message.parameters, this.link);
+      if (!(authentication instanceof Promise)) return this.#open(message, authentication);
+      this.#stream.pause(); // what the client sends ahead stays where it is
+      detach(this.#openLater(message, authentication), "it ends in a question or an error to the client");
+    } catch (error) {
+      this.#refuseSlowly(asRefusal(error));
+    }
+  }
+
+  #open(message: StartupMessage, authentication: Authentication): void {
+    this.#authentication = authentication;
+    this.#negotiate(message);
+    this.#take(authentication.begin());
+    this.#readAnswers();
+  }
+
+  async #openLater(message: StartupMessage, opening: Promise<Authentication>): Promise<void> {
+    try {
+      const authentication = await opening;
       if (this.#isOver) return;
-      this.#authentication = authentication;
-      this.#negotiate(message);
-      this.#take(authentication.begin());
-      if (this.#startup.rest.length > 0) this.#readAnswers(this.#startup.rest);
+      this.#open(message, authentication);
       if (this.#authentication !== null && !this.#isOver) this.#stream.resume();
     } catch (error) {
       this.#refuseSlowly(asRefusal(error));
@@ -214,19 +245,23 @@ export class Handshake implements StreamOwner {
 
   // --- authentication ---
 
-  #readAnswers(bytes: Buffer): void {
+  #hear(bytes: Buffer): void {
+    this.#answers ??= new MessageFeed("client", ANSWER_BYTES_MAX);
+    this.#answers.push(bytes);
+  }
+
+  #readAnswers(): void {
     const answers = this.#answers;
-    answers.push(bytes);
+    if (answers === null) return;
     while (this.#authentication !== null && !this.#isOver && answers.next()) {
       if (answers.type !== CLIENT_MESSAGE.password) return this.refuse(unexpected(answers.type));
-      this.#answer(this.#authentication);
+      this.#answer(this.#authentication, answers);
     }
     if (this.#authentication === null || this.#isOver || answers.violation === null) return;
     this.refuse(violationFault("client", answers.scanner, answers.violation));
   }
 
-  #answer(authentication: Authentication): void {
-    const { buffer, start, end } = this.#answers;
+  #answer(authentication: Authentication, { buffer, start, end }: MessageFeed): void {
     try {
       this.#take(authentication.answer(buffer, start, end));
     } catch (error) {
@@ -244,24 +279,44 @@ export class Handshake implements StreamOwner {
     this.#authentication = null;
     this.#host.onProven(this);
     this.#owed = [...message, write.authenticationOk()];
-    this.#stream.pause();
-    detach(this.#greet(this.#message!, step.credentials), "it ends in a session or an error to the client");
+    this.#greet(this.#message!, step.credentials);
   }
 
   // --- greeting ---
 
-  async #greet(message: StartupMessage, credentials: Credentials): Promise<void> {
+  /** At once, unless somebody has to be asked. */
+  #greet(message: StartupMessage, credentials: Credentials): void {
+    const host = this.#host;
     try {
-      const place = this.#host.gate.admit(message.parameters);
-      const parameters = new ClientParameters(message.parameters);
+      const place = host.gate.admit(message.parameters);
+      const parameters = new ClientParameters(message.parameters, host.packets.settingsOf(message));
       const identity = this.#identity(message, place);
-      this.#host.checkRoom(identity);
-      const greeting = await this.#host.greeting(parameters, place, credentials);
+      const entrant: Entrant = { message, credentials, parameters, place, identity };
+      host.checkRoom(identity);
+      const greeting = host.greeting(parameters, place, credentials);
+      const asked = greeting instanceof Promise ? null : host.findRoom(identity);
+      if (!(greeting instanceof Promise) && asked === null) return this.#finish(entrant, greeting);
+      this.#stream.pause();
+      detach(this.#greetLater(entrant, greeting, asked), "it ends in a session or an error to the client");
+    } catch (error) {
+      this.refuse(asRefusal(error));
+    }
+  }
+
+  async #greetLater(
+    entrant: Entrant,
+    asking: Greeting | Promise<Greeting>,
+    first: Promise<void> | null,
+  ): Promise<void> {
+    try {
+      const greeting = await asking;
       // Others may have come in meanwhile.
-      for (let asked = this.#host.findRoom(identity); asked !== null; asked = this.#host.findRoom(identity)) {
+      const { identity } = entrant;
+      for (let asked = first ?? this.#host.findRoom(identity); asked !== null; ) {
         await asked;
+        asked = this.#host.findRoom(identity);
       }
-      if (!this.#isOver) this.#finish(message, credentials, parameters, greeting, place, identity);
+      if (!this.#isOver) this.#finish(entrant, greeting);
     } catch (error) {
       this.refuse(asRefusal(error));
     }
@@ -273,33 +328,21 @@ export class Handshake implements StreamOwner {
     return { user, database, address: this.#stream.remoteAddress };
   }
 
-  #finish(
-    message: StartupMessage,
-    credentials: Credentials,
-    parameters: ClientParameters,
-    greeting: ReadonlyMap<string, string>,
-    place: Place,
-    identity: ClientIdentity,
-  ): void {
+  #finish({ message, credentials, parameters, place, identity }: Entrant, greeting: Greeting): void {
     const key = this.#host.newKey(Math.min(message.minor, PROTOCOL_MINOR_MAX));
-    const messages: Buffer[] = [];
-    for (const [name, value] of greeting) {
-      parameters.noteTold(name, value);
-      messages.push(write.parameterStatus(name, value));
-    }
-    messages.push(write.backendKeyData(key.pid, key.secret), write.readyForQuery("I"));
-    this.#say(...messages);
+    parameters.noteGreeting(greeting);
+    this.#say(greeting.messages, write.backendKeyData(key.pid, key.secret), write.readyForQuery("I"));
     this.#isOver = true;
     this.#timer.cancel();
     const { user } = credentials;
     const client = { stream: this.#stream, user, credentials, key, parameters, place, identity };
-    this.#host.onClient(this, client, this.#answers.rest);
+    this.#host.onClient(this, client, this.#answers?.rest ?? NOTHING);
   }
 
   /** Writes what is owed, and `messages`. */
   #say(...messages: readonly Buffer[]): void {
     this.#stream.write(Buffer.concat([...this.#owed, ...messages]));
-    this.#owed = [];
+    this.#owed = NOTHING_OWED;
   }
 
   #end(reason: string): void {

@@ -4,12 +4,13 @@
  * Invariant: no more than `clients_max` clients are in or have proved that they may come in, and no more than
  * `handshakes_max` others are on the way; for one more of those the oldest of the greediest gives way.
  */
-import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
+import { createServer, type ListenOptions, type Server } from "node:net";
 import { CONSOLE_GREETING } from "../admin/driverProbes.ts";
 import { detach } from "../base/detach.ts";
 import { Fault } from "../base/fault.ts";
 import type { Config } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
+import { takeHandle, takeHandles } from "../pool/accepting.ts";
 import { ByteStream, handleOf, type StreamHandle } from "../pool/byteStream.ts";
 import { AcceptedLink } from "./acceptedLink.ts";
 import type { Credentials } from "./auth/credentials.ts";
@@ -17,12 +18,14 @@ import type { ClientIdentity } from "./clientLimits.ts";
 import type { ClientRegistry } from "./clientRegistry.ts";
 import type { ClientTls } from "./clientTls.ts";
 import type { Gate, Place } from "./gate.ts";
+import { Greeting } from "./greeting.ts";
 import type { Greetings } from "./greetings.ts";
 import { Handshake, type HandshakeHost, type NewClient } from "./handshake.ts";
 import { HandshakeRoom } from "./handshakeRoom.ts";
 import type { PeerUsers } from "./peerUsers.ts";
 import type { Rest } from "./rest.ts";
 import type { Session } from "./session.ts";
+import { StartupPackets } from "./startupPackets.ts";
 import {
   adoptSocketFile,
   bindSocketFile,
@@ -63,6 +66,8 @@ export class Listener implements HandshakeHost {
   isReady = true;
   #isDraining = false;
   readonly #handshakes = new HandshakeRoom<Handshake>();
+  readonly #consoleGreeting = new Greeting(CONSOLE_GREETING);
+  readonly packets = new StartupPackets();
   readonly #unixServer: Server;
   /** Of the Unix socket; null while there is none, or another process has it. */
   #unixFile: SocketFile | null = null;
@@ -71,8 +76,8 @@ export class Listener implements HandshakeHost {
     this.gate = options.gate;
     this.tls = options.tls;
     this.#options = options;
-    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket, "tcp"));
-    this.#unixServer = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket, "unix"));
+    this.#server = this.#serverOf("tcp");
+    this.#unixServer = this.#serverOf("unix");
   }
 
   /** The listening socket, to be passed on; null while there is none. */
@@ -196,8 +201,8 @@ export class Listener implements HandshakeHost {
   }
 
   greeting(parameters: NewClient["parameters"], place: NewClient["place"], credentials: Credentials) {
-    if (this.#isDraining) return Promise.reject(new Fault("login.shutting_down"));
-    return this.#options.greetings(place, credentials)?.of(parameters) ?? Promise.resolve(CONSOLE_GREETING);
+    if (this.#isDraining) throw new Fault("login.shutting_down");
+    return this.#options.greetings(place, credentials)?.of(parameters) ?? this.#consoleGreeting;
   }
 
   onCancel(pid: number, secret: Buffer): void {
@@ -228,8 +233,14 @@ export class Listener implements HandshakeHost {
 
   // --- inside ---
 
-  #accept(socket: Socket, kind: "tcp" | "unix"): void {
-    const stream = ByteStream.accept(socket, NOBODY_YET, CLIENT_READ_BYTES);
+  #serverOf(kind: "tcp" | "unix"): Server {
+    const server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(takeHandle(socket), kind));
+    return server.on("listening", () => takeHandles(server, (handle) => this.#accept(handle, kind)));
+  }
+
+  #accept(handle: StreamHandle | null, kind: "tcp" | "unix"): void {
+    if (handle === null) return; // gone already
+    const stream = ByteStream.accept(handle, NOBODY_YET, CLIENT_READ_BYTES);
     const link = new AcceptedLink(kind, stream, this.#options.peers);
     const handshake = new Handshake(stream, link, this);
     const giveWay = (other: Handshake): void => other.refuse(new Fault("login.gave_way"));

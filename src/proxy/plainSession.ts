@@ -384,7 +384,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   #terminate(): boolean {
     const replies = this.#lease?.replies;
     if (replies && replies.groups.length > 0 && !replies.isCopyingIn) return this.client.hold(WAIT_REPLY);
-    return this.client.end();
+    return this.client.end(true);
   }
 
   /** Answers a message for which there is no lease. */

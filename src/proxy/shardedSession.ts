@@ -150,7 +150,7 @@ export class ShardedSession implements Session, ClientMessages, LeaseHolder, Wai
     }
     if (type === CLIENT_MESSAGE.terminate && this.#active?.replies.isCopyingIn) return this.client.end();
     if (this.#active !== null) return this.hold(WAIT_REPLY);
-    if (type === CLIENT_MESSAGE.terminate) return this.client.end();
+    if (type === CLIENT_MESSAGE.terminate) return this.client.end(true);
     if (type === CLIENT_MESSAGE.password)
       throw new Fault("protocol.violation", { message: "unexpected password message" });
     if (type !== CLIENT_MESSAGE.query && type !== CLIENT_MESSAGE.functionCall)

@@ -62,6 +62,7 @@ const PARSE_COMPLETE = new MessageBuilder(SERVER_MESSAGE.parseComplete).finish()
 const BIND_COMPLETE = new MessageBuilder(SERVER_MESSAGE.bindComplete).finish();
 const CLOSE_COMPLETE = new MessageBuilder(SERVER_MESSAGE.closeComplete).finish();
 const NO_DATA = new MessageBuilder(SERVER_MESSAGE.noData).finish();
+const AUTHENTICATION_OK = new MessageBuilder(SERVER_MESSAGE.authentication).int32(0).finish();
 const PORTAL_SUSPENDED = new MessageBuilder(SERVER_MESSAGE.portalSuspended).finish();
 
 /** Made once and shared, like all messages without content: nobody may write into it. */
@@ -86,7 +87,7 @@ export const notificationResponse = (pid: number, channel: string, payload: stri
     .cstring(payload)
     .finish();
 
-export const authenticationOk = (): Buffer => authentication(0).finish();
+export const authenticationOk = (): Buffer => AUTHENTICATION_OK;
 
 /** Asks for the password itself. */
 export const authenticationCleartext = (): Buffer => authentication(3).finish();

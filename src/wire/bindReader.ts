@@ -15,6 +15,7 @@ import { FieldReader } from "./fieldReader.ts";
 export type Format = 0 | 1;
 
 const NOTHING = Buffer.alloc(0);
+const NO_PLACES = Int32Array.of();
 /** Memory for more parameters than this is given back with the next Bind. */
 const PARAMETERS_KEPT = 256;
 const NULL_LENGTH = -1;
@@ -30,7 +31,7 @@ export class BindReader {
   readonly #fields = new FieldReader("client");
   #buffer: Buffer = NOTHING;
   /** Where parameter `i` begins, and its length or -1, at `2 * i` and `2 * i + 1`. */
-  #places = new Int32Array(2 * PARAMETERS_KEPT);
+  #places = NO_PLACES;
   #formatCount = 0;
   #formatsAt = 0;
 

@@ -7,7 +7,8 @@
  * a 4-byte code and a body; the code of a StartupMessage is the protocol version.
  *
  * Invariants:
- * - The length is checked before anything is allocated for it; one packet's bytes are all the memory used.
+ * - The length is checked before anything is allocated for it; one packet's bytes are all the memory used, and none if
+ *   they came in one piece.
  * - No byte after an SSLRequest or GSSENCRequest is taken for what follows it: a client waits for the answer, so
  *   such bytes were put there by somebody in the middle (CVE-2021-23222), and the connection is refused.
  *
@@ -53,7 +54,8 @@ export type StartupRequest =
 
 export class StartupReader {
   readonly #bytesMax: number;
-  readonly #length: Buffer = Buffer.alloc(LENGTH_BYTES);
+  readonly #readMessage: (packet: Buffer) => StartupMessage;
+  #length: Buffer = NOTHING;
   /** The packet, once its length is known; its first four bytes are the length. */
   #packet: Buffer | null = null;
   #filled = 0;
@@ -63,9 +65,10 @@ export class StartupReader {
   #gssAllowed = true;
   #isOver = false;
 
-  /** A packet may have `bytesMax` bytes, its length included. */
-  constructor(bytesMax: number) {
+  /** A packet may have `bytesMax` bytes, its length included. `readMessage`: who reads that of a client. */
+  constructor(bytesMax: number, readMessage: (packet: Buffer) => StartupMessage = readStartupMessage) {
     this.#bytesMax = bytesMax;
+    this.#readMessage = readMessage;
   }
 
   /** The bytes that came after the last packet; they belong to whoever reads the connection next. */
@@ -95,8 +98,17 @@ export class StartupReader {
   }
 
   #read(chunk: Buffer): StartupRequest | null {
+    if (this.#filled === 0 && chunk.length >= PACKET_BYTES_MIN) {
+      const length = chunk.readUInt32BE(0);
+      // The usual case, for which no memory is needed.
+      if (length >= PACKET_BYTES_MIN && length <= Math.min(chunk.length, this.#bytesMax)) {
+        this.#rest = chunk.length === length ? NOTHING : chunk.subarray(length);
+        return this.#interpret(chunk.subarray(0, length));
+      }
+    }
     let taken = 0;
     if (this.#packet === null) {
+      if (this.#filled === 0) this.#length = Buffer.alloc(LENGTH_BYTES);
       taken = this.#fill(this.#length, chunk, 0);
       if (this.#filled < LENGTH_BYTES) return null;
       if (this.#length.equals(TERMINATE)) {
@@ -143,7 +155,7 @@ export class StartupReader {
       return { kind: "gss" };
     }
     this.#isOver = true;
-    return code === CANCEL_REQUEST ? readCancel(packet) : readStartupMessage(packet);
+    return code === CANCEL_REQUEST ? readCancel(packet) : this.#readMessage(packet);
   }
 
   #refuseRest(message: string): void {
@@ -156,14 +168,15 @@ export class StartupReader {
 
 function readCancel(packet: Buffer): StartupRequest {
   if (packet.length < 12) throw violation("invalid length of query cancel packet");
-  const secret = packet.subarray(12);
+  const secret = Buffer.from(packet.subarray(12));
   if (secret.length === 0 || secret.length > SECRET_BYTES_MAX) {
     throw violation("invalid length of query cancel key");
   }
   return { kind: "cancel", pid: packet.readUInt32BE(8), secret };
 }
 
-function readStartupMessage(packet: Buffer): StartupMessage {
+/** What a whole startup packet says; throws a Fault for one that is none. */
+export function readStartupMessage(packet: Buffer): StartupMessage {
   const major = packet.readUInt16BE(4);
   const minor = packet.readUInt16BE(6);
   if (major !== MAJOR) throw unsupportedVersion(major, minor);

@@ -10,6 +10,7 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { connect } from "node:tls";
 import type { ClientTlsConfig } from "../../src/config/config.ts";
 import type { Log, LogEvent } from "../../src/observe/log.ts";
+import { takeHandle } from "../../src/pool/accepting.ts";
 import { ByteStream } from "../../src/pool/byteStream.ts";
 import { AcceptedLink } from "../../src/proxy/acceptedLink.ts";
 import { ClientTls, type SecuredClient } from "../../src/proxy/clientTls.ts";
@@ -53,7 +54,7 @@ function install(): Identity {
 
 before(async () => {
   server = createServer({ pauseOnConnect: true }, (socket) => {
-    const stream = ByteStream.accept(socket, NOBODY, 1_024);
+    const stream = ByteStream.accept(takeHandle(socket)!, NOBODY, 1_024);
     tls.secure(stream, null, (client) => void secured.push(client));
   });
   await once(server.listen(0, "127.0.0.1"), "listening");

@@ -11,6 +11,7 @@ import pg from "pg";
 import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import type { Config } from "../../src/config/config.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { takeHandle } from "../../src/pool/accepting.ts";
 import { ByteStream } from "../../src/pool/byteStream.ts";
 import { AcceptedLink } from "../../src/proxy/acceptedLink.ts";
 import { PeerUsers } from "../../src/proxy/peerUsers.ts";
@@ -166,7 +167,11 @@ describe("the user at the other end", ON_LINUX, () => {
   let peers: PeerUsers;
   before(async () => {
     server = createServer({ pauseOnConnect: true }, (socket) => {
-      const stream = ByteStream.accept(socket, { onChunk() {}, onDrain() {}, onClosed() {} }, 1_024);
+      const stream = ByteStream.accept(
+        takeHandle(socket)!,
+        { onChunk() {}, onDrain() {}, onClosed() {} },
+        1_024,
+      );
       links.push(new AcceptedLink("unix", stream, peers));
     });
     await once(server.listen(path), "listening");

@@ -10,7 +10,7 @@ import type { AuthConfig, UserConfig } from "../../config/config.ts";
 import type { Log } from "../../observe/log.ts";
 import { hmac } from "../../wire/scramKeys.ts";
 import { describeProblem, usersIn } from "./authFiles.ts";
-import type { AuthQuery } from "./authQuery.ts";
+import type { AuthQuery, UserRow } from "./authQuery.ts";
 import { versionOf } from "./diskFiles.ts";
 import type { Files } from "./ruleFile.ts";
 import { readSecret, SALT_BYTES, type Secret } from "./secret.ts";
@@ -78,14 +78,20 @@ export class UserDirectory {
     return scrams * 2 < texts.length;
   }
 
-  /** What is known of `user`; null: there is none. Throws a Fault if a shard has to be asked and cannot be. */
-  async find(user: string): Promise<KnownUser | null> {
+  /** What is known of `user`; null: there is none. Rejects with a Fault if a shard has to be asked and cannot be. */
+  find(user: string): KnownUser | null | Promise<KnownUser | null> {
     this.#look();
     const own = this.#users.find(({ name }) => name === user);
     const text = own?.password ?? this.#listed.get(user);
     if (text !== undefined) return this.#known(user, text);
-    const row = (await this.#parts.query?.find(user)) ?? null;
-    if (row === null) return own === undefined ? null : this.#known(user, "");
+    const { query } = this.#parts;
+    if (query !== null) return query.find(user).then((row) => this.#ofRow(user, own !== undefined, row));
+    return this.#ofRow(user, own !== undefined, null);
+  }
+
+  /** Of what a shard has said; `isListed`: the configuration has the user. */
+  #ofRow(user: string, isListed: boolean, row: UserRow | null): KnownUser | null {
+    if (row === null) return isListed ? this.#known(user, "") : null;
     if (row.validUntilMs !== null && row.validUntilMs <= this.#parts.clock.wallMs())
       return { secret: null, why: "password expired" };
     return this.#known(user, row.secret ?? "");

@@ -7,7 +7,7 @@ import { originOf } from "../../../src/proxy/auth/address.ts";
 import { FailureLimit } from "../../../src/proxy/auth/failureLimit.ts";
 import { Turns } from "../../../src/proxy/auth/turns.ts";
 import type { ClientLink } from "../../../src/proxy/clientLink.ts";
-import { HandshakeRoom } from "../../../src/proxy/handshakeRoom.ts";
+import { type Guest, HandshakeRoom } from "../../../src/proxy/handshakeRoom.ts";
 
 const link = (remoteAddress: string): ClientLink => ({
   kind: remoteAddress === "" ? "unix" : "tcp",
@@ -83,15 +83,39 @@ describe("failed logins", () => {
 });
 
 describe("connections on their way in", () => {
-  const enter = (room: HandshakeRoom<string>, guest: string, address: string, limits = ROOM): string[] => {
+  class Named implements Guest<Named> {
+    readonly name: string;
+    berth: Guest<Named>["berth"] = null;
+    constructor(name: string) {
+      this.name = name;
+    }
+  }
+
+  /** A room whose guests have names. */
+  class Room {
+    readonly room = new HandshakeRoom<Named>();
+    readonly #guests = new Map<string, Named>();
+
+    get guests(): string[] {
+      return this.room.guests.map(({ name }) => name);
+    }
+
+    of(name: string): Named {
+      const guest = this.#guests.get(name) ?? new Named(name);
+      this.#guests.set(name, guest);
+      return guest;
+    }
+  }
+
+  const enter = (room: Room, guest: string, address: string, limits = ROOM): string[] => {
     const gone: string[] = [];
-    room.enter(guest, address, limits, (other) => gone.push(other));
+    room.room.enter(room.of(guest), address, limits, ({ name }) => gone.push(name));
     return gone;
   };
   const ROOM = { handshakesMax: 4, handshakesPerAddressMax: 3 };
 
   it("give way by address when it has too many, the oldest first", () => {
-    const room = new HandshakeRoom<string>();
+    const room = new Room();
     for (const guest of ["a", "b", "c"]) assert.deepEqual(enter(room, guest, "10.0.0.1"), []);
     assert.deepEqual(enter(room, "d", "10.0.0.1"), ["a"]);
     assert.deepEqual(enter(room, "x", "10.0.0.2"), []);
@@ -99,7 +123,7 @@ describe("connections on their way in", () => {
   });
 
   it("let honest ones in however many are silent: the greediest address loses its own", () => {
-    const room = new HandshakeRoom<string>();
+    const room = new Room();
     for (const guest of ["a", "b", "c"]) enter(room, guest, "10.0.0.1");
     assert.deepEqual(enter(room, "x", "10.0.0.2"), []);
     assert.deepEqual(enter(room, "y", "10.0.0.3"), ["a"]);
@@ -107,14 +131,14 @@ describe("connections on their way in", () => {
   });
 
   it("never give way once they have proved themselves", () => {
-    const room = new HandshakeRoom<string>();
+    const room = new Room();
     for (const guest of ["a", "b", "c"]) {
       enter(room, guest, "10.0.0.1");
-      room.prove(guest);
+      room.room.prove(room.of(guest));
     }
     for (const guest of ["d", "e", "f"]) assert.deepEqual(enter(room, guest, "10.0.0.1"), []);
     assert.deepEqual(enter(room, "g", "10.0.0.1"), ["d"]);
-    assert.equal(room.provenCount, 3);
+    assert.equal(room.room.provenCount, 3);
   });
 
   it("are never more than the limits, whatever comes and goes", () => {
@@ -125,7 +149,7 @@ describe("connections on their way in", () => {
     });
     fc.assert(
       fc.property(fc.array(act, { maxLength: 200 }), (acts) => {
-        const room = new HandshakeRoom<string>();
+        const room = new Room();
         const strangers = new Map<string, string>();
         for (const { act: what, guest: number, address } of acts) {
           const guest = String(number);
@@ -133,10 +157,12 @@ describe("connections on their way in", () => {
             for (const other of enter(room, guest, address)) strangers.delete(other);
             strangers.set(guest, originOf(address));
           } else if (what !== "enter") {
-            if (what === "prove") room.prove(guest);
-            else room.leave(guest);
+            if (what === "prove") room.room.prove(room.of(guest));
+            else room.room.leave(room.of(guest));
             strangers.delete(guest);
           }
+          assert.equal(room.room.count, strangers.size + room.room.provenCount);
+          assert.equal(room.guests.length, room.room.count);
           assert.ok(strangers.size <= ROOM.handshakesMax);
           const crowds = Map.groupBy(strangers.values(), (origin) => origin);
           for (const crowd of crowds.values()) assert.ok(crowd.length <= ROOM.handshakesPerAddressMax);
