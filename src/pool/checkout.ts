@@ -28,6 +28,8 @@ export class Checkout implements Seeker {
   readonly askedAtMs: number;
   /** Why there is no seat; null: there is one, or none yet. */
   fault: Fault | null = null;
+  /** Who is served after it in the same turn. */
+  next: Checkout | null = null;
 
   constructor(
     turns: Turns,
@@ -59,12 +61,14 @@ export class Checkout implements Seeker {
 const SETTLED = Promise.resolve();
 
 export class Turns {
-  #ready: Checkout[] = [];
+  #first: Checkout | null = null;
+  #last: Checkout | null = null;
   readonly #serve: (checkout: Checkout) => void;
   readonly #run = (): void => {
-    const ready = this.#ready;
-    this.#ready = [];
-    for (const checkout of ready) this.#serve(checkout);
+    let checkout = this.#first;
+    this.#first = null;
+    this.#last = null;
+    for (; checkout !== null; checkout = checkout.next) this.#serve(checkout);
   };
 
   constructor(serve: (checkout: Checkout) => void) {
@@ -73,7 +77,10 @@ export class Turns {
 
   /** To be served after what runs now, in order. */
   add(checkout: Checkout): void {
-    this.#ready.push(checkout);
-    if (this.#ready.length === 1) void SETTLED.then(this.#run);
+    if (this.#last !== null) this.#last.next = checkout;
+    this.#last = checkout;
+    if (this.#first !== null) return;
+    this.#first = checkout;
+    void SETTLED.then(this.#run);
   }
 }

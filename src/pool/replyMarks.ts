@@ -23,6 +23,8 @@ export interface Mark {
   readonly key: string | null;
   /** Which group it belongs to, counted from the connection's first. */
   readonly group: number;
+  /** The one asked for next; null: not asked for yet. */
+  next: Mark | null;
 }
 
 /** What the client is told instead of the error that quotes `token`. */
@@ -33,22 +35,33 @@ interface Refusal {
 }
 
 export class ReplyMarks {
-  #marks: Mark[] = [];
+  /** In a chain: an array that is emptied again and again makes new room each time. */
+  #first: Mark | null = null;
+  #last: Mark | null = null;
   #refusals: Refusal[] = [];
 
   push(mark: Mark): void {
-    this.#marks.push(mark);
+    if (this.#last === null) this.#first = mark;
+    else this.#last.next = mark;
+    this.#last = mark;
   }
 
   /** The mark of the message of `type` that has come; null if the message is of no interest. */
   take(type: number): Mark | null {
-    return this.#marks[0]?.type === type ? this.#marks.shift()! : null;
+    const mark = this.#first;
+    return mark?.type === type ? this.#shift(mark) : null;
   }
 
   /** The same, and the mark stays. */
   peek(type: number): Mark | null {
-    const [mark] = this.#marks;
+    const mark = this.#first;
     return mark?.type === type ? mark : null;
+  }
+
+  #shift(first: Mark): Mark {
+    this.#first = first.next;
+    if (first.next === null) this.#last = null;
+    return first;
   }
 
   refuse(refusal: Refusal): void {
@@ -65,22 +78,25 @@ export class ReplyMarks {
 
   /** The statements whose columns pgxa itself asked for within `group`. */
   asked(group: number): readonly Described[] {
-    return this.#marks.flatMap((mark) =>
-      mark.described !== null && !mark.isRelayed && mark.group === group ? [mark.described] : [],
-    );
+    const asked: Described[] = [];
+    for (let mark = this.#first; mark !== null; mark = mark.next) {
+      if (mark.described !== null && !mark.isRelayed && mark.group === group) asked.push(mark.described);
+    }
+    return asked;
+  }
+
+  get isEmpty(): boolean {
+    return this.#first === null && this.#refusals.length === 0;
   }
 
   /** All of `group` has been answered; the keys of statements whose Parse was not. */
   endGroup(group: number): readonly string[] {
-    if (this.#marks.length === 0 && this.#refusals.length === 0) return NONE;
     const keys: string[] = [];
-    while (this.#marks.length > 0 && this.#marks[0]!.group <= group) {
-      const { key } = this.#marks.shift()!;
+    for (let mark = this.#first; mark !== null && mark.group <= group; mark = this.#first) {
+      const { key } = this.#shift(mark);
       if (key !== null) keys.push(key);
     }
     while (this.#refusals.length > 0 && this.#refusals[0]!.group <= group) this.#refusals.shift();
     return keys;
   }
 }
-
-const NONE: readonly string[] = [];

@@ -195,7 +195,7 @@ export class ReplyReader {
     isForParse: boolean,
     described: Described | null,
   ): void {
-    this.#marks.push({ type, isRelayed, isForParse, described, key, group: this.#groupsPushed });
+    this.#marks.push({ type, isRelayed, isForParse, described, key, group: this.#groupsPushed, next: null });
   }
 
   #passRun(chunk: Buffer, upTo: number): void {
@@ -369,14 +369,16 @@ export class ReplyReader {
     this.isCopyingIn = false;
     this.replaceError = null;
     this.status = STATUS_BYTES[statusByte] ?? "E";
-    for (const key of this.#marks.endGroup(this.#groupsEnded)) this.#handler.onStatement(key, false);
+    if (!this.#marks.isEmpty) {
+      for (const key of this.#marks.endGroup(this.#groupsEnded)) this.#handler.onStatement(key, false);
+    }
     this.#groupsEnded += 1;
     this.#turnToOpening();
   }
 
   /** Begins to pass over the answers to an opening, if the group that comes now has one. */
   #turnToOpening(): void {
-    const [opening] = this.#openings;
+    const opening = this.#openings[0];
     if (opening === undefined || opening.group !== this.#groupsEnded) return;
     this.#openings.shift();
     this.#openingLeft = opening.statements;

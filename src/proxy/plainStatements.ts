@@ -240,6 +240,7 @@ export class PlainStatements {
     if (name !== "" && this.#statements.size + this.#sql.size >= this.#statementsMax) {
       return new Fault("session.too_many_statements");
     }
+    if (statement.effects.length === 0) return null;
     for (const effect of statement.effects) {
       if (effect.kind === "notify") hearOwn(lease, this.#channels); // the batch is not open yet
       // The shard looks at once what columns it gives.

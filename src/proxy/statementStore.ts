@@ -9,6 +9,7 @@
  * has been seen often (statementNames.ts): from then on it goes under a name too, and a connection where it stands
  * is not sent the Parse again. Which name is decided when it is sent, for that depends on the settings it is sent under.
  */
+import { SmallSet } from "../base/smallSet.ts";
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { STATEMENTS_MAX } from "../pool/serverConnection.ts";
 import { isOrdinary } from "../routing/ordinaryStatement.ts";
@@ -73,7 +74,7 @@ export class StatementStore {
   readonly #named = new Map<string, Statement>();
   unnamed: Statement | null = null;
   /** The client's unnamed statements that may have gone under a shared name and have not been answered. */
-  readonly #inFlight = new Set<Statement>();
+  readonly #inFlight = new SmallSet<Statement>();
   #changesSchema = false;
   /** The last unnamed Parse: an application sends the same one again and again. */
   #lastParse: UnnamedParse | null = null;
@@ -175,7 +176,7 @@ export class StatementStore {
       }
     }
     if (!isLast) return;
-    if (this.#inFlight.size > 0) this.#inFlight.clear();
+    this.#inFlight.clear();
   }
 
   /** The client is in no transaction any more: what it did to the schema is there for others, or undone. */

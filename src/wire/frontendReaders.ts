@@ -26,6 +26,8 @@ export interface SaslInitialResponse {
   readonly data: Buffer | null;
 }
 
+/** A header and the ends of two names. */
+const NAMELESS_BIND_BYTES_MIN = 7;
 const STATEMENT = 0x53;
 const PORTAL = 0x50;
 
@@ -58,8 +60,15 @@ export function readStatementName(
   end: number,
   encoding?: Encoding,
 ): string | null {
-  const fields = fieldsOf(buffer, start, end, encoding);
   const type = buffer[start];
+  // A Bind of neither a named portal nor a named statement, as most drivers send it.
+  if (
+    type === CLIENT_MESSAGE.bind &&
+    end - start >= NAMELESS_BIND_BYTES_MIN &&
+    buffer.readUInt16BE(start + 5) === 0
+  )
+    return "";
+  const fields = fieldsOf(buffer, start, end, encoding);
   if (type === CLIENT_MESSAGE.parse) return fields.cstring();
   if (type === CLIENT_MESSAGE.bind) fields.skipCString();
   else if (readSubject(fields) !== STATEMENT) return null;
