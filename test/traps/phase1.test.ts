@@ -1,6 +1,7 @@
 /** Traps of phase 1: what PREPARE TRANSACTION says and does not say. The numbers are those of docs/two-phase-commit.md. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, suite, test } from "node:test";
+import { inspect } from "node:util";
 import { shardId } from "../../src/base/brands.ts";
 import { checkShard } from "../../src/cli/shardChecks.ts";
 import { parseConfig } from "../../src/config/load.ts";
@@ -210,7 +211,8 @@ suite("traps of phase 1", () => {
       const committing = stage.commit(...writers);
       await waitsForStandby(shard, writers[1].pid);
       await on(shard, `SELECT pg_terminate_backend(${writers[1].pid})`);
-      assert.equal(faultOf(await committing), "commit.vote_unknown");
+      const outcome = await committing;
+      assert.equal(faultOf(outcome), "commit.vote_unknown", inspect(outcome));
       const [left] = await stage.query(1, "SELECT gid FROM pg_prepared_xacts");
       assert.match(String(left?.["gid"]), /^pgxa:f:/, "it is prepared, although nobody said so");
     } finally {
