@@ -14,6 +14,18 @@ export function invariant(condition: unknown, sentence: string): asserts conditi
   if (!condition) throw new InvariantError(sentence);
 }
 
+/** The cell of a state machine's table that `event` leads to in `state`; throws `InvariantError` for one that must not. */
+export function legal<Cell extends string>(
+  cell: Cell,
+  machine: string,
+  event: string,
+  state: string,
+): Exclude<Cell, "illegal"> {
+  // The sentence is made only when it is said.
+  if (cell === "illegal") throw new InvariantError(`${machine}: ${event} while ${state}`);
+  return cell as Exclude<Cell, "illegal">;
+}
+
 /** For the branch a total `switch` can never reach. */
 export function unreachable(value: never): never {
   throw new InvariantError(`unreachable: ${JSON.stringify(value)}`);

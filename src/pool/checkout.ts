@@ -5,6 +5,7 @@
  * it is served right after, when nothing of it is under way any more: all who got a seat meanwhile in one microtask, for
  * a promise each, and those that follow from it, cost more than the wait.
  */
+import { Chain, type Link } from "../base/chain.ts";
 import type { Fault } from "../base/fault.ts";
 import type { Seeker } from "./seats.ts";
 import type { LeaseHolder, ServerConnection } from "./serverConnection.ts";
@@ -18,7 +19,7 @@ export interface Borrower {
   onRefused(error: unknown, asked: object): void;
 }
 
-export class Checkout implements Seeker {
+export class Checkout implements Seeker, Link<Checkout> {
   readonly #turns: Turns;
   readonly holder: LeaseHolder;
   readonly settings: string;
@@ -61,14 +62,11 @@ export class Checkout implements Seeker {
 const SETTLED = Promise.resolve();
 
 export class Turns {
-  #first: Checkout | null = null;
-  #last: Checkout | null = null;
+  readonly #ready = new Chain<Checkout>();
   readonly #serve: (checkout: Checkout) => void;
   readonly #run = (): void => {
-    let checkout = this.#first;
-    this.#first = null;
-    this.#last = null;
-    for (; checkout !== null; checkout = checkout.next) this.#serve(checkout);
+    const first = this.#ready.takeAll();
+    for (let checkout = first; checkout !== null; checkout = checkout.next) this.#serve(checkout);
   };
 
   constructor(serve: (checkout: Checkout) => void) {
@@ -77,10 +75,7 @@ export class Turns {
 
   /** To be served after what runs now, in order. */
   add(checkout: Checkout): void {
-    if (this.#last !== null) this.#last.next = checkout;
-    this.#last = checkout;
-    if (this.#first !== null) return;
-    this.#first = checkout;
-    void SETTLED.then(this.#run);
+    if (this.#ready.first === null) void SETTLED.then(this.#run);
+    this.#ready.push(checkout);
   }
 }

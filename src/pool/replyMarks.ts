@@ -4,6 +4,7 @@
  * statement they are about. In the order in which they were asked for, which is the order in which they come; behind an
  * error the shard passes over the rest of a batch, and its marks go with the group.
  */
+import { Chain, type Link } from "../base/chain.ts";
 
 /** A statement whose columns are asked for. */
 export interface Described {
@@ -11,7 +12,7 @@ export interface Described {
   readonly key: string;
 }
 
-export interface Mark {
+export interface Mark extends Link<Mark> {
   /** The type of the message that comes. */
   readonly type: number;
   readonly isRelayed: boolean;
@@ -23,8 +24,6 @@ export interface Mark {
   readonly key: string | null;
   /** Which group it belongs to, counted from the connection's first. */
   readonly group: number;
-  /** The one asked for next; null: not asked for yet. */
-  next: Mark | null;
 }
 
 /** What the client is told instead of the error that quotes `token`. */
@@ -35,33 +34,22 @@ interface Refusal {
 }
 
 export class ReplyMarks {
-  /** In a chain: an array that is emptied again and again makes new room each time. */
-  #first: Mark | null = null;
-  #last: Mark | null = null;
+  readonly #marks = new Chain<Mark>();
   #refusals: Refusal[] = [];
 
   push(mark: Mark): void {
-    if (this.#last === null) this.#first = mark;
-    else this.#last.next = mark;
-    this.#last = mark;
+    this.#marks.push(mark);
   }
 
   /** The mark of the message of `type` that has come; null if the message is of no interest. */
   take(type: number): Mark | null {
-    const mark = this.#first;
-    return mark?.type === type ? this.#shift(mark) : null;
+    return this.#marks.first?.type === type ? this.#marks.shift() : null;
   }
 
   /** The same, and the mark stays. */
   peek(type: number): Mark | null {
-    const mark = this.#first;
-    return mark?.type === type ? mark : null;
-  }
-
-  #shift(first: Mark): Mark {
-    this.#first = first.next;
-    if (first.next === null) this.#last = null;
-    return first;
+    const { first } = this.#marks;
+    return first?.type === type ? first : null;
   }
 
   refuse(refusal: Refusal): void {
@@ -79,22 +67,22 @@ export class ReplyMarks {
   /** The statements whose columns pgxa itself asked for within `group`. */
   asked(group: number): readonly Described[] {
     const asked: Described[] = [];
-    for (let mark = this.#first; mark !== null; mark = mark.next) {
+    for (let mark = this.#marks.first; mark !== null; mark = mark.next) {
       if (mark.described !== null && !mark.isRelayed && mark.group === group) asked.push(mark.described);
     }
     return asked;
   }
 
   get isEmpty(): boolean {
-    return this.#first === null && this.#refusals.length === 0;
+    return this.#marks.first === null && this.#refusals.length === 0;
   }
 
   /** All of `group` has been answered; the keys of statements whose Parse was not. */
   endGroup(group: number): readonly string[] {
     const keys: string[] = [];
-    for (let mark = this.#first; mark !== null && mark.group <= group; mark = this.#first) {
-      const { key } = this.#shift(mark);
-      if (key !== null) keys.push(key);
+    for (let mark = this.#marks.first; mark !== null && mark.group <= group; mark = this.#marks.first) {
+      this.#marks.shift();
+      if (mark.key !== null) keys.push(mark.key);
     }
     while (this.#refusals.length > 0 && this.#refusals[0]!.group <= group) this.#refusals.shift();
     return keys;

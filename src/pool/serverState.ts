@@ -9,7 +9,7 @@
  * `leased`: lent to one client. Whatever goes wrong, a connection never comes back from `closed`.
  * The state names are the metric labels and the `SHOW` column.
  */
-import { invariant } from "../base/invariant.ts";
+import { legal } from "../base/invariant.ts";
 
 export type ServerState = "connecting" | "authenticating" | "idle" | "leased" | "closed";
 
@@ -66,8 +66,6 @@ export const SERVER_TABLE: Readonly<Record<ServerState, Readonly<Record<ServerEv
 
 /** The state after `event`; throws on an event that must not happen there. */
 export function serverStep(state: ServerState, event: ServerEvent): ServerState {
-  const cell = SERVER_TABLE[state][event];
-  // Twice for every lease, so the sentence is only made when it is said.
-  if (cell === "illegal") invariant(false, `server connection: ${event} while ${state}`);
+  const cell = legal(SERVER_TABLE[state][event], "server connection", event, state);
   return cell === "ignored" ? state : cell;
 }

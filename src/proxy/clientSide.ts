@@ -21,7 +21,7 @@ import { faultResponse } from "../wire/backendWriters.ts";
 import { FrameScanner } from "../wire/frameScanner.ts";
 import { MessageCollector } from "../wire/messageCollector.ts";
 import { MessageHead, mayBeGiant } from "../wire/messageHead.ts";
-import { CLIENT_MESSAGE, SERVER_MESSAGE } from "../wire/messageTypes.ts";
+import { CLIENT_MESSAGE, isOutsideBatches, SERVER_MESSAGE } from "../wire/messageTypes.ts";
 import { violationFault } from "../wire/violationFault.ts";
 import { Activity } from "./activity.ts";
 
@@ -58,15 +58,6 @@ export const WAIT_CLIENT_DRAIN = 32;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 const KEPT_BYTES_MAX = 2_048;
-/** What opens no batch. */
-const BETWEEN_BATCHES: ReadonlySet<number> = new Set([
-  CLIENT_MESSAGE.query,
-  CLIENT_MESSAGE.functionCall,
-  CLIENT_MESSAGE.copyData,
-  CLIENT_MESSAGE.copyDone,
-  CLIENT_MESSAGE.copyFail,
-  CLIENT_MESSAGE.terminate,
-]);
 
 /** What it is made of. */
 export interface ClientSideParts {
@@ -226,13 +217,15 @@ export class ClientSide {
 
   /** The same while a shard's message may have been passed on in part: then there is no place for a last error. */
   refuseBetween(fault: Fault, isBetweenMessages: boolean): void {
-    isBetweenMessages ? this.refuse(fault) : this.end();
+    if (isBetweenMessages) this.refuse(fault);
+    else this.end();
   }
 
   /** `hasLeft`: the client has said that it goes. */
   end(hasLeft = false): true {
     this.#isOver = true;
-    hasLeft ? this.stream.leave() : this.stream.end();
+    if (hasLeft) this.stream.leave();
+    else this.stream.end();
     return true;
   }
 
@@ -252,7 +245,8 @@ export class ClientSide {
     this.#chunkEnd = end;
     this.#scanner.begin(chunk, 0, end);
     // While the session waits, what comes is kept where it lies.
-    this.#waiting === 0 ? this.#pump() : this.stream.pause();
+    if (this.#waiting === 0) this.#pump();
+    else this.stream.pause();
   }
 
   /** What follows a message that waits goes before the chunk that comes; the message itself is where it can stay. */
@@ -358,7 +352,7 @@ export class ClientSide {
   }
 
   #noteBatch(type: number): void {
-    if (!BETWEEN_BATCHES.has(type)) this.#isBatchOpen = type !== CLIENT_MESSAGE.sync;
+    if (!isOutsideBatches(type)) this.#isBatchOpen = type !== CLIENT_MESSAGE.sync;
   }
 
   /** A piece of a message that is too long to be held. */

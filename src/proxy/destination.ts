@@ -48,7 +48,7 @@ export class DestinationFinder {
   /** The text that was planned last and its plan: a prepared statement is asked for with Parse, Bind and Describe. */
   #text = "";
   #plan: Plan = { kind: "empty" };
-  /** The two short texts without literals that were planned last, as BEGIN and COMMIT are, and their plans. */
+  /** The two short texts that were planned last, as BEGIN and COMMIT are, and their plans. */
   #short = "";
   #shortPlan: Plan = { kind: "empty" };
   #shortBefore = "";

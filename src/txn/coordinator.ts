@@ -29,7 +29,7 @@
  * knows, or it does not, and recovery believes it either way, since nobody has been told. In `committing`: the decision
  * stands and recovery finishes it.
  */
-import { invariant, unreachable } from "../base/invariant.ts";
+import { invariant, legal, unreachable } from "../base/invariant.ts";
 
 /** A participant, by its place among the participants. */
 export type ParticipantIndex = number;
@@ -191,8 +191,7 @@ export function start(participants: number, anchor: ParticipantIndex = -1): Step
 export function step(state: CoordinatorState, event: CoordinatorEvent): Step {
   const standings = standingsAfter(state, event);
   const occurrence = occurrenceOf(event, standings);
-  const cell = COORDINATOR_TABLE[state.phase][occurrence];
-  invariant(cell !== "illegal", `coordinator: ${occurrence} while ${state.phase}`);
+  const cell = legal(COORDINATOR_TABLE[state.phase][occurrence], "coordinator", occurrence, state.phase);
   const refusedBy = state.refusedBy < 0 ? refuserOf(state, event) : state.refusedBy;
   const next: CoordinatorState = { phase: cell, standings, refusedBy, anchor: state.anchor };
   const effects = effectsOf(state, next, event);

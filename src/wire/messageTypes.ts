@@ -41,6 +41,18 @@ export const endsGroup = (type: number): boolean =>
 export const endsCopy = (type: number): boolean =>
   type === CLIENT_MESSAGE.copyDone || type === CLIENT_MESSAGE.copyFail;
 
+const OUTSIDE_BATCHES: ReadonlySet<number> = new Set([
+  CLIENT_MESSAGE.query,
+  CLIENT_MESSAGE.functionCall,
+  CLIENT_MESSAGE.copyData,
+  CLIENT_MESSAGE.copyDone,
+  CLIENT_MESSAGE.copyFail,
+  CLIENT_MESSAGE.terminate,
+]);
+
+/** Whether a client's message of `type` neither opens a batch of the extended protocol nor ends one. */
+export const isOutsideBatches = (type: number): boolean => OUTSIDE_BATCHES.has(type);
+
 /** The type bytes of messages from servers. */
 export const SERVER_MESSAGE = {
   parseComplete: 0x31,

@@ -9,7 +9,7 @@
  * time. `halfOpen`: the pause is over, and a few are let through to see; the rest are still told. The pauses grow with
  * each trial that fails (backoff.ts).
  */
-import { invariant } from "../../base/invariant.ts";
+import { invariant, legal } from "../../base/invariant.ts";
 
 export type BreakerState = "closed" | "open" | "halfOpen";
 
@@ -80,8 +80,7 @@ export type BreakerNews = Exclude<BreakerEvent, "failedOften">;
 export function breakerStep(breaker: Breaker, news: BreakerNews, world: BreakerWorld): Breaker {
   const failures = breaker.state === "closed" ? breaker.failures + 1 : 0;
   const event = news === "failed" && failures >= world.failuresMax ? "failedOften" : news;
-  const cell = BREAKER_TABLE[breaker.state][event];
-  invariant(cell !== "illegal", `circuit breaker: ${event} while ${breaker.state}`);
+  const cell = legal(BREAKER_TABLE[breaker.state][event], "circuit breaker", event, breaker.state);
   if (cell === "ignored") {
     if (breaker.state !== "closed") return breaker;
     return event === "failed" ? { state: "closed", failures } : CLOSED;
