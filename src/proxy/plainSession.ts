@@ -26,13 +26,14 @@ import type { ClientParameters } from "./clientParameters.ts";
 import { type ClientMessages, ClientSide, WAIT_REPLY, WAIT_SERVER_DRAIN, WAIT_WORK } from "./clientSide.ts";
 import { GiantMessage } from "./giantMessage.ts";
 import { LeaseRequest, type LeaseSeeker } from "./leaseRequest.ts";
-import { LostTransaction, outcomeUnknown } from "./lostTransaction.ts";
+import { outcomeUnknown } from "./lostTransaction.ts";
 import type { PlainEffects } from "./plainEffects.ts";
 import { ASKED, type First, PASS, PlainStatements, SENT, type Understood } from "./plainStatements.ts";
 import { asError, connectionLost, sayRefused } from "./refusal.ts";
 import type { Entrant, PinnedConnection, Session, SessionParts } from "./session.ts";
 import { waitsForStandby } from "./standbyLease.ts";
 import { cancelForTime } from "./statementTimeout.ts";
+import { UnleasedTransaction } from "./unleasedTransaction.ts";
 
 export class PlainSession implements Session, ClientMessages, LeaseSeeker, ChannelsHost {
   readonly giant: GiantMessage;
@@ -46,7 +47,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   readonly parameters: ClientParameters;
   #lease: ServerConnection | null = null;
   readonly #request: LeaseRequest;
-  readonly #lost: LostTransaction;
+  readonly #unleased: UnleasedTransaction;
   /** Extended-protocol messages were sent and their Sync was not. */
   #isBatchOpen = false;
   /** Messages are passed over until Sync, as after an error. */
@@ -63,7 +64,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.#effects = this.#statements.effects;
     this.giant = new GiantMessage(this.#statements, this.onMessage.bind(this));
     this.client = new ClientSide(stream, parts, this);
-    this.#lost = new LostTransaction(this.client, this.#statements);
+    this.#unleased = new UnleasedTransaction(this.client, this.#statements, parts, this.#channels);
   }
 
   cancel(): void {
@@ -84,7 +85,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   /** What goes with the client when it is handed over to another process. */
   get belongings() {
-    const isFree = this.#lease === null && !this.#lost.isOpen && !this.#isBatchOpen && !this.#isSkipping;
+    const isFree = this.#lease === null && !this.#unleased.isOpen && !this.#isBatchOpen && !this.#isSkipping;
     return { isFree, ...this.#statements.stores, channels: this.#channels };
   }
 
@@ -94,7 +95,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
 
   get phase(): Phase {
     const lease = this.#lease;
-    if (lease === null) return this.client.isWaiting ? "waiting" : "idle";
+    if (lease === null) return this.#unleased.phase;
     if (this.#isBatchOpen || lease.replies.groups.length > 0) return "running";
     return lease.replies.status === "I" ? "idle" : "idleInTransaction";
   }
@@ -110,8 +111,8 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (type === CLIENT_MESSAGE.terminate) return this.#terminate();
     if (this.#isSkipping && this.#skip(type)) return true;
     if (this.#lease === null && endsCopy(type)) return true; // the COPY failed, and the client was told
-    if (this.#lost.isOpen && this.#lease === null && !isGiant) {
-      const answer = this.#lost.answer(type, buffer, start, end);
+    if (this.#lease === null && !isGiant) {
+      const answer = this.#unleased.answer(type, buffer, start, end);
       this.#isSkipping = answer === "skip";
       if (answer !== "no") return true;
     }
@@ -120,7 +121,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
       if (!this.#request.ask(wantsStandby)) return this.#takeRefusal(type);
     }
     const lease = this.#lease!;
-    if (this.#lost.isOpen && lease.isClean) return this.#lost.failAgain(lease);
+    if (this.#unleased.isOpen && !this.#unleased.enter(lease)) return false;
     if (lease.replies.groups.isFull || waitsForStandby(lease, this.#isBatchOpen, type))
       return this.client.hold(WAIT_REPLY);
     if (type === CLIENT_MESSAGE.password) {
@@ -152,7 +153,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   }
 
   get isQuiet(): boolean {
-    if (this.#lost.isOpen) return false;
+    if (this.#unleased.isOpen) return false;
     return this.#lease === null || (this.#lease.isClean && !this.#isBatchOpen);
   }
 
@@ -193,7 +194,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     this.client.activity.answers += 1;
     if (status === "I") {
       this.client.activity.transactions += 1;
-      this.#lost.end();
+      this.#unleased.end();
       this.#effects.noteIdle(connection, hadError);
     }
     if (!connection.isStandby) this.client.go(WAIT_REPLY);
@@ -272,7 +273,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   /** Every answer that was owed is the loss of the connection. */
   #answerLost(replies: ServerConnection["replies"], error: ErrorFields): void {
     this.#effects.noteLost();
-    this.#lost.begin(replies, error);
+    this.#unleased.lose(replies, error);
     if (this.#isBatchOpen) this.#isSkipping = true;
     this.#isBatchOpen = false;
     this.client.go(WAIT_REPLY);
@@ -328,7 +329,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
    */
   #understood(lease: ServerConnection, type: number, buffer: Buffer, start: number, end: number): Understood {
     try {
-      if (this.#lost.isOpen && this.#statements.refuseChain(lease, type, buffer, start, end)) {
+      if (this.#unleased.isLost && this.#statements.refuseChain(lease, type, buffer, start, end)) {
         if (type !== CLIENT_MESSAGE.query) this.#openBatch(lease);
         return SENT;
       }
@@ -372,7 +373,7 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
     if (type !== CLIENT_MESSAGE.sync) return true;
     if (this.#lease !== null) return false;
     this.#isSkipping = false;
-    this.client.say(readyForQuery(this.#lost.status));
+    this.client.say(readyForQuery(this.#unleased.statusAfterError));
     return true;
   }
 
@@ -391,9 +392,8 @@ export class PlainSession implements Session, ClientMessages, LeaseSeeker, Chann
   #takeRefusal(type: number): boolean {
     const refusal = this.#request.takeRefusal();
     if (refusal === null) return false;
-    // There is no connection on which a lost transaction could go on being failed: it is over.
-    if (!(refusal instanceof Fault && refusal.id === "session.canceled")) this.#lost.end();
-    this.#isSkipping = sayRefused(this.client, type, refusal, this.#lost.status);
+    this.#unleased.noteRefused(refusal);
+    this.#isSkipping = sayRefused(this.client, type, refusal, this.#unleased.statusAfterError);
     return true;
   }
 }

@@ -1,13 +1,11 @@
 // Pure.
 /** What a text says of the end of its transaction, as far as a pooler in front of one shard has to know. */
+import { plainEnd } from "./plainTransaction.ts";
 import { splitStatements } from "./statementSplit.ts";
 
 const COMMIT = /^\s*(?:commit|end|prepare\s+transaction)\b/i;
 const BEGINS_WITH_COMMENT = /^\s*(?:--|\/\*)/;
 const CHAIN = /\bchain\b/i;
-const END_PHRASE = "(?:\\s+(?:work|transaction))?(?:\\s+and\\s+no\\s+chain)?\\s*;?\\s*$";
-const PLAIN_ROLLBACK = new RegExp(`^\\s*(?:rollback|abort)${END_PHRASE}`, "i");
-const PLAIN_COMMIT = new RegExp(`^\\s*(?:commit|end)${END_PHRASE}`, "i");
 /** A text that begins with another word is refused in a failed transaction. */
 const OTHER_WORD = /^\s*(?!(?:rollback|abort|commit|end)\b)[a-z(]/i;
 
@@ -25,7 +23,5 @@ export const mayChain = (text: string): boolean => CHAIN.test(text);
 
 /** What a text is in a failed transaction: the end of it and nothing else, refused, or something to look at closely. */
 export function inFailedTransaction(text: string): "rollback" | "commit" | "refused" | "other" {
-  if (PLAIN_ROLLBACK.test(text)) return "rollback";
-  if (PLAIN_COMMIT.test(text)) return "commit";
-  return OTHER_WORD.test(text) ? "refused" : "other";
+  return plainEnd(text) ?? (OTHER_WORD.test(text) ? "refused" : "other");
 }

@@ -89,6 +89,7 @@ describe("what is shown", () => {
   test("a client in a transaction, and the connection it holds", LIMIT, async () => {
     const client = await stage.connect({ application_name: "shop" });
     await client.query("BEGIN");
+    await client.query("SELECT 1");
     const mine = (await show("SHOW CLIENTS")).find((row) => row["application_name"] === "shop")!;
     assert.deepEqual([mine["state"], mine["database"], mine["type"]], ["active", "bank", "C"]);
     const [link] = (await show("SHOW SERVERS")).filter((row) => row["ptr"] === mine["link"]);
@@ -107,7 +108,7 @@ describe("what is shown", () => {
 
   test("a client that waits for a connection, and for how long", LIMIT, async () => {
     const holders = await Promise.all(Array.from({ length: 20 }, () => stage.connect()));
-    await Promise.all(holders.map((client) => client.query("BEGIN")));
+    await Promise.all(holders.map((client) => client.query("BEGIN; SELECT 1")));
     const waiting = await stage.connect({ application_name: "late" });
     const answer = waiting.query("SELECT 1");
     const isWaiting = async (): Promise<boolean> =>

@@ -26,7 +26,7 @@ describe("a database or a user with limits of its own", WAIT, () => {
 
   const begun = async (user: string, database = "bank"): Promise<pg.Client> => {
     const client = await stage.connect({ user, database });
-    await client.query("BEGIN");
+    await client.query("BEGIN; SELECT 1");
     return client;
   };
   const failsWith = (code: string) => (error: Error & { code?: string }) => error.code === code;

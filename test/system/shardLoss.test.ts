@@ -203,7 +203,7 @@ describe("in front of one shard", () => {
 
   test("the extended protocol in a lost transaction is answered as in any failed one", WAIT, async () => {
     const client = await RawClient.login(stage.port);
-    client.send(query("BEGIN"));
+    client.send(query("BEGIN; SELECT 1"));
     await client.until("Z");
     await terminate();
     const batch = (sql: string) => client.send(parse("", sql), bind(""), execute(), sync());
@@ -226,7 +226,7 @@ describe("in front of one shard", () => {
 
   test("a rollback by the extended protocol needs no other error first", WAIT, async () => {
     const client = await RawClient.login(stage.port);
-    client.send(query("BEGIN"));
+    client.send(query("BEGIN; SELECT 1"));
     await client.until("Z");
     await terminate();
     client.send(parse("", "ROLLBACK"), bind(""), execute(), sync());
@@ -236,9 +236,30 @@ describe("in front of one shard", () => {
     client.close();
   });
 
+  test("what was notified meanwhile comes when the lost transaction has ended", WAIT, async () => {
+    const client = await RawClient.login(stage.port);
+    const ask = (sql: string) => {
+      client.send(query(sql));
+      return client.until("Z");
+    };
+    await ask("LISTEN news");
+    await ask("BEGIN; SELECT 42");
+    await stage.onShards(
+      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query = 'BEGIN; SELECT 42'",
+    );
+    const other = await stage.connect();
+    await other.query("NOTIFY news, 'now'");
+    const told = await ask("SELECT 1");
+    assert.equal(errorsOf(told), "ERROR 57P01");
+    assert.equal(typesOf(told).replaceAll("S", ""), "EZ");
+    await ask("ROLLBACK");
+    assert.match((await client.next()).body.toString(), /news\0now/);
+    client.close();
+  });
+
   test("a pipeline is answered to its end", WAIT, async () => {
     const client = await RawClient.login(stage.port);
-    client.send(query("BEGIN"));
+    client.send(query("BEGIN; SELECT 1"));
     await client.until("Z");
     client.send(query("SELECT pg_sleep(60)"), query("SELECT 1"), query("SELECT 2"));
     await untilActive("SELECT pg_sleep(60)");
