@@ -79,6 +79,7 @@ export class RestartStage {
 
   /** The process `pid`, or any, dies at `point`. */
   die(point: string, pid: number | "any" = "any"): void {
+    rmSync(`${this.#diesFile}.taken`, { force: true });
     writeFileSync(this.#diesFile, `${pid} ${point}`);
   }
 

@@ -15,6 +15,11 @@ function at(point: string): void {
     return;
   }
   if (order !== `any ${point}` && order !== `${process.pid} ${point}`) return;
+  try {
+    writeFileSync(`${file}.taken`, "", { flag: "wx" }); // one dies, although two may be there at once
+  } catch {
+    return;
+  }
   writeFileSync(file, `died ${process.pid}`);
   process.kill(process.pid, "SIGKILL");
 }
