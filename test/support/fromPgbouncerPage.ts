@@ -28,6 +28,8 @@ pools, and lists on standard error, with its line, what has no counterpart and w
 - Where PgBouncer's default is another than pgxa's, PgBouncer's is written: \`pool_mode\` session, \`max_client_conn\` 100,
   \`query_wait_timeout\` 120 s, \`server_connect_timeout\` 15 s. Transaction mode is worth trying: settings, prepared statements and
   LISTEN travel with their client ([sessions](sessions.md)).
+- In transaction mode a transaction takes its server connection with its first statement, and not with \`BEGIN\`
+  ([pooling](pooling.md#when-a-transaction-takes-a-connection)).
 - The YAML has the passwords that PgBouncer's files have. With \`--output\` only you may read it.
 
 ${HEADINGS.map(([section, heading]) => sectionText(section, heading, table)).join("\n\n")}
