@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
+import { wantStandby } from "../support/absentStandby.ts";
 import { Stage } from "./stage.ts";
 
 const WAITS = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
@@ -41,26 +42,9 @@ describe("a shard that hangs in phase 2", { timeout: 120_000 }, () => {
     while (((await control.query(WAITS)).rowCount !== 0) !== isWaiting) await delay(5);
   }
 
-  /** From then on COMMIT PREPARED waits: proven by a write of a session's own. */
-  async function wantStandby(): Promise<void> {
-    await control.query("CREATE TABLE probe ()");
-    await control.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    await control.query("SELECT pg_reload_conf()");
-    const probe = await stage.shards[2]!.connect();
-    let isOver = false;
-    const probing = (async () => {
-      while (!isOver) await probe.query("INSERT INTO probe DEFAULT VALUES");
-    })();
-    await waitFor(true);
-    isOver = true;
-    await control.query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-    await probing;
-    await probe.end();
-  }
-
   test("holds up neither its pool's other clients nor commits on other shards, and is heard in the end", async () => {
     const [stuck, others, reader] = await Promise.all([stage.connect(), stage.connect(), stage.connect()]);
-    await wantStandby();
+    await wantStandby(stage.shards[2]!);
     let isStuck = true;
     const committing = pay(stuck, 0, 0, 2).finally(() => (isStuck = false));
     await waitFor(true);

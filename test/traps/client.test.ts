@@ -2,14 +2,16 @@
  * Traps that a client sees, through pgxa as it is. The numbers are those of docs/two-phase-commit.md. Every pool has one
  * connection to each shard, so that the next client gets that of the one before.
  */
+
 import assert from "node:assert/strict";
 import { after, before, beforeEach, suite, test } from "node:test";
 import pg from "pg";
 import type { FaultPoint } from "../../src/base/faultPoint.ts";
 import { type RunningProxy, startProxy } from "../../src/cli/compose.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { wantNoStandby, wantStandby } from "../support/absentStandby.ts";
 import { Stage } from "../system/stage.ts";
-import { standbyBack, until, waitsForStandby, withoutStandby } from "./trapStage.ts";
+import { until, waitsForStandby } from "./trapStage.ts";
 
 suite("traps that a client sees", () => {
   let stage: Stage;
@@ -93,17 +95,17 @@ suite("traps that a client sees", () => {
     await client.query("BEGIN");
     await record(east, 23);
     await record(north, 23);
-    await withoutStandby(shard);
+    await wantStandby(shard);
     const logs = await stage.logged(async () => {
       try {
         const committing = client.query("COMMIT");
         const pid = await waitsForStandby(shard);
         await cancel(client);
         assert.equal(await waitsForStandby(shard, pid), pid, "it waits on");
-        await standbyBack(shard);
+        await wantNoStandby(shard);
         await committing;
       } finally {
-        await standbyBack(shard);
+        await wantNoStandby(shard);
       }
     });
     assert.doesNotMatch(logs[1]!, /canceling wait for synchronous replication/);

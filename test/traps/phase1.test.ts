@@ -7,6 +7,7 @@ import { checkShard } from "../../src/cli/shardChecks.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { GID_BYTES_MAX, gid, gtrid } from "../../src/txn/gid.ts";
 import { prepareVote } from "../../src/txn/vote.ts";
+import { wantNoStandby, wantStandby } from "../support/absentStandby.ts";
 import { startShards, type TestShards } from "../support/shards.ts";
 import { CommitStage, shardConfig } from "../txn/commitStage.ts";
 import { FleetStage } from "../txn/fleetStage.ts";
@@ -17,10 +18,8 @@ import {
   on,
   openUnswept,
   sqlstateOf,
-  standbyBack,
   until,
   waitsForStandby,
-  withoutStandby,
 } from "./trapStage.ts";
 
 const SERIALIZABLE = "BEGIN ISOLATION LEVEL SERIALIZABLE";
@@ -206,7 +205,7 @@ suite("traps of phase 1", () => {
   test("trap 7: a PREPARE whose answer is lost may be prepared: it is unknown, and finished all the same", async () => {
     const shard = shards.shards[1]!;
     const writers = await stage.writers(7);
-    await withoutStandby(shard);
+    await wantStandby(shard);
     try {
       const committing = stage.commit(...writers);
       await waitsForStandby(shard, writers[1].pid);
@@ -216,7 +215,7 @@ suite("traps of phase 1", () => {
       const [left] = await stage.query(1, "SELECT gid FROM pg_prepared_xacts");
       assert.match(String(left?.["gid"]), /^pgxa:f:/, "it is prepared, although nobody said so");
     } finally {
-      await standbyBack(shard);
+      await wantNoStandby(shard);
     }
     await stage.rest();
     await nothingHappened(7);

@@ -3,19 +3,10 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, suite, test } from "node:test";
 import type { Log } from "../../src/observe/log.ts";
 import { ShardControl } from "../../src/txn/shardControl.ts";
+import { wantNoStandby, wantStandby } from "../support/absentStandby.ts";
 import { startShards, type TestShards } from "../support/shards.ts";
 import { type CommitStage, shardConfig } from "../txn/commitStage.ts";
-import {
-  atPrepare,
-  faultOf,
-  on,
-  openUnswept,
-  sqlstateOf,
-  standbyBack,
-  until,
-  waitsForStandby,
-  withoutStandby,
-} from "./trapStage.ts";
+import { atPrepare, faultOf, on, openUnswept, sqlstateOf, until, waitsForStandby } from "./trapStage.ts";
 
 suite("traps of phase 2", () => {
   let shards: TestShards;
@@ -76,7 +67,7 @@ suite("traps of phase 2", () => {
     await stage.commit(...writers);
     const gid = await gidOn(1);
     const other = await shard.connect();
-    await withoutStandby(shard);
+    await wantStandby(shard);
     let finishing: Promise<unknown> = Promise.resolve();
     try {
       finishing = other.query(`COMMIT PREPARED '${gid}'`);
@@ -91,7 +82,7 @@ suite("traps of phase 2", () => {
       );
       assert.equal(stage.log.unconcluded().length, 1, "not done yet");
     } finally {
-      await standbyBack(shard);
+      await wantNoStandby(shard);
     }
     await finishing;
     await other.end();
@@ -128,11 +119,11 @@ suite("traps of phase 2", () => {
     // The shard's own limit does not end it.
     const other = await stage.branch(1, "INSERT INTO t VALUES (23)", "SET statement_timeout = 100; BEGIN");
     try {
-      await withoutStandby(shard);
+      await wantStandby(shard);
       assert.equal(faultOf(await stage.commit(one, other)), "commit.vote_unknown");
       assert.equal(await stage.seen(23), 0);
     } finally {
-      await standbyBack(shard);
+      await wantNoStandby(shard);
     }
     await stage.rest();
     assert.equal(await stage.seen(23), 0);

@@ -50,23 +50,6 @@ export async function on(shard: TestShard, ...statements: readonly string[]): Pr
 }
 type Row = Readonly<Record<string, unknown>>;
 
-/** From now on commits wait for a synchronous standby that does not exist. */
-export async function withoutStandby(shard: TestShard): Promise<void> {
-  await on(shard, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()");
-  await until("the setting is read", async () => (await standbyNames(shard)) === "nobody");
-}
-
-/** From now on they wait for none, and who waits goes on. */
-export async function standbyBack(shard: TestShard): Promise<void> {
-  await on(shard, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()");
-  await until("the setting is read", async () => (await standbyNames(shard)) === "");
-}
-
-async function standbyNames(shard: TestShard): Promise<string> {
-  const [row] = await on(shard, "SHOW synchronous_standby_names");
-  return String(row!["synchronous_standby_names"]);
-}
-
 /** Waits until a backend (`pid`, or any) waits for the standby; returns its process id. */
 export async function waitsForStandby(shard: TestShard, pid?: number): Promise<number> {
   let found = 0;

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, suite, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Fault } from "../../src/base/fault.ts";
+import { wantNoStandby, wantStandby } from "../support/absentStandby.ts";
 import { startShards, type TestShards } from "../support/shards.ts";
 import { CommitStage } from "./commitStage.ts";
 import { FleetStage } from "./fleetStage.ts";
@@ -16,40 +17,6 @@ const LOCAL = "BEGIN; SET LOCAL synchronous_commit = local";
 
 let shards: TestShards;
 
-/** From when it resolves on the shard's commits wait for a standby that nobody has. */
-async function wantStandby(shard: number): Promise<void> {
-  const control = await shards.shards[shard]!.connect();
-  await control.query("CREATE TABLE IF NOT EXISTS probe ()");
-  await control.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-  await control.query("SELECT pg_reload_conf()");
-  const probe = await shards.shards[shard]!.connect();
-  for (let isWaiting = false; !isWaiting; ) {
-    const writing = probe.query("INSERT INTO probe DEFAULT VALUES");
-    let isDone = false;
-    writing.finally(() => (isDone = true));
-    while (!isDone && !isWaiting) {
-      const waits = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-      isWaiting = (await control.query(waits)).rowCount !== 0;
-    }
-    if (isWaiting)
-      await control.query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-    await writing;
-  }
-  await Promise.all([control.end(), probe.end()]);
-}
-
-/** And from now on they do not; whoever waits goes on. */
-async function wantNoStandby(shard: number): Promise<void> {
-  const control = await shards.shards[shard]!.connect();
-  await control.query("ALTER SYSTEM RESET synchronous_standby_names");
-  await control.query("SELECT pg_reload_conf()");
-  const waits = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-  while ((await control.query("SHOW synchronous_standby_names")).rows[0].synchronous_standby_names !== "")
-    await delay(5);
-  while ((await control.query(waits)).rowCount !== 0) await delay(5);
-  await control.end();
-}
-
 suite("a shard that waits for a standby which is not there", { timeout: 120_000 }, () => {
   const timeouts = { prepareTimeoutMs: TIMEOUT_MS, commitTimeoutMs: TIMEOUT_MS };
   let stage: CommitStage | FleetStage;
@@ -59,18 +26,18 @@ suite("a shard that waits for a standby which is not there", { timeout: 120_000 
   });
   after(() => shards.stop());
   afterEach(async () => {
-    await wantNoStandby(1);
+    await wantNoStandby(shards.shards[1]!);
     await stage.close();
   });
 
   test("at PREPARE: the vote is unknown, all is rolled back, and nothing stays prepared", async () => {
     const one = await CommitStage.open(shards, timeouts);
     stage = one;
-    await wantStandby(1);
+    await wantStandby(shards.shards[1]!);
     const outcome = await one.commit(...(await one.writers(1)));
     assert.ok(outcome.kind === "aborted" && outcome.error instanceof Fault);
     assert.equal(outcome.error.id, "commit.vote_unknown");
-    await wantNoStandby(1);
+    await wantNoStandby(shards.shards[1]!);
     await one.rest();
     assert.equal(await one.seen(1), 0);
   });
@@ -78,13 +45,13 @@ suite("a shard that waits for a standby which is not there", { timeout: 120_000 
   test("at COMMIT PREPARED: the client hears COMMIT in time, with a NOTICE, and it is applied in the end", async () => {
     const one = await CommitStage.open(shards, timeouts);
     stage = one;
-    await wantStandby(1);
+    await wantStandby(shards.shards[1]!);
     const sql = "INSERT INTO t VALUES (2)";
     const outcome = await one.commit(await one.branch(0, sql), await one.branch(1, sql, LOCAL));
     assert.ok(outcome.kind === "committed");
     assert.match(outcome.notice?.detail ?? "", /Not confirmed by shard "north"/);
     assert.equal(one.slots.usage().find(({ shard }) => shard === "north")?.left, 1);
-    await wantNoStandby(1);
+    await wantNoStandby(shards.shards[1]!);
     await one.rest();
     assert.equal(await one.seen(2), 2);
   });
@@ -92,7 +59,7 @@ suite("a shard that waits for a standby which is not there", { timeout: 120_000 
   test("at PREPARE and at COMMIT PREPARED: a wait that somebody cancels is a yes, its WARNING notwithstanding", async () => {
     const one = await CommitStage.open(shards);
     stage = one;
-    await wantStandby(1);
+    await wantStandby(shards.shards[1]!);
     const control = await shards.shards[1]!.connect();
     const outcome = one.commit(...(await one.writers(5)));
     for (const verb of ["PREPARE TRANSACTION", "COMMIT PREPARED"]) {
@@ -107,7 +74,7 @@ suite("a shard that waits for a standby which is not there", { timeout: 120_000 
   test("at a lone COMMIT: the shard's record has it, and the client is warned that a standby may not", async () => {
     const one = await CommitStage.open(shards, timeouts);
     stage = one;
-    await wantStandby(1);
+    await wantStandby(shards.shards[1]!);
     const outcome = await one.commit(await one.branch(1, "INSERT INTO t VALUES (3)"));
     assert.ok(outcome.kind === "committed");
     assert.equal(outcome.notice?.severity, "WARNING");
@@ -118,11 +85,11 @@ suite("a shard that waits for a standby which is not there", { timeout: 120_000 
     const fleet = await FleetStage.open(shards);
     stage = fleet;
     const member = await fleet.join("a", { prepare_timeout: "500ms", commit_timeout: "500ms" });
-    await wantStandby(1);
+    await wantStandby(shards.shards[1]!);
     const outcome = await fleet.commit(member, ...(await fleet.writers(member, 4)));
     assert.equal(outcome.kind === "unknown" && outcome.fault.sqlstate, "08007");
     assert.equal((await fleet.left()).prepared.length, 1);
-    await wantNoStandby(1);
+    await wantNoStandby(shards.shards[1]!);
     await fleet.rest();
     assert.equal(await fleet.seen(4), 2);
   });
