@@ -27,7 +27,7 @@ import { findTool, type Tool } from "./tools.ts";
 /** As an operator would set a shard that takes part in two-phase commits; durability is never switched off. */
 const SHARD_SETTINGS = {
   shared_buffers: "256MB",
-  max_connections: "600",
+  max_connections: "800",
   max_prepared_transactions: "300",
   fsync: "on",
   synchronous_commit: "on",

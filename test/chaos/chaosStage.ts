@@ -90,14 +90,14 @@ export class ChaosStage {
   /** What the last shard's data is on, if that can be filled. */
   readonly shardDisk: SmallDisk | null;
   readonly #home: string;
-  readonly #letGo: () => void;
+  readonly #letGo: () => Promise<void>;
 
   private constructor(
     stage: Stage,
     pgxas: readonly Pgxa[],
     shardDisk: SmallDisk | null,
     options: ChaosStageOptions,
-    letGo: () => void,
+    letGo: () => Promise<void>,
   ) {
     this.stage = stage;
     this.log = options.log;
@@ -155,7 +155,7 @@ export class ChaosStage {
       disk?.unmount(keeps ? join(this.#home, `${process.name}-decisions-kept`) : undefined);
     this.shardDisk?.unmount();
     await this.stage.stop();
-    this.#letGo();
+    await this.#letGo();
     if (!keeps) rmSync(this.#home, { recursive: true, force: true });
   }
 }

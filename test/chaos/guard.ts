@@ -4,6 +4,7 @@
  * where there is no /proc, those that pid files name.
  */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 
 const SCRIPT = `
 cat >/dev/null
@@ -22,14 +23,21 @@ sleep 1
 end_all
 exit 0`;
 
-/** Guards `home`; the returned function lets it go, when nothing of the run is left. */
-export function guard(home: string): () => void {
+/**
+ * Guards `home`; the returned function lets it go, when nothing of the run is left. Node must not exit before that is done: it
+ * would wait for ever for a pipe that is being shut down and that nothing else keeps it alive for.
+ */
+export function guard(home: string): () => Promise<void> {
   const shell = spawn("/bin/sh", ["-c", SCRIPT, home], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
   });
   shell.unref();
-  const pipe = shell.stdin as unknown as { unref(): void; end(): void };
-  pipe.unref();
-  return () => pipe.end();
+  (shell.stdin as unknown as { unref(): void }).unref();
+  return async () => {
+    const ended = once(shell, "exit");
+    shell.ref();
+    shell.stdin.end();
+    await ended;
+  };
 }

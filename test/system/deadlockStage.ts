@@ -161,10 +161,11 @@ export class DeadlockStage {
     }
   }
 
-  /** Fails if anybody holds a lock on the account of that shard. */
+  /** Fails if anybody keeps a lock on the account of that shard: a rollback may be on its way when its client is told. */
   async isFree(shard: number, account: number): Promise<void> {
     const observer = this.#observers[shard]!;
-    await observer.query("SELECT FROM accounts WHERE id = $1 FOR UPDATE NOWAIT", [account]);
+    await observer.query("SET lock_timeout = '10s'");
+    await observer.query("SELECT FROM accounts WHERE id = $1 FOR UPDATE", [account]);
   }
 
   async balance(shard: number, account: number): Promise<number> {
