@@ -10,13 +10,12 @@
 import type { ServerConnection } from "../pool/serverConnection.ts";
 import { mayBegin, mayEnd, plainBegin, plainEnd } from "../routing/plainTransaction.ts";
 import { commandComplete, readyForQuery } from "../wire/backendWriters.ts";
+import { QUERY_TEXT_AT } from "../wire/frontendReaders.ts";
 import { statements } from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import type { ClientSide } from "./clientSide.ts";
 import type { StatementStore } from "./statementStore.ts";
 
-/** Behind the type and the length of a Query. */
-const QUERY_TEXT_AT = 5;
 const BEGUN = commandComplete("BEGIN");
 const IN_TRANSACTION = readyForQuery("T");
 

@@ -15,7 +15,7 @@ import type { SessionLook } from "../routing/sessionLook.ts";
 import type { StandbyLook } from "../routing/standbyLook.ts";
 import { mayChain, mayCommit } from "../routing/transactionEnd.ts";
 import { BindReader } from "../wire/bindReader.ts";
-import { readParse, readQuery, readStatementName } from "../wire/frontendReaders.ts";
+import { QUERY_TEXT_AT, readParse, readQuery, readStatementName } from "../wire/frontendReaders.ts";
 import * as send from "../wire/frontendWriters.ts";
 import { CLIENT_MESSAGE } from "../wire/messageTypes.ts";
 import { type BackendSignal, backendSignal, boundPid, signalStatement } from "./backendSignals.ts";
@@ -391,8 +391,6 @@ export class PlainStatements {
 /** Whether a text may ask for process ids or prepared statements, which are others to a client; seldom. */
 export const ABOUT_SESSIONS = /_backend|pg_prepared_s/i;
 
-/** Behind the type and the length of a Query. */
-const QUERY_TEXT_AT = 5;
 const PREPARE_TIMEOUT_MS = 60_000;
 /** Texts are read byte for byte here. */
 const utf8 = (text: string): string => Buffer.from(text, "latin1").toString();

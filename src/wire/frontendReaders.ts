@@ -35,6 +35,9 @@ function fieldsOf(buffer: Buffer, start: number, end: number, encoding: Encoding
   return new FieldReader("client", encoding).reset(buffer, start, end);
 }
 
+/** Where the text of a Query is: behind its type and length. */
+export const QUERY_TEXT_AT = 5;
+
 /** The text of a Query. */
 export function readQuery(buffer: Buffer, start: number, end: number, encoding?: Encoding): string {
   const fields = fieldsOf(buffer, start, end, encoding);

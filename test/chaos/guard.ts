@@ -1,13 +1,10 @@
 /**
- * Ends what a run started if the run itself is killed: a shell that waits for the end of a pipe, as the keeper of the
- * shards does. It ends every process that works in the run's directory, twice, for one that was just being started;
+ * Ends what a run started if the run itself is killed: a shell (shellAtEnd.ts). It ends every process that works in the run's directory, twice, for one that was just being started;
  * where there is no /proc, those that pid files name.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { shellAtEnd } from "../support/shellAtEnd.ts";
 
 const SCRIPT = `
-cat >/dev/null
 end_all() {
   if [ -d /proc/self ]; then
     for process in /proc/[0-9]*; do
@@ -23,21 +20,5 @@ sleep 1
 end_all
 exit 0`;
 
-/**
- * Guards `home`; the returned function lets it go, when nothing of the run is left. Node must not exit before that is done: it
- * would wait for ever for a pipe that is being shut down and that nothing else keeps it alive for.
- */
-export function guard(home: string): () => Promise<void> {
-  const shell = spawn("/bin/sh", ["-c", SCRIPT, home], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-  });
-  shell.unref();
-  (shell.stdin as unknown as { unref(): void }).unref();
-  return async () => {
-    const ended = once(shell, "exit");
-    shell.ref();
-    shell.stdin.end();
-    await ended;
-  };
-}
+/** Guards `home`; the returned function lets it go, when nothing of the run is left. */
+export const guard = (home: string): (() => Promise<void>) => shellAtEnd(SCRIPT, home);

@@ -1,15 +1,12 @@
 /**
  * Stops a test's servers when its process is gone, however it went: by itself, by an exception, by SIGKILL.
  *
- * The keeper is a shell that waits for the end of a pipe whose other end the test process holds. No signal can
- * prevent that end. Then it stops every server that has a data directory in the home, even one that a test held still
- * to kill it, and removes the home. A pid is believed only if its process works in the data directory that names it.
+ * The keeper is a shell (shellAtEnd.ts). It stops every server that has a data directory in the home, even one that a
+ * test held still to kill it, and removes the home. A pid is believed only if its process works in the data directory that names it.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { shellAtEnd } from "./shellAtEnd.ts";
 
 const SCRIPT = `
-cat >/dev/null
 serves() { [ ! -d /proc/self ] || [ "$(readlink "/proc/$1/cwd")" = "$(cd "$2" && pwd -P)" ]; }
 each() {
   for file in "$0"/*/postmaster.pid; do
@@ -26,17 +23,4 @@ each end
 rm -rf "$0"`;
 
 /** Keeps `home`; the returned function does at once what would be done at the end of this process. */
-export function keep(home: string): () => Promise<void> {
-  const keeper = spawn("/bin/sh", ["-c", SCRIPT, home], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-  });
-  keeper.unref();
-  (keeper.stdin as unknown as { unref(): void }).unref();
-  return async () => {
-    const ended = once(keeper, "exit");
-    keeper.ref();
-    keeper.stdin.end();
-    await ended;
-  };
-}
+export const keep = (home: string): (() => Promise<void>) => shellAtEnd(SCRIPT, home);

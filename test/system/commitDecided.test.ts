@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
+import { wantNoStandby, wantStandby } from "../support/absentStandby.ts";
 import { Stage } from "./stage.ts";
 
 const PATIENCE_MS = 60_000;
@@ -15,17 +16,14 @@ const WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 let stage: Stage;
 /** On the shard that decides, past pgxa. */
 let direct: pg.Client;
-let probe: pg.Client;
 
 before(async () => {
   const transaction = { log: "shard", log_directory: undefined, commit_ack: "decided" };
   stage = await Stage.open({ accounts: 20, config: { transaction } });
   direct = await stage.shards[1]!.connect();
-  probe = await stage.shards[1]!.connect();
 });
 after(async () => {
   await direct?.end();
-  await probe?.end();
   await stage?.stop();
 });
 
@@ -36,7 +34,7 @@ test("an anchor that is lost after it has committed is asked, and costs nobody m
   await client.query("BEGIN");
   for (const ids of stage.accounts)
     await client.query(`UPDATE accounts SET balance = balance + 1 WHERE id = ${ids[0]}`);
-  await loseStandby();
+  await wantStandby(stage.shards[1]!);
   const committing = client.query("COMMIT");
   const anchor = await patiently("the anchor waits for the standby", async () => {
     const { rows } = await direct.query<{ pid: number }>(`${WAITING} AND query = 'COMMIT'`);
@@ -47,7 +45,7 @@ test("an anchor that is lost after it has committed is asked, and costs nobody m
     const { rowCount } = await direct.query("SELECT FROM pg_stat_activity WHERE pid = $1", [anchor]);
     return rowCount === 0 ? true : undefined;
   });
-  await configure("RESET synchronous_standby_names");
+  await wantNoStandby(stage.shards[1]!);
   assert.equal((await committing).command, "COMMIT");
   const raised = "SELECT id FROM accounts WHERE balance > 1000";
   await patiently("both shards have applied it", async () => {
@@ -60,32 +58,6 @@ test("an anchor that is lost after it has committed is asked, and costs nobody m
     await client.query(`UPDATE accounts SET balance = balance - 1 WHERE id = ${ids[0]}`);
   assert.equal((await client.query("COMMIT")).command, "COMMIT");
 });
-
-async function configure(what: string): Promise<void> {
-  await direct.query(`ALTER SYSTEM ${what}`);
-  await direct.query("SELECT pg_reload_conf()");
-}
-
-/** From here on commits on the shard wait, as one of our own shows. */
-async function loseStandby(): Promise<void> {
-  await configure("SET synchronous_standby_names = 'nobody'");
-  await patiently("commits wait", async () => {
-    let isCommitted = false;
-    const committing = probe.query("CREATE TABLE IF NOT EXISTS probe (); DROP TABLE probe").then(
-      () => (isCommitted = true),
-      () => {},
-    );
-    const isWaiting = await patiently("the probe waits or not", async () => {
-      const { rowCount } = await direct.query(
-        `${WAITING} AND query LIKE '%probe%' AND pid <> pg_backend_pid()`,
-      );
-      return isCommitted ? "no" : rowCount === 1 ? "yes" : undefined;
-    });
-    if (isWaiting === "yes") return true;
-    await committing;
-    return undefined;
-  });
-}
 
 /** Asks until there is an answer. */
 async function patiently<T>(what: string, ask: () => Promise<T | undefined>): Promise<T> {

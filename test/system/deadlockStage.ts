@@ -161,11 +161,10 @@ export class DeadlockStage {
     }
   }
 
-  /** Fails if anybody keeps a lock on the account of that shard: a rollback may be on its way when its client is told. */
+  /** Fails if anybody holds a lock on the account of that shard. */
   async isFree(shard: number, account: number): Promise<void> {
     const observer = this.#observers[shard]!;
-    await observer.query("SET lock_timeout = '10s'");
-    await observer.query("SELECT FROM accounts WHERE id = $1 FOR UPDATE", [account]);
+    await observer.query("SELECT FROM accounts WHERE id = $1 FOR UPDATE NOWAIT", [account]);
   }
 
   async balance(shard: number, account: number): Promise<number> {

@@ -17,6 +17,7 @@ import {
   query,
   RawClient,
   startup,
+  statusOf,
   sync,
   text,
 } from "./rawClient.ts";
@@ -205,7 +206,6 @@ describe("BEGIN", () => {
   });
 });
 
-const statusOf = (messages: readonly Message[]): string => messages.at(-1)!.body.toString();
 const codesOf = (messages: readonly Message[]): string[] =>
   messages.filter(({ type }) => type === "E").map((one) => errorField(one, "C")!);
 

@@ -104,6 +104,9 @@ export class RawClient {
 export const typesOf = (messages: readonly Message[]): string =>
   messages.map((message) => message.type).join("");
 
+/** What the ReadyForQuery at their end says. */
+export const statusOf = (messages: readonly Message[]): string => messages.at(-1)!.body.toString();
+
 export function errorField(message: Message, field: string): string | undefined {
   const fields = message.body.toString("utf8").split("\0");
   return fields.find((text) => text.startsWith(field))?.slice(1);

@@ -13,6 +13,7 @@ import {
   parse,
   query,
   RawClient,
+  statusOf,
   sync,
   typesOf,
 } from "./rawClient.ts";
@@ -42,7 +43,6 @@ const errorsOf = (messages: readonly Message[]): string =>
     .filter(({ type }) => type === "E")
     .map((message) => `${errorField(message, "S")} ${errorField(message, "C")}`)
     .join(", ");
-const statusOf = (messages: readonly Message[]): string => messages.at(-1)!.body.toString();
 
 for (const shards of [1, 2]) {
   describe(`over ${shards === 1 ? "one shard" : `${shards} shards`}`, () => {

@@ -2,7 +2,6 @@
  * Traps that a client sees, through pgxa as it is. The numbers are those of docs/two-phase-commit.md. Every pool has one
  * connection to each shard, so that the next client gets that of the one before.
  */
-
 import assert from "node:assert/strict";
 import { after, before, beforeEach, suite, test } from "node:test";
 import pg from "pg";
